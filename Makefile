@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Needs only git, make and (for the lab, integration and e2e) root on Debian 12: tools/bootstrap brings the rest.
+# One gate after the other, stopping at the first that fails; -j must not interleave them.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+VENV := $(CURDIR)/.venv
+PY := $(VENV)/bin/python
+PYTEST := $(PY) -m pytest
+# What the user adds, for example PYTEST_ARGS='-k bridge -x'.
+PYTEST_ARGS ?=
+export PATH := $(VENV)/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+
+-include make/*.mk
+
+.PHONY: help bootstrap test lint format sanity test-unit test-integration test-e2e bench clean
+
+help:  ## show the targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+bootstrap:  ## install what is missing (Debian packages, .venv); does nothing the second time
+	@tools/bootstrap
+
+test: bootstrap lint test-unit test-integration test-e2e  ## every gate, in this order
+
+lint: bootstrap  ## ruff, mypy, yamllint, ansible-lint, ansible-test sanity
+	@tools/lint
+
+sanity: bootstrap  ## ansible-test sanity alone; SANITY_ARGS='--test validate-modules' narrows it
+	@tools/sanity $(SANITY_ARGS)
+
+format: bootstrap  ## let ruff rewrite the Python files
+	ruff check --fix-only . && ruff format .
+
+test-unit: bootstrap  ## unit tests: no process, no socket, no sleep
+	$(PYTEST) tests/unit $(PYTEST_ARGS)
+
+test-integration: bootstrap  ## modules and backends on real libvirt, QEMU and libguestfs
+	$(PYTEST) tests/integration $(PYTEST_ARGS)
+
+test-e2e: bootstrap  ## jobs on the lab site
+	$(PYTEST) tests/e2e $(PYTEST_ARGS)
+
+bench: bootstrap  ## the figures: hook, job start by phase, footprint
+	$(PY) -m tests.bench
+
+clean:  ## remove caches, keep .venv and the lab
+	rm -rf .cache .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The lab: a site of three systemd-nspawn machines on this one. Needs root.
+COLLECTIONS := $(VENV)/collections
+LAB_PLAYBOOK := ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) ANSIBLE_HOME=$(CURDIR)/.ansible \
+	ansible-playbook -i $(CURDIR)/playbooks/inventory/lab.yml
+# What the user adds, for example LAB_ARGS='-e purge=true'.
+LAB_ARGS ?=
+NODE ?= head
+CMD ?=
+
+.PHONY: lab-up lab-down lab-sh
+
+lab-up: bootstrap  ## build and start the lab site; quick when it is up
+	@$(LAB_PLAYBOOK) playbooks/lab_up.yml $(LAB_ARGS)
+
+lab-down: bootstrap  ## stop and remove the lab; LAB_ARGS='-e purge=true' drops the caches too
+	@$(LAB_PLAYBOOK) playbooks/lab_down.yml $(LAB_ARGS)
+
+# $(value …): a dollar sign in CMD is the remote shell's business, not make's.
+lab-sh: override export CMD := $(value CMD)
+lab-sh: export NODE := $(NODE)
+lab-sh:  ## run a command on a machine of the lab: make lab-sh NODE=head CMD='squeue'
+	@tools/lab-sh

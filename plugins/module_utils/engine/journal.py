@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A service's journal: one record a key, on disk before the side effect it announces.
+
+SQLite in WAL mode with full synchronisation: a record that was put is there after a power cut.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from typing import Any, Dict, Generic, List, Optional, Type, TypeVar
+
+from ..model.codec import decode, encode
+
+T = TypeVar("T")
+
+
+class Journal(Generic[T]):
+    """Records of one dataclass by key, in memory and on disk, safe to use from several threads.
+
+    :param path: the SQLite file; ``":memory:"`` for tests
+    :param cls: the dataclass of the records; it must have ``id``
+    :param ended: tells records that are over; they are kept for explaining, ``keep`` of them at the most
+    """
+
+    def __init__(self, path: str, cls: Type[T], ended: Any, keep: int = 1000) -> None:
+        self._cls, self._ended, self._keep = cls, ended, keep
+        self._lock = threading.RLock()
+        if path != ":memory:":
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.executescript(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+            "CREATE TABLE IF NOT EXISTS record (id TEXT PRIMARY KEY, body TEXT NOT NULL);"
+        )
+        if path != ":memory:":
+            os.chmod(path, 0o600)
+        self._records: Dict[str, T] = {}
+        for key, body in self._db.execute("SELECT id, body FROM record ORDER BY rowid"):
+            self._records[key] = decode(cls, json.loads(body), f"{path} record {key}")
+
+    def put(self, record: T) -> T:
+        """Store ``record`` durably and return it."""
+        key = record.id  # type: ignore[attr-defined]
+        body = json.dumps(encode(record), separators=(",", ":"))
+        with self._lock:
+            self._db.execute(
+                "INSERT INTO record (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+                (key, body),
+            )
+            self._records[key] = record
+            if self._ended(record):
+                self._prune()
+        return record
+
+    def _prune(self) -> None:
+        old = [key for key, record in self._records.items() if self._ended(record)][: -self._keep]
+        for key in old:
+            self._db.execute("DELETE FROM record WHERE id = ?", (key,))
+            del self._records[key]
+
+    def get(self, key: str) -> Optional[T]:
+        """Return the record, or None."""
+        with self._lock:
+            return self._records.get(key)
+
+    def all(self) -> List[T]:
+        """Return all records, oldest first."""
+        with self._lock:
+            return list(self._records.values())
+
+    def active(self) -> List[T]:
+        """Return the records that are not over, oldest first."""
+        with self._lock:
+            return [record for record in self._records.values() if not self._ended(record)]
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()

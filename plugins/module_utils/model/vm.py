@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A VM: what is asked for, and what its hypervisor knows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Dict, Optional, Tuple
+
+from .image import Image
+from .lease import Lease
+from .resources import Resources
+from .states import VmState, check_move
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder of the node shown in the guest by virtiofs: ``source`` on the node at ``target`` in the guest."""
+
+    source: str
+    target: str
+    readonly: bool = False
+
+
+@dataclass(frozen=True)
+class VmRequest:
+    """What is asked of a hypervisor.
+
+    :param id: request id; creating twice with one id makes one VM
+    :param owner: who it is for, for people to read (no decision rests on it)
+    :param tag: image tag
+    :param resources: what the payload needs; the hypervisor adds the guest's overhead
+    :param mounts: folders of the node the guest gets
+    """
+
+    id: str
+    owner: str
+    tag: str
+    resources: Resources
+    mounts: Tuple[Mount, ...] = ()
+
+
+@dataclass(frozen=True)
+class GuestFile:
+    """A file to be written in a guest: text, mode (octal), owner and group by name."""
+
+    path: str
+    content: str
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+
+
+@dataclass(frozen=True)
+class GuestSetup:
+    """What is to be done inside a VM: files first, then commands (argv), in order. Never stored: may be secret."""
+
+    files: Tuple[GuestFile, ...] = ()
+    commands: Tuple[Tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Move:
+    """A state and when it was entered (seconds since the epoch)."""
+
+    state: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Vm:
+    """A VM as its hypervisor keeps it.
+
+    :param name: the leased host name; empty before the lease
+    :param reason: why it is BROKEN, with what the console said last
+    """
+
+    request: VmRequest
+    state: VmState
+    history: Tuple[Move, ...] = ()
+    lease: Optional[Lease] = None
+    image: Optional[Image] = None
+    uuid: str = ""
+    accel: str = ""
+    reason: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.request.id
+
+    @property
+    def name(self) -> str:
+        return self.lease.name if self.lease else ""
+
+    @property
+    def address(self) -> str:
+        return self.lease.address if self.lease else ""
+
+    def moved(self, state: VmState, at: float, reason: str = "") -> Vm:
+        """Return this VM in ``state`` from ``at`` on; raise StateError where the tables forbid it."""
+        check_move(self.state, state, f"VM {self.id}")
+        return replace(self, state=state, history=self.history + (Move(state.value, at),), reason=reason or self.reason)
+
+
+@dataclass(frozen=True)
+class VmEvent:
+    """Something a VM's user may want to know at once. A hint: the truth is read from the hypervisor or the LRMS.
+
+    :param seq: rises by one with each event of a hypervisor
+    :param vm: request id
+    :param kind: ``state`` (``data["state"]``) or ``guest`` (what a process in the guest said over the channel)
+    """
+
+    seq: int
+    vm: str
+    kind: str
+    data: Dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From wishes to requests, and the mark in the LRMS's job."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wnodes.bait.request import Mark, size_mib
+from wnodes.model.errors import RequestError
+
+
+@pytest.mark.parametrize(("text", "mib"), [("512", 512), ("2G", 2048), ("1K", 1), ("1T", 1048576)])
+def test_sizes_are_mib_rounded_up(text: str, mib: int) -> None:
+    assert size_mib(text, "scratch") == mib
+
+
+@pytest.mark.parametrize("text", ["", "1.5G", "-1", "1Q", "$(id)"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(RequestError):
+        size_mib(text, "scratch")
+
+
+@given(st.text(max_size=200))
+def test_a_mark_survives_any_reason(reason: str) -> None:
+    mark = Mark.parse(str(Mark("abc123", "hv1", 2, reason)))
+    assert mark is not None
+    assert (mark.id, mark.bait, mark.attempt) == ("abc123", "hv1", 2)
+    assert "\n" not in mark.reason
+
+
+def test_other_texts_are_no_marks() -> None:
+    assert Mark.parse("my own comment") is None
+    assert Mark.parse("wnodes:") is None

@@ -1,0 +1,252 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Leases never have two holders and never leak; tags, configuration and heartbeats are what was written last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from wnodes.directory.base import Heartbeat, Pool, PoolName
+from wnodes.directory.sqlite import SqliteDirectory
+from wnodes.model.clock import FakeClock
+from wnodes.model.errors import DirectoryError, NotFoundError, RequestError, StateError
+from wnodes.model.image import Artefact, Image
+from wnodes.model.lease import Lease, NetworkSettings
+
+NETWORK = NetworkSettings(24, "10.0.0.1")
+IMAGE = Image("d", "qcow2", 2, 1, Artefact("/d", "d"), Artefact("/k", "k"), Artefact("/i", "i"), "/dev/vda", "quiet")
+TAG = "worker_debian12_x86_64"
+
+
+def pool(count: int, first: int = 0) -> Pool:
+    numbers = range(first, first + count)
+    return Pool(NETWORK, tuple(PoolName(f"vm-{n}", f"52:54:00:00:00:{n:02x}", f"10.0.0.{n}") for n in numbers))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def directory(clock: FakeClock) -> SqliteDirectory:
+    made = SqliteDirectory(":memory:", clock)
+    made.set_pool(pool(2))
+    return made
+
+
+def test_a_lease_is_a_free_name_with_its_network(directory: SqliteDirectory, clock: FakeClock) -> None:
+    lease = directory.lease("a", "hv1", 60)
+    assert lease == Lease("vm-0", "52:54:00:00:00:00", "10.0.0.0", NETWORK, "a", "hv1", 1, clock.now() + 60)
+    assert directory.leases() == (lease,)
+
+
+def test_leasing_again_renews(directory: SqliteDirectory, clock: FakeClock) -> None:
+    first = directory.lease("a", "hv1", 60)
+    clock.advance(30)
+    again = directory.lease("a", "hv1", 60)
+    assert (again.name, again.epoch, again.expires) == (first.name, first.epoch, clock.now() + 60)
+    assert len(directory.leases()) == 1
+
+
+def test_a_running_lease_belongs_to_its_owner(directory: SqliteDirectory, clock: FakeClock) -> None:
+    directory.lease("a", "hv1", 60)
+    with pytest.raises(StateError, match="belongs to hv1"):
+        directory.lease("a", "hv2", 60)
+    clock.advance(61)
+    assert directory.lease("a", "hv2", 60).owner == "hv2"
+
+
+def test_when_none_is_free_the_error_says_how_many_there_are(directory: SqliteDirectory) -> None:
+    directory.lease("a", "hv1", 60)
+    directory.lease("b", "hv1", 60)
+    with pytest.raises(DirectoryError, match="none of the 2 host names"):
+        directory.lease("c", "hv1", 60)
+
+
+def test_names_are_used_again_as_late_as_possible(directory: SqliteDirectory) -> None:
+    first = directory.lease("a", "hv1", 60)
+    assert directory.release("a", first.epoch)
+    assert directory.lease("b", "hv1", 60).name == "vm-1"
+
+
+def test_only_the_epoch_that_was_leased_can_release(directory: SqliteDirectory) -> None:
+    lease = directory.lease("a", "hv1", 60)
+    assert not directory.release("a", lease.epoch + 1)
+    assert not directory.release("b", lease.epoch)
+    assert directory.release("a", lease.epoch)
+    assert not directory.release("a", lease.epoch)
+
+
+def test_the_epoch_rises_with_each_holder(directory: SqliteDirectory) -> None:
+    directory.set_pool(pool(1))
+    epochs = []
+    for holder in "abc":
+        epochs.append(directory.lease(holder, "hv1", 60).epoch)
+        directory.release(holder, epochs[-1])
+    assert epochs == [1, 2, 3]
+
+
+def test_what_ran_out_can_be_renewed_until_somebody_else_has_it(directory: SqliteDirectory, clock: FakeClock) -> None:
+    directory.set_pool(pool(1))
+    lease = directory.lease("a", "hv1", 60)
+    clock.advance(61)
+    assert directory.leases() == ()
+    (back,) = directory.renew("hv1", ("a",), 60)
+    assert (back.name, back.epoch) == (lease.name, lease.epoch)
+    clock.advance(61)
+    taken = directory.lease("b", "hv2", 60)
+    assert (taken.name, taken.epoch) == (lease.name, lease.epoch + 1)
+    assert directory.renew("hv1", ("a",), 60) == ()
+    assert not directory.release("a", lease.epoch)
+
+
+def test_only_the_owner_renews(directory: SqliteDirectory) -> None:
+    directory.lease("a", "hv1", 60)
+    assert directory.renew("hv2", ("a",), 60) == ()
+
+
+def test_a_name_that_is_no_longer_listed_runs_out_by_itself(directory: SqliteDirectory, clock: FakeClock) -> None:
+    lease = directory.lease("a", "hv1", 60)
+    directory.set_pool(pool(1, first=7))
+    assert directory.leases() == (lease,)
+    directory.release("a", lease.epoch)
+    assert directory.lease("b", "hv1", 60).name == "vm-7"
+
+
+def test_an_address_moves_to_another_name_only_when_it_is_free(directory: SqliteDirectory) -> None:
+    lease = directory.lease("a", "hv1", 60)
+    directory.set_pool(Pool(NETWORK, (PoolName("renamed", lease.mac, lease.address),)))
+    with pytest.raises(DirectoryError):
+        directory.lease("b", "hv1", 60)
+
+
+def test_everything_but_heartbeats_survives_a_restart(tmp_path: Path, clock: FakeClock) -> None:
+    path = str(tmp_path / "state" / "directory.sqlite")
+    directory = SqliteDirectory(path, clock)
+    directory.set_pool(pool(2))
+    lease = directory.lease("a", "hv1", 60)
+    entry = directory.set_tag(TAG, IMAGE)
+    directory.set_config("bait/hv1", {"open": False})
+    directory.close()
+    again = SqliteDirectory(path, clock)
+    assert again.leases() == (lease,)
+    assert again.tags() == (entry,)
+    assert again.config("bait/hv1") == {"open": False}
+    assert (tmp_path / "state" / "directory.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_directory_that_can_not_be_opened_says_so(tmp_path: Path, clock: FakeClock) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DirectoryError, match="cannot be opened"):
+        SqliteDirectory(str(tmp_path / "file" / "directory.sqlite"), clock)
+
+
+def test_tags_point_to_images(directory: SqliteDirectory, clock: FakeClock) -> None:
+    entry = directory.set_tag(TAG, IMAGE)
+    assert entry.updated == clock.now()
+    assert directory.tag(TAG) == entry
+    assert directory.remove_tag(TAG)
+    assert not directory.remove_tag(TAG)
+    with pytest.raises(NotFoundError, match="there are: none"):
+        directory.tag(TAG)
+    with pytest.raises(RequestError, match="not of the form"):
+        directory.set_tag("nonsense", IMAGE)
+
+
+def test_configuration_of_a_scope_is_replaced(directory: SqliteDirectory) -> None:
+    assert directory.config("site") == {}
+    directory.set_config("site", {"a": 1})
+    directory.set_config("site", {"b": [2]})
+    assert directory.config("site") == {"b": [2]}
+
+
+def test_the_last_heartbeat_of_each_role_and_host_is_kept(directory: SqliteDirectory, clock: FakeClock) -> None:
+    directory.beat(Heartbeat("bait", "hv1", status={"ok": False}))
+    directory.beat(Heartbeat("hypervisor", "hv1"))
+    clock.advance(5)
+    directory.beat(Heartbeat("bait", "hv1", at=1.0, status={"ok": True}))
+    bait, hypervisor = directory.heartbeats()
+    assert bait == Heartbeat("bait", "hv1", clock.now(), {"ok": True})
+    assert hypervisor.at == clock.now() - 5
+
+
+class Leases(RuleBasedStateMachine):
+    """Any order of leasing, renewing, releasing and waiting, against what the callers were promised."""
+
+    TTL_S = 10.0
+    SIZE = 3
+    held = Bundle("held")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = FakeClock()
+        self.directory = SqliteDirectory(":memory:", self.clock)
+        self.directory.set_pool(pool(self.SIZE))
+        self.promised: dict[str, Lease] = {}
+        self.epochs: dict[str, tuple[int, str]] = {}
+
+    def _running(self) -> dict[str, Lease]:
+        return {key: lease for key, lease in self.promised.items() if lease.expires > self.clock.now()}
+
+    @rule(target=held, holder=st.sampled_from("abcdef"))
+    def lease(self, holder: str) -> str:
+        before = self._running()
+        try:
+            lease = self.directory.lease(holder, "hv1", self.TTL_S)
+        except DirectoryError:
+            assert len(before) == self.SIZE
+            assert holder not in before
+            return holder
+        others = {key: other for key, other in before.items() if key != holder}
+        assert lease.name not in {other.name for other in others.values()}
+        epoch, known = self.epochs.get(lease.name, (0, ""))
+        assert lease.epoch >= epoch
+        assert known in ("", holder) or lease.epoch > epoch
+        self.epochs[lease.name] = (lease.epoch, holder)
+        self.promised[holder] = lease
+        return holder
+
+    @rule(holder=held)
+    def renew(self, holder: str) -> None:
+        renewed = self.directory.renew("hv1", (holder,), self.TTL_S)
+        assert holder not in self._running() or renewed
+        for lease in renewed:
+            assert lease.epoch == self.promised[holder].epoch
+            self.promised[holder] = lease
+
+    @rule(holder=consumes(held))
+    def release(self, holder: str) -> None:
+        if holder in self.promised:
+            running = holder in self._running()
+            released = self.directory.release(holder, self.promised.pop(holder).epoch)
+            assert released or not running
+
+    @rule(seconds=st.sampled_from([1.0, 4.0, 11.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @invariant()
+    def one_holder_a_name(self) -> None:
+        leases = self.directory.leases()
+        for key in ("name", "mac", "address", "holder"):
+            assert len({getattr(lease, key) for lease in leases}) == len(leases)
+        assert {lease.holder: lease for lease in leases} == self._running()
+
+    def teardown(self) -> None:
+        for lease in self.directory.leases():
+            assert self.directory.release(lease.holder, lease.epoch)
+        assert self.directory.leases() == ()
+        names = {self.directory.lease(f"last-{number}", "hv1", self.TTL_S).name for number in range(self.SIZE)}
+        assert len(names) == self.SIZE
+        self.directory.close()
+
+
+TestLeases = Leases.TestCase
+TestLeases.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -1,0 +1,187 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A hypervisor over a fake host and a real directory in memory, driven by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+from wnodes.directory.base import Directory, Pool, PoolName
+from wnodes.directory.sqlite import SqliteDirectory
+from wnodes.hypervisor.config import HypervisorConfig
+from wnodes.hypervisor.files import VmFiles
+from wnodes.hypervisor.service import Hypervisor
+from wnodes.model.clock import Failpoints, FakeClock
+from wnodes.model.errors import DirectoryError
+from wnodes.model.image import Artefact, CachedImage, Image
+from wnodes.model.lease import NetworkSettings
+from wnodes.model.resources import Resources
+from wnodes.model.vm import Mount, Vm, VmRequest
+from wnodes.nameserver.config import NameserverAccess
+from wnodes.process import Completed
+from wnodes.virt.fake import FakeHost
+from wnodes.virt.policy import domain_uuid
+
+TAG = "worker_debian12_x86_64"
+IMAGE = Image(
+    digest="d" * 64,
+    format="qcow2",
+    virtual_size=3 << 30,
+    size=400 << 20,
+    disk=Artefact("https://head/disk", "d" * 64),
+    kernel=Artefact("https://head/vmlinuz", "k" * 64),
+    initrd=Artefact("https://head/initrd", "i" * 64),
+    root_device="/dev/vda",
+    cmdline="console=ttyS0 root=/dev/vda rw",
+)
+
+
+class Crash(BaseException):
+    """The process dies here; BaseException, so that nothing of ours can catch it."""
+
+
+def crash() -> None:
+    raise Crash
+
+
+def request(vm_id: str = "r1", **values: object) -> VmRequest:
+    return replace(VmRequest(vm_id, "alice", TAG, Resources(1, 512)), **values)  # type: ignore[arg-type]
+
+
+class Images:
+    """An image cache; ``error`` is raised by ``ensure``."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def ensure(self, image: Image) -> CachedImage:
+        if self.error is not None:
+            raise self.error
+        return CachedImage(image, "/images/disk.qcow2", "/images/vmlinuz", "/images/initrd")
+
+
+class Tools:
+    """Stands in for qemu-img and mke2fs; ``error`` is raised instead."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.argvs: list[list[str]] = []
+
+    def run(self, argv: list[str], *, timeout: float) -> Completed:
+        if self.error is not None:
+            raise self.error
+        self.argvs.append(argv)
+        Path(argv[-1]).touch()
+        return Completed(argv, 0, "", "")
+
+
+class Nameserver:
+    """The part of a directory that a hypervisor sees; ``down``: it does not answer."""
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory, self.down = directory, False
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        if self.down:
+            raise DirectoryError(object="nameserver", reason="does not answer")
+        return getattr(self.directory, name)
+
+
+class Node:
+    """One node; ``restart`` builds a new hypervisor on the same files, as after a crash."""
+
+    def __init__(self, folder: Path, names: int = 4, **config: object) -> None:
+        self.clock, self.host, self.images, self.tools = FakeClock(), FakeHost(), Images(), Tools()
+        self.directory = SqliteDirectory(":memory:", self.clock)
+        pool = tuple(PoolName(f"vwn-{i}", f"52:54:00:00:01:{i:02x}", f"10.77.0.{i}") for i in range(100, 100 + names))
+        self.directory.set_pool(Pool(NetworkSettings(24, "10.77.0.1", ("10.77.0.10",), "lab"), pool))
+        self.directory.set_tag(TAG, IMAGE)
+        self.nameserver = Nameserver(self.directory)
+        settings = {
+            "host": "hv1",
+            "nameserver": NameserverAccess("https://head:8443"),
+            "state_dir": str(folder),
+            "mounts_allowed": (str(folder),),
+            "accel": "qemu",
+            **config,
+        }
+        self.config = HypervisorConfig(**settings)  # type: ignore[arg-type]
+        self.files = VmFiles(str(folder), self.tools.run)
+        self.failpoints, self.problems = Failpoints(), ""
+        self.listening: dict[str, str] = {}
+        self._build()
+
+    def _build(self) -> None:
+        channels = SimpleNamespace(
+            add=self.listening.__setitem__,
+            remove=lambda vm_id: self.listening.pop(vm_id, None),
+            start=lambda: None,
+            stop=lambda: None,
+        )
+        self.hypervisor = Hypervisor(
+            self.config,
+            self.host,
+            self.images,
+            self.nameserver,  # type: ignore[arg-type]
+            clock=self.clock,
+            failpoints=self.failpoints,
+            files=self.files,
+            channels=channels,  # type: ignore[arg-type]
+            memory_mib=8192,
+            node_problems=lambda: self.problems,
+        )
+
+    def restart(self) -> None:
+        self.hypervisor.stop()
+        self.listening.clear()
+        self._build()
+
+    def run(self, seconds: float = 0.0) -> None:
+        """Let ``seconds`` pass, running every step when it is due."""
+        end = self.clock.now() + seconds
+        while True:
+            self.hypervisor.run_due()
+            due = self.hypervisor.next_due()
+            if due is None or due > end:
+                self.clock.advance(max(0.0, end - self.clock.now()))
+                return
+            self.clock.advance(max(0.0, due - self.clock.now()))
+
+    def crash_at(self, place: str, seconds: float = 5.0) -> bool:
+        """Run until the process dies at ``place``; return whether it did."""
+        self.failpoints.set(place, crash)
+        try:
+            self.run(seconds)
+        except Crash:
+            return True
+        return False
+
+    def vm(self, vm_id: str = "r1") -> Vm:
+        return self.hypervisor.get(vm_id)
+
+    def state(self, vm_id: str = "r1") -> str:
+        return self.vm(vm_id).state.value
+
+    def make(self, vm_id: str = "r1", **values: object) -> Vm:
+        """Ask for a VM and let everything happen that happens at once."""
+        self.hypervisor.create(request(vm_id, **values))
+        self.run()
+        return self.vm(vm_id)
+
+    def is_clean(self) -> bool:
+        """Return whether nothing is left of any VM: no domain, lease, file."""
+        self.run()
+        left = (self.host.domains, self.directory.leases(), self.files.all(), self.listening)
+        return not any(left)
+
+
+def mount(folder: Path) -> Mount:
+    return Mount(str(folder), "/home")
+
+
+def uuid(vm_id: str = "r1") -> str:
+    return domain_uuid(vm_id)

@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files of VMs: made whole, thrown away at once, never believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.plugins.module_utils.hypervisor.node_fixture import IMAGE, Images, Tools
+from wnodes.hypervisor.files import VmFiles
+
+
+@pytest.fixture
+def tools() -> Tools:
+    return Tools()
+
+
+@pytest.fixture
+def files(tmp_path: Path, tools: Tools) -> VmFiles:
+    return VmFiles(str(tmp_path), tools.run)
+
+
+def test_overlay_and_scratch(files: VmFiles, tools: Tools) -> None:
+    made = files.prepare("r1", Images().ensure(IMAGE), 100)
+    overlay, scratch = tools.argvs
+    assert overlay[overlay.index("-b") : -1] == ["-b", "/images/disk.qcow2", "-F", "qcow2"]
+    assert (overlay[-1], scratch[0], scratch[-1]) == (made.overlay, "mke2fs", made.scratch)
+    assert (Path(made.scratch).stat().st_size, Path(made.scratch).stat().st_mode & 0o777) == (100 << 20, 0o600)
+    assert Path(made.overlay).parent.stat().st_mode & 0o777 == 0o711
+
+
+def test_a_second_attempt_starts_from_nothing(files: VmFiles) -> None:
+    made = files.prepare("r1", Images().ensure(IMAGE), 0)
+    Path(made.overlay).write_text("used")
+    Path(made.console).write_text("old")
+    made = files.prepare("r1", Images().ensure(IMAGE), 0)
+    assert Path(made.overlay).read_text() == ""
+    assert files.console_tail("r1") == ""
+
+
+def test_what_is_discarded_is_away_at_once_and_deleted_later(files: VmFiles, tmp_path: Path) -> None:
+    for _ in range(3):
+        files.prepare("r1", Images().ensure(IMAGE), 0)
+        files.discard("r1")
+    files.discard("r1")
+    assert files.all() == ()
+    assert len(list((tmp_path / "trash").iterdir())) == 3
+    files.empty_trash()
+    assert list((tmp_path / "trash").iterdir()) == []
+
+
+def test_a_console_is_plain_text_and_short(files: VmFiles) -> None:
+    console = Path(files.prepare("r1", Images().ensure(IMAGE), 0).console)
+    console.write_bytes(
+        b"\x1b]0;title\x07" + b"x" * 100_000 + b"\n" + b"\x1b[31mred\x1b[0m\x00\xff\r\n\n" * 20 + b"last"
+    )
+    lines = files.console_tail("r1").split("\n")
+    assert len(lines) == 10
+    assert lines[-1] == "last"
+    assert lines[0] == "red�"
+    assert files.console_tail("nobody") == ""

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole way of an image: base, customisation, last look, publication."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.unit.plugins.module_utils.image.image_fixture import engine, image, qcow2
+from wnodes.image.build import Build
+from wnodes.image.fake import FakeHandle
+from wnodes.image.nodes import File
+from wnodes.image.operations import FileOp, Recipe
+from wnodes.image.publish import Target
+from wnodes.model.errors import ImageError
+
+TAG = "worker_debian12_x86_64"
+RECIPE = Recipe(files=(FileOp("/etc/motd", "hello\n"),))
+
+
+def build(folder: Path, handle: FakeHandle, *, publish: bool = True, base: bool = True) -> Build:
+    (folder / "base").write_bytes(qcow2())
+    target = Target(str(folder / "images"), (TAG,), "quiet") if publish else None
+    return Build(engine(handle), str(folder / "image"), "qcow2", str(folder / "base") if base else None, RECIPE, target)
+
+
+def test_base_customised_and_published_then_nothing_left(tmp_path: Path) -> None:
+    handle = image()
+    outcome = build(tmp_path, handle).run()
+    assert outcome.changed
+    assert outcome.published
+    assert outcome.actions == ["copy the base", "write /etc/motd", f"publish {outcome.published.path}"]
+    assert (Path(outcome.published.path) / "vmlinuz").read_text() == "kernel"
+    assert handle.launches == 1
+
+    for check in (True, False):
+        again = build(tmp_path, handle).run(check=check)
+        assert not again.changed
+        assert again.actions == []
+        assert again.published is not None
+    assert sorted(os.listdir(tmp_path)) == ["base", "image", "images"]
+
+
+def test_check_mode_foretells_and_writes_nothing(tmp_path: Path) -> None:
+    handle = image()
+    outcome = build(tmp_path, handle).run(check=True)
+    assert outcome.actions == ["copy the base", "write /etc/motd"]
+    assert outcome.published is None
+    assert os.listdir(tmp_path) == ["base"]
+
+
+def test_an_image_with_a_secret_is_neither_published_nor_kept(tmp_path: Path) -> None:
+    handle = image()
+    handle.put("/etc/munge/munge.key", File(b"x", 0o400))
+    with pytest.raises(ImageError, match="must not be published"):
+        build(tmp_path, handle).run()
+    assert os.listdir(tmp_path) == ["base"]
+
+
+def test_a_secret_does_not_matter_where_nothing_is_published(tmp_path: Path) -> None:
+    handle = image()
+    handle.put("/etc/munge/munge.key", File(b"x", 0o400))
+    assert build(tmp_path, handle, publish=False).run().changed
+
+
+def test_neither_image_nor_base_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="name a base"):
+        build(tmp_path, image(), base=False).run()
+
+
+def test_a_base_passes_the_gate_before_it_is_copied(tmp_path: Path) -> None:
+    made = build(tmp_path, image())
+    (tmp_path / "base").write_bytes(qcow2(backing=512))
+    with pytest.raises(ImageError, match="backing file"):
+        made.run()
+    assert os.listdir(tmp_path) == ["base"]

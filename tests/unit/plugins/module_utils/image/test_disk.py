@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Image files from outside: tools get a format, copies are exact and sparse, replacements are whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from wnodes.image.disk import DiskTools, copy, sha256, write_atomically
+
+
+def test_an_overlay_is_made_beside_its_disk_committed_when_asked_and_always_removed(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+    tools = DiskTools(run=lambda argv: seen.append(list(argv)))
+    disk = str(tmp_path / "disk")
+    with tools.overlay(disk, "raw") as overlay:
+        assert Path(overlay.path).parent.parent == tmp_path
+        overlay.commit()
+    assert seen == [
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disk, overlay.path],
+        ["qemu-img", "commit", "-q", "-f", "qcow2", overlay.path],
+    ]
+    assert os.listdir(tmp_path) == []
+
+
+def test_conversion_names_both_formats() -> None:
+    seen: list[Sequence[str]] = []
+    DiskTools(run=seen.append).to_qcow2("a", "raw", "b")
+    assert seen == [["qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", "a", "b"]]
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\0" * (5 << 20), b"a" * (1 << 20) + b"\0" * (3 << 20) + b"end"])
+def test_a_copy_is_exact_keeps_holes_and_says_its_digest(tmp_path: Path, content: bytes) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(content)
+    digest = copy(str(source), str(target))
+    assert target.read_bytes() == content
+    assert digest == sha256(str(target)) == hashlib.sha256(content).hexdigest()
+    if len(content) > 1 << 20:
+        assert target.stat().st_blocks * 512 < len(content)
+
+
+def test_a_copy_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"new")
+    (tmp_path / "target").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        copy(str(tmp_path / "source"), str(tmp_path / "target"))
+
+
+def test_a_file_is_replaced_whole_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_atomically(str(path), b"one", 0o640)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+    def fail(_old: str, _new: str) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", fail)
+        with pytest.raises(OSError, match="disk full"):
+            write_atomically(str(path), b"two")
+    assert path.read_bytes() == b"one"
+    assert os.listdir(tmp_path) == ["file"]

@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The links that systemctl would make or remove."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.plugins.module_utils.image.image_fixture import image
+from wnodes.image.customise import apply
+from wnodes.image.fake import FakeHandle
+from wnodes.image.nodes import Change, Link, View
+from wnodes.image.operations import Units
+from wnodes.image.plan import Difference
+from wnodes.image.units import plan_units
+from wnodes.model.errors import ImageError
+
+ETC = "/etc/systemd/system"
+
+
+def plan(handle: FakeHandle, units: Units) -> tuple[Change, ...]:
+    view = View(handle)
+    plan_units(view, units)
+    changes: tuple[Change, ...] = view.changes()
+    return changes
+
+
+def do(handle: FakeHandle, units: Units) -> Difference:
+    difference = Difference(changes=plan(handle, units))
+    handle.remount("/", rw=True)
+    apply(handle, difference)
+    handle.remount("/", rw=False)
+    return difference
+
+
+def test_a_unit_disabled_loses_every_link_that_starts_it() -> None:
+    handle = image()
+    do(handle, Units(enable=("munge.service",)))
+    difference = do(handle, Units(disable=("munge.service", "never-there.service")))
+    assert difference.actions() == [f"remove {ETC}/key.service", f"remove {ETC}/multi-user.target.wants/munge.service"]
+
+
+def test_a_link_that_enables_counts_whichever_way_it_spells_the_folder() -> None:
+    handle = image()
+    for path in (f"{ETC}/multi-user.target.wants/munge.service", f"{ETC}/key.service"):
+        handle.put(path, Link("/lib/systemd/system/munge.service"))
+    assert not plan(handle, Units(enable=("munge.service",)))
+
+
+def test_a_masked_unit_can_not_be_enabled() -> None:
+    handle = image()
+    do(handle, Units(mask=("munge.service",)))
+    with pytest.raises(ImageError, match="is masked"):
+        plan(handle, Units(enable=("munge.service",)))

@@ -1,0 +1,173 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Slurm backend against a runner that plays Slurm."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.unit.plugins.module_utils.lrms.test_slurm_text import NODE, row
+from wnodes.lrms.base import HostState, VmHost
+from wnodes.lrms.slurm import Slurm, SlurmConfig
+from wnodes.model.errors import CommandFailed, ConfigError, LrmsError
+from wnodes.model.resources import Resources
+from wnodes.process import Completed
+
+ORIGINAL = {
+    "Partition": "main",
+    "TimeLimit": "1:00:00",
+    "Features": "vm_a_b_c",
+    "ReqNodeList": "",
+    "ExcNodeList": "",
+    "ReservationName": "",
+    "Requeue": "0",
+    "BatchFlag": "1",
+}
+
+
+class Played:
+    """Answers by the first words of a command; everything else answers with nothing."""
+
+    def __init__(self, **answers: str) -> None:
+        self.answers = {key.replace("_", " "): value for key, value in answers.items()}
+        self.calls: list[tuple[str, ...]] = []
+
+    def __call__(self, argv: Sequence[str], **_options: object) -> Completed:
+        self.calls.append(tuple(argv))
+        said = " ".join(argv)
+        for start, answer in self.answers.items():
+            if said.startswith(start):
+                if answer.startswith("error:"):
+                    raise CommandFailed(object=argv[0], value=said, reason=answer)
+                return Completed(argv, 0, answer, "")
+        return Completed(argv, 0, "", "")
+
+    def said(self) -> list[str]:
+        return [" ".join(call) for call in self.calls]
+
+
+def slurm(played: Played, **config: object) -> Slurm:
+    return Slurm(SlurmConfig(node="hv1", **config), played)  # type: ignore[arg-type]
+
+
+def test_the_hold_comes_before_the_requeue() -> None:
+    played = Played(squeue=row(State="CONFIGURING"))
+    slurm(played).stop("7")
+    said = [call for call in played.said() if not call.startswith(("squeue", "scontrol show"))]
+    assert said == ["scontrol update JobId=7 Requeue=1", "scontrol hold 7", "scontrol requeue 7"]
+
+
+def test_a_job_that_waits_at_a_terminal_is_cancelled_since_it_can_not_be_put_back() -> None:
+    played = Played(squeue=row(State="CONFIGURING", batchflag="0"))
+    slurm(played).stop("7")
+    assert "scancel 7" in played.said()
+
+
+def test_pinning_keeps_time_limit_and_requeue_and_says_what_must_be_read_back() -> None:
+    played = Played()
+    fixed = slurm(played).pin("7", "vwn-100", "alice", ORIGINAL)
+    assert played.said() == [
+        "scontrol update ReservationName=wn_vwn-100 Users=alice",
+        "scontrol update JobId=7 Partition=wnvm ReqNodeList=vwn-100 ReservationName=wn_vwn-100"
+        " TimeLimit=1:00:00 Requeue=0 StartTime=now",
+    ]
+    assert fixed["Features"] == "vm_a_b_c"
+    assert "Requeue" not in fixed
+
+
+def test_giving_back_restores_marks_and_only_then_releases() -> None:
+    played = Played(squeue=row(Partition="wnvm", ReqNodes="vwn-100", Reservation="wn_vwn-100"))
+    slurm(played).give_back("7", ORIGINAL, "wnodes:a:hv1:2 it broke", 30, avoid_node=True)
+    assert played.said()[1:] == [
+        "scontrol update JobId=7 Partition=main ReqNodeList= ExcNodeList=hv1 ReservationName="
+        " Requeue=0 StartTime=now+30 AdminComment=wnodes:a:hv1:2 it broke",
+        "scontrol release 7",
+    ]
+
+
+def test_a_placeholder_is_submitted_once_for_each_key() -> None:
+    played = Played(sbatch="12\n")
+    assert slurm(played).place("abc", Resources(2, 700)) == "12"
+    played.answers["squeue"] = "12 wnodes-abc hv1\n"
+    assert slurm(played).place("abc", Resources(2, 700)) == "12"
+    submitted = [call for call in played.calls if call[0] == "sbatch"]
+    assert len(submitted) == 1
+    assert {"--partition=wnhold", "--nodelist=hv1", "--cpus-per-task=2", "--mem=700M"} <= set(submitted[0])
+
+
+def test_an_unknown_job_is_none_and_a_silent_slurm_an_error() -> None:
+    assert slurm(Played(squeue="error: Invalid job id specified")).job("7") is None
+    with pytest.raises(LrmsError):
+        slurm(Played(squeue="error: Unable to contact slurm controller")).job("7")
+
+
+def test_the_largest_node_is_looked_for_among_baits_that_serve_the_tag() -> None:
+    listing = "hv1\x1f6000\x1fbait,vm_a\x1f\nhv2\x1f9000\x1fbait\x1f\nvwn-1\x1f9999\x1fwnvm,vm_a\x1f\n"
+    assert slurm(Played(sinfo=listing)).largest_node_mib("a") == 6000
+    assert slurm(Played(sinfo=listing)).node_mib() == 6000
+
+
+def test_a_host_that_slurm_does_not_know_is_absent() -> None:
+    assert slurm(Played(scontrol_show="error: Node vwn-100 not found")).host("vwn-100") is HostState.ABSENT
+
+
+def test_features_are_merged_and_our_own_drain_is_ended() -> None:
+    played = Played(scontrol_show=NODE)
+    assert slurm(played).advertise(("x_y_z",), "") is True
+    assert played.said()[1:] == [
+        "scontrol update NodeName=hv1 AvailableFeatures=bait,vm_x_y_z ActiveFeatures=bait,vm_x_y_z",
+        "scontrol update NodeName=hv1 State=RESUME",
+    ]
+
+
+def test_an_administrators_drain_is_left_alone() -> None:
+    played = Played(scontrol_show=NODE.replace("wnodes: hypervisor", "disk: broken"))
+    slurm(played).advertise(("x_y_z",), "")
+    assert not any("RESUME" in call for call in played.said())
+
+
+def test_a_problem_closes_the_node() -> None:
+    played = Played(scontrol_show=NODE.replace("IDLE+DRAIN", "IDLE"))
+    slurm(played).advertise(("a_b_c",), "the hypervisor does not answer")
+    assert "scontrol update NodeName=hv1 State=DRAIN Reason=wnodes: the hypervisor does not answer" in played.said()
+
+
+def test_the_guest_gets_key_account_and_its_own_node_definition(tmp_path: Path) -> None:
+    key = tmp_path / "munge.key"
+    key.write_bytes(b"\x00\x01secret")
+    played = Played(scontrol_show_config="SlurmctldHost[0] = head(10.0.0.1)\nSlurmctldPort  = 6817\n")
+    host = VmHost("vwn-100", "10.0.0.9", Resources(2, 700, 1024), "a_b_c")
+    setup = slurm(played, munge_key=str(key)).guest_setup(host, "root", 0)
+    files = {file.path: file for file in setup.files}
+    assert "--conf-server 10.0.0.1:6817" in files["/etc/default/slurmd"].content
+    assert "RealMemory=700 TmpDisk=1024 Feature=wnvm,vm_a_b_c NodeAddr=10.0.0.9" in (
+        files["/etc/default/slurmd"].content
+    )
+    assert files["/run/munge.key.b64"].mode == 0o600
+    assert files["/var/lib/extrausers/passwd"].content.startswith("root:x:0:0:")
+
+
+def test_jobs_the_hook_stopped_alone_are_freed_but_for_those_we_know(tmp_path: Path) -> None:
+    for number in ("7", "8"):
+        (tmp_path / number).touch()
+    played = Played(squeue=row(prioritylong="0"))
+    assert slurm(played, adopt_dir=str(tmp_path)).adopt({"8"}) == ("7",)
+    assert "scontrol release 7" in played.said()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("settings", [{"node": "$(id)"}, {"node": "hv1", "timeout_s": 0}])
+def test_a_wrong_configuration_says_which_key(settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        SlurmConfig(**settings)  # type: ignore[arg-type]
+    assert raised.value.object.startswith("slurm.")
+
+
+def test_placeholders_of_other_nodes_are_theirs() -> None:
+    played = Played(squeue="12 wnodes-abc hv1\n13 wnodes-def hv2\n14 backup hv1\n")
+    assert slurm(played).placeholders() == {"abc": "12"}

@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Slurm's texts, with what Slurm 22.05.8 printed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wnodes.lrms.base import HostState, LrmsJobState
+from wnodes.lrms.slurm_text import COLUMNS, END, fields, host_state, jobs, mib, node_reason, nodes, wish
+from wnodes.model.errors import LrmsError, RequestError
+from wnodes.model.resources import Resources
+
+NODE = (
+    "NodeName=hv1 Arch=x86_64 CPUEfctv=4 AvailableFeatures=bait,vm_a_b_c ActiveFeatures=bait Gres=(null) "
+    "OS=Linux 6.18.44 #1 SMP PREEMPT_DYNAMIC @0  RealMemory=6000 State=IDLE+DRAIN Partitions=main,wnhold  "
+    "Reason=wnodes: hypervisor: libvirt does not answer [root@2026-11-21T03:10:05]"
+)
+
+
+def row(**values: str) -> str:
+    seen = {
+        "JobArrayID": "7",
+        "State": "PENDING",
+        "prioritylong": "4294901757",
+        "UserName": "alice",
+        "UserID": "2001",
+        "NumCPUs": "1",
+        "NumNodes": "1",
+        "tres-alloc": "cpu=1,mem=512M,node=1,billing=1",
+        "MinTmpDisk": "0",
+        "exit_code": "0",
+        "NodeList": "",
+        "Partition": "main",
+        "TimeLimit": "1:00:00",
+        "Feature": "(null)",
+        "ReqNodes": "",
+        "Reservation": "(null)",
+        "requeue": "1",
+        "batchflag": "1",
+        "admin_comment": "(null)",
+        **values,
+    }
+    return "".join(seen[name].ljust(min(width, 20)) + END for name, width in COLUMNS) + "\n"
+
+
+def test_a_pending_job_is_read() -> None:
+    (job,) = jobs(row(Feature="vm_a_b_c", MinTmpDisk="2G", NumCPUs="2")).values()
+    assert (job.id, job.state, job.user, job.uid) == ("7", LrmsJobState.PENDING, "alice", 2001)
+    assert job.resources == Resources(1, 512, 2048)
+    assert job.fixed["Features"] == "vm_a_b_c"
+    assert job.fixed["ReqNodeList"] == ""
+    assert (job.mark, job.exit_code) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("state", "priority", "ours"),
+    [
+        ("PENDING", "0", LrmsJobState.HELD),
+        ("PENDING", "1", LrmsJobState.PENDING),
+        ("CONFIGURING", "1", LrmsJobState.RUNNING),
+        ("COMPLETING", "0", LrmsJobState.COMPLETING),
+        ("TIMEOUT", "1", LrmsJobState.ENDED),
+        ("CANCELLED", "1", LrmsJobState.CANCELLED),
+    ],
+)
+def test_native_states_are_ours(state: str, priority: str, ours: LrmsJobState) -> None:
+    assert jobs(row(State=state, prioritylong=priority))["7"].state is ours
+
+
+@pytest.mark.parametrize(("text", "code"), [("768", 3), ("9", 137), ("0", 0)])
+def test_exit_codes_are_those_a_shell_shows(text: str, code: int) -> None:
+    assert jobs(row(State="FAILED", exit_code=text))["7"].exit_code == code
+
+
+def test_an_unknown_state_is_an_error_not_a_guess() -> None:
+    with pytest.raises(LrmsError):
+        jobs(row(State="DREAMING"))
+
+
+@given(st.text(alphabet=st.characters(blacklist_characters=END), max_size=60))
+def test_no_text_in_a_column_becomes_another_job(text: str) -> None:
+    try:
+        found = jobs(row(Feature=text))
+    except LrmsError:
+        return
+    assert set(found) <= {"7"}
+
+
+@pytest.mark.parametrize(("text", "size"), [("512M", 512), ("1.50G", 1536), ("6000", 6000), ("100K", 1), ("0", 0)])
+def test_sizes_are_mib(text: str, size: int) -> None:
+    assert mib(text) == size
+
+
+def test_a_wish_is_the_image_in_the_constraint_and_the_options_in_the_comment() -> None:
+    found = wish("bait&vm_worker_debian12_x86_64", "my run wnodes:scratch=2G,net=CLOSE please")
+    assert found is not None
+    assert (found.tag, found.options) == ("worker_debian12_x86_64", {"scratch": "2G", "net": "CLOSE"})
+
+
+@pytest.mark.parametrize("constraints", ["", "bait", "gpu&fast", "novm_x"])
+def test_a_job_without_an_image_is_a_real_job(constraints: str) -> None:
+    assert wish(constraints, "wnodes:scratch=1G") is None
+
+
+@pytest.mark.parametrize(
+    ("constraints", "comment"),
+    [("vm_a&vm_b", ""), ("vm_a|gpu", ""), ("[vm_a]", ""), ("vm_a", "wnodes:scratch"), ("vm_a", "wnodes:$(id)=1")],
+)
+def test_what_can_not_be_one_wish_is_refused(constraints: str, comment: str) -> None:
+    with pytest.raises(RequestError):
+        wish(constraints, comment)
+
+
+def test_a_node_is_read() -> None:
+    found = fields(NODE)
+    assert (found["AvailableFeatures"], found["State"], found["RealMemory"]) == ("bait,vm_a_b_c", "IDLE+DRAIN", "6000")
+    assert node_reason(NODE) == "wnodes: hypervisor: libvirt does not answer"
+
+
+@pytest.mark.parametrize(
+    ("native", "ours"),
+    [
+        ("IDLE+DRAIN+DYNAMIC_NORM", HostState.CLOSED),
+        ("IDLE+DYNAMIC_NORM+RESERVED", HostState.READY),
+        ("IDLE+DYNAMIC_NORM+NOT_RESPONDING", HostState.JOINING),
+        ("MIXED+DYNAMIC_NORM", HostState.BUSY),
+        ("IDLE+COMPLETING", HostState.BUSY),
+        ("DOWN*+DYNAMIC_NORM", HostState.DOWN),
+        ("UNKNOWN+DYNAMIC_NORM", HostState.JOINING),
+    ],
+)
+def test_node_states_are_ours(native: str, ours: HostState) -> None:
+    assert host_state(native) is ours
+
+
+def test_nodes_are_read() -> None:
+    assert nodes(f"hv1 {END}6000 {END}bait,vm_a {END}\nhv2 {END}8000 {END}(null) {END}\n") == [
+        ("hv1", 6000, ("bait", "vm_a")),
+        ("hv2", 8000, ()),
+    ]

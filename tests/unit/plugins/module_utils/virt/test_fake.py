@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fake fails as libvirt does."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.plugins.module_utils.virt.test_policy import REQUEST, domain
+from wnodes.model.errors import UnavailableError, VirtError
+from wnodes.virt.base import HostEvent
+from wnodes.virt.fake import FakeHost
+
+
+def test_domains_start_once_and_end() -> None:
+    host, events = FakeHost(), []
+    host.subscribe(events.append)
+    made = domain(REQUEST, "qemu")
+    host.start(made)
+    host.start(made)
+    found = host.find(made.uuid)
+    assert found is not None
+    assert (found.name, found.metadata, len(host.list())) == ("vwn-100", made.metadata, 1)
+    assert (host.destroy(made.uuid), host.destroy(made.uuid)) == (True, False)
+    assert events == [HostEvent("agent", made.uuid), HostEvent("stopped", made.uuid)]
+
+
+def test_foreign_domains_are_never_destroyed() -> None:
+    host = FakeHost()
+    host.add_foreign("f", "somebody")
+    with pytest.raises(VirtError, match="not ours"):
+        host.destroy("f")
+
+
+def test_a_host_that_is_down_answers_nothing() -> None:
+    host = FakeHost()
+    host.down = True
+    for call in (host.ping, host.list, lambda: host.find("u"), lambda: host.agent("u", "guest-ping", {}, 1)):
+        with pytest.raises(UnavailableError) as caught:
+            call()
+        assert type(caught.value) is UnavailableError

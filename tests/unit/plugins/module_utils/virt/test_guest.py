@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes into a guest is quoted, and what comes back is believed only where it is there."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wnodes.model.errors import RequestError, VirtError
+from wnodes.model.vm import GuestFile, GuestSetup
+from wnodes.virt.fake import FakeDomain, FakeHost
+from wnodes.virt.guest import Guest, assignments, read_assignments, setup_script
+
+TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)))
+
+
+@pytest.fixture
+def host() -> FakeHost:
+    host = FakeHost()
+    host.domains["u"] = FakeDomain("u", "vwn-100", None, booted=True)
+    return host
+
+
+@given(st.dictionaries(st.sampled_from(["now", "a", "b_c"]), TEXT.filter(lambda text: "\n\n" not in text)))
+def test_assignments_come_back(values: dict[str, str]) -> None:
+    assert read_assignments(assignments(values) + "\n\necho not=this\n") == values
+
+
+@given(st.lists(TEXT, min_size=1, max_size=5))
+def test_commands_stay_what_they_are(argv: list[str]) -> None:
+    script = setup_script(GuestSetup(commands=(tuple(argv),)))
+    assert shlex.split(script.rpartition("}\n")[2]) == ["try", *argv]
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        GuestSetup((GuestFile("relative", ""),)),
+        GuestSetup((GuestFile("/x", "\0"),)),
+        GuestSetup(commands=((),)),
+        GuestSetup(commands=(("a\0b",),)),
+    ],
+)
+def test_what_can_not_be_said_is_refused(setup: GuestSetup) -> None:
+    with pytest.raises(RequestError):
+        setup_script(setup)
+
+
+def test_a_failed_setup_says_how_and_never_what_the_files_hold(host: FakeHost) -> None:
+    host.fails_setup = "command failed with exit code 5: systemctl start munge"
+    with pytest.raises(VirtError, match="exit code 5") as caught:
+        Guest(host, "u").setup(GuestSetup((GuestFile("/key", "s3cr3t"),)), 10)
+    assert "s3cr3t" not in str(caught.value)
+    assert "s3cr3t" in host.domains["u"].scripts[0]
+
+
+def test_a_silent_agent_is_an_error(host: FakeHost) -> None:
+    host.mute = True
+    for call in (Guest(host, "u").ping, lambda: Guest(host, "u").run("true", 1)):
+        with pytest.raises(VirtError, match="not connected"):
+            call()
+
+
+def test_a_script_over_time_is_given_up(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "_status", lambda _domain, _arguments: {"exited": False})
+    waits: list[float] = []
+    with pytest.raises(VirtError, match=r"did not end within 0\.05 s"):
+        Guest(host, "u", wait=waits.append).run("sleep 100", 0.05)
+    assert waits[0] < waits[-1] <= 0.1
+
+
+def test_an_answer_that_is_none_is_an_error(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "_exec", lambda _domain, _arguments: {})
+    with pytest.raises(VirtError, match="answered without 'pid'"):
+        Guest(host, "u").run("true", 1)
+
+
+def test_output_that_is_not_base64_is_no_output(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {"exited": True, "exitcode": 3, "out-data": "?", "err-data": "/w=="}
+    monkeypatch.setattr(host, "_status", lambda _domain, _arguments: answer)
+    output = Guest(host, "u").run("true", 1)
+    assert (output.rc, output.stdout, output.stderr) == (3, "", "�")

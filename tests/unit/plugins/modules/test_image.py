@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module: change, nothing to change, refuse × check mode × repeated, with diff; and its specification."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils import basic
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.wnodes.farm.plugins.modules import image as module_under_test
+from tests.unit.plugins.module_utils.image.image_fixture import engine, image, qcow2
+from wnodes.image.fake import FakeHandle
+from wnodes.image.nodes import File
+from wnodes.image.operations import Recipe
+
+Module = Callable[..., dict[str, Any]]
+
+EVERYTHING: dict[str, Any] = {
+    "files": [{"path": "/etc/motd", "content": "hello\n"}],
+    "edits": [{"path": "/etc/nsswitch.conf", "regexp": "^passwd:", "line": "passwd: files extrausers"}],
+    "commands": [{"argv": ["true"], "creates": "/etc/motd"}],
+    "packages": ["apt"],
+    "kernel_modules": {"load": ["tun"], "options": {"tun": "a=1"}},
+    "remote_syslog": {"host": "logs.example.org"},
+    "ssh_keys": [{"user": "root", "keys": ["ssh-ed25519 AAAA me"]}],
+    "units": {"enable": ["munge.service"], "mask": ["a.timer"]},
+    "delete": ["/root/keep"],
+}
+
+
+@pytest.fixture
+def handle() -> FakeHandle:
+    return image()
+
+
+@pytest.fixture
+def module(
+    handle: FakeHandle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Module:
+    (tmp_path / "image").write_bytes(qcow2())
+    monkeypatch.setattr(module_under_test, "engine", lambda accel, folder: engine(handle))
+
+    def call(check: bool = False, **options: Any) -> dict[str, Any]:
+        arguments = {
+            "path": str(tmp_path / "image"),
+            **options,
+            "_ansible_check_mode": check,
+            "_ansible_diff": True,
+        }
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            module_under_test.main()
+        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return answer
+
+    return call
+
+
+@pytest.mark.parametrize("option", [*EVERYTHING, "all"])
+def test_check_mode_foretells_then_it_is_done_then_nothing_is_left(
+    module: Module, handle: FakeHandle, option: str
+) -> None:
+    options = EVERYTHING if option == "all" else {option: EVERYTHING[option]}
+    before = dict(handle.tree)
+    foretold = module(check=True, **options)
+    assert handle.tree == before
+    assert foretold["changed"] is (option not in ("packages",))
+
+    done = module(**options)
+    assert {key: done[key] for key in ("changed", "actions", "diff")} == {
+        key: foretold[key] for key in ("changed", "actions", "diff")
+    }
+    for check in (True, False) if option != "commands" else ():
+        again = module(check=check, **options)
+        assert not again["changed"]
+        assert again["actions"] == again["diff"] == []
+
+
+def test_publication_is_part_of_the_result(module: Module, tmp_path: Path) -> None:
+    options = {"publish_to": str(tmp_path / "images"), "tags": ["worker_debian12_x86_64"], "cmdline": "quiet"}
+    assert module(check=True, **options)["changed"]
+    done = module(**options)
+    assert done["changed"]
+    assert done["published"]["manifest"]["cmdline"] == "quiet"
+    assert json.loads((Path(done["published"]["path"]) / "manifest.json").read_text()) == done["published"]["manifest"]
+    assert not module(**options)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"path": "/absent/image"}, "name a base"),
+        ({"format": "raw"}, "labelled raw"),
+        ({"format": "vmdk"}, "qcow2, raw"),
+        ({"files": [{"path": "relative", "content": ""}]}, "not a path inside the image"),
+        ({"files": [{"path": "/a"}]}, "content, source"),
+        ({"files": [{"path": "/a", "content": "", "source": "/b"}]}, "mutually exclusive"),
+        ({"edits": [{"path": "/etc/passwd", "regexp": "a"}]}, "line, replacement"),
+        ({"commands": [{}]}, "argv or shell"),
+        ({"packages": ["new"]}, "network: true"),
+        ({"units": {"enable": ["absent.service"]}}, "not in the image"),
+        ({"publish_to": "/nowhere", "tags": ["x"]}, "<name>_<os>_<arch>"),
+    ],
+)
+def test_refusals_say_what_and_why(module: Module, options: dict[str, Any], said: str) -> None:
+    answer = module(**options)
+    assert answer["failed"]
+    assert said in answer["msg"]
+
+
+def test_a_failure_comes_in_parts_too(module: Module, handle: FakeHandle) -> None:
+    handle.put("/etc/munge/munge.key", File(b"x", 0o400))
+    answer = module(publish_to="/nowhere", tags=["worker_debian12_x86_64"])
+    assert answer["error"]["error"] == "ImageError"
+    assert "munge.key" in answer["error"]["value"]
+
+
+def test_specification_documentation_and_recipe_agree() -> None:
+    documented = yaml.safe_load(module_under_test.DOCUMENTATION)["options"]
+    assert set(module_under_test.ARGUMENT_SPEC) == set(documented)
+    assert {field.name for field in dataclasses.fields(Recipe)} <= set(documented)
+    for name, spec in module_under_test.ARGUMENT_SPEC.items():
+        assert set(spec.get("options", {})) == set(documented[name].get("suboptions", {})), name
+        assert spec.get("default") == documented[name].get("default"), name
+
+
+def test_check_mode_is_supported() -> None:
+    assert basic.AnsibleModule is module_under_test.AnsibleModule

@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tables keep what users wrote as it is, and are not folded in a pipe."""
+
+from __future__ import annotations
+
+import pytest
+
+from wnodes.model.image import Artefact, Image, TagEntry
+from wnodes.model.lease import Lease, NetworkSettings
+from wnodes_services.cli import show, site
+
+LONG = "x" * 120
+
+
+def printed(capsys: pytest.CaptureFixture[str], what: object) -> str:
+    show.console().print(what)
+    return capsys.readouterr().out
+
+
+def test_problems_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    service = site.Service("bait", "hv1", site.PROBLEM, ("[red]lrms[/red]",), 0.0, {})
+    out = printed(capsys, show.status(site.View("site", 0.0, (service,), (), ())))
+    assert "hv1 bait: [red]lrms[/red]" in out
+    assert "0 virtual jobs under way, 0 virtual machines" in out
+
+
+def test_zero_is_told_as_zero_and_nothing_as_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    service = site.Service("nameserver", "head", site.OK, (), 0.0, {"pool": 20, "leased": 0, "accel": "", "tags": []})
+    out = printed(capsys, show.status(site.View("site", 0.0, (service,), (), ())))
+    assert "pool 20, leased 0, accel unknown, images: none" in out
+
+
+def test_empty_lists_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    view = site.View("site", 0.0, (), (), ())
+    assert "no virtual jobs under way" in printed(capsys, show.jobs(view, False))
+    assert "no virtual machines" in printed(capsys, show.vms(view, False))
+    assert "wnodes images publish" in printed(capsys, show.tags(()))
+
+
+def test_long_cells_stay_on_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    file = Artefact(LONG, "d")
+    image = Image("d" * 64, "qcow2", 1, 3 << 20, file, file, file, "/dev/vda", "")
+    assert LONG in printed(capsys, show.tags((TagEntry("a_b_c", image, 0.0),)))
+
+
+def test_leases_tell_when_they_run_out(capsys: pytest.CaptureFixture[str]) -> None:
+    lease = Lease("vm-1", "52:54:00:00:00:01", "10.0.0.1", NetworkSettings(24), "r1", "hv1", 4, 130.0)
+    assert "in 30 s" in printed(capsys, show.leases((lease,), 100.0))

@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors, health and metrics of every service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import pytest
+from fastapi import Depends
+
+from wnodes.model.errors import (
+    AuthError,
+    ConfigError,
+    ImageError,
+    NotFoundError,
+    RequestError,
+    StateError,
+    UnavailableError,
+    VirtError,
+    WnodesError,
+)
+from wnodes_services import edge
+
+
+@dataclass(frozen=True)
+class Body:
+    name: str
+    secret: str = ""
+
+
+edge.strict(Body)
+
+
+def application() -> Any:
+    app = edge.application("thing")
+
+    @app.put("/v1/body")
+    def body(body: Body) -> Body:
+        return body
+
+    @app.get("/v1/root", dependencies=[Depends(edge.root_only)])
+    def root() -> dict[str, bool]:
+        return {"ok": True}
+
+    @app.get("/v1/bug")
+    def bug() -> Any:
+        raise RuntimeError("boom")
+
+    @app.get("/v1/raise")
+    def error() -> Any:
+        raise StateError(object="VM a", reason="is not up")
+
+    edge.metrics(app, lambda: [("a", "A", {"x": "1"}, 2.0), ("a", "A", {"x": "2"}, 3.0), ("b", "B", {}, 1.0)])
+    return app
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (NotFoundError, 404),
+        (StateError, 409),
+        (RequestError, 422),
+        (ConfigError, 422),
+        (ImageError, 422),
+        (AuthError, 403),
+        (UnavailableError, 503),
+        (VirtError, 503),
+        (WnodesError, 500),
+    ],
+)
+def test_each_kind_of_error_has_its_status(kind: type[WnodesError], status: int) -> None:
+    assert edge.status_of(kind(object="a", reason="b")) == status
+
+
+def test_our_errors_arrive_as_they_are(calling: Any) -> None:
+    with pytest.raises(StateError, match="VM a: is not up"):
+        calling(application(), uid=0).call("GET", "/v1/raise")
+
+
+def test_a_bug_tells_nothing_but_that(calling: Any) -> None:
+    with pytest.raises(UnavailableError, match="thing: internal error; its journal has the traceback"):
+        calling(application(), uid=0).call("GET", "/v1/bug")
+
+
+def test_bodies_are_checked_strictly_and_never_repeated(calling: Any) -> None:
+    client = calling(application(), uid=0)
+    assert client.call("PUT", "/v1/body", {"name": "a"}) == {"name": "a", "secret": ""}
+    for wrong in ({"name": "a", "unknown": "hidden"}, {"secret": "hidden"}, {"name": 1, "secret": "hidden"}):
+        with pytest.raises(RequestError) as caught:
+            client.call("PUT", "/v1/body", wrong)
+        assert "hidden" not in str(caught.value)
+        assert caught.value.object.startswith("body.")
+
+
+@pytest.mark.parametrize("caller", [{"uid": 2001}, {"names": ("manager.wnodes", "a.manager.wnodes")}, {}])
+def test_only_root_on_this_node_passes(calling: Any, caller: dict[str, Any]) -> None:
+    app = application()
+    assert calling(app, uid=0).call("GET", "/v1/root") == {"ok": True}
+    with pytest.raises(AuthError, match="only root"):
+        calling(app, **caller).call("GET", "/v1/root")
+
+
+def test_health_tells_what_runs(calling: Any) -> None:
+    app = application()
+    app.state.config = "abc"
+    assert calling(app).call("GET", "/healthz") == {"ok": True, "version": edge.VERSION, "config": "abc"}
+
+
+def test_metrics_are_in_prometheus_format(calling: Any) -> None:
+    text = calling(application()).ask("GET", "/metrics")[1].decode()
+    assert 'a{x="1"} 2.0\na{x="2"} 3.0\n' in text
+    assert "\nb 1.0\n" in text
+    assert "process_resident_memory_bytes" in text
+
+
+def test_nothing_else_is_served(calling: Any) -> None:
+    client = calling(application())
+    assert {client.ask("GET", path)[0] for path in ("/docs", "/redoc", "/openapi.json", "/")} == {404}
+
+
+def test_the_dependency_is_the_peer(calling: Any) -> None:
+    app = edge.application("thing")
+
+    @app.get("/who")
+    def who(peer: Annotated[Any, Depends(edge.peer)]) -> dict[str, Any]:
+        return {"uid": peer.uid, "names": peer.names}
+
+    assert calling(app, names=("a",)).call("GET", "/who") == {"uid": None, "names": ["a"]}

@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A hypervisor over HTTP: its client and its application are two ends of one thing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wnodes.hypervisor.client import HypervisorClient
+from wnodes.hypervisor.fake import FakeHypervisor
+from wnodes.model.errors import AuthError, NotFoundError, RequestError, StateError, VirtError
+from wnodes.model.resources import Resources
+from wnodes.model.states import VmState
+from wnodes.model.vm import GuestFile, GuestSetup, Mount, VmRequest
+from wnodes_services import hypervisor_main
+
+REQUEST = VmRequest("r1", "alice", "worker_debian12_x86_64", Resources(1, 512, 10), (Mount("/home", "/home"),))
+
+
+@pytest.fixture
+def fake() -> FakeHypervisor:
+    return FakeHypervisor()
+
+
+@pytest.fixture
+def app(fake: FakeHypervisor) -> Any:
+    return hypervisor_main.application(fake)
+
+
+@pytest.fixture
+def client(calling: Any, app: Any) -> HypervisorClient:
+    return HypervisorClient(calling(app, uid=0))
+
+
+def test_the_life_of_a_vm(client: HypervisorClient, fake: FakeHypervisor) -> None:
+    vm = client.create(REQUEST)
+    assert vm == fake.get("r1") == client.create(REQUEST)
+    assert client.list() == (vm,)
+    setup = GuestSetup((GuestFile("/etc/x", "secret", 0o600, "alice"),), (("true", "a b"),))
+    client.setup("r1", setup)
+    assert fake.setups["r1"] == [setup]
+    assert client.use("r1").state is VmState.IN_USE
+    assert client.destroy("r1").state is VmState.GONE
+    assert client.get("r1").state is VmState.GONE
+
+
+def test_events_and_status(client: HypervisorClient, fake: FakeHypervisor) -> None:
+    client.create(REQUEST)
+    (event,) = client.events(0, 5.0)
+    assert event == fake.said[0]
+    assert client.events(event.seq, 0.0) == ()
+    assert client.status() == fake.status()
+
+
+def test_a_vm_is_found_by_its_host_name_too(calling: Any, app: Any, client: HypervisorClient) -> None:
+    vm = client.create(REQUEST)
+    assert client.get(vm.name) == vm
+    with pytest.raises(NotFoundError):
+        client.get("nobody")
+
+
+def test_errors_keep_their_type(client: HypervisorClient, fake: FakeHypervisor) -> None:
+    fake.auto_ready = False
+    client.create(REQUEST)
+    with pytest.raises(StateError):
+        client.setup("r1", GuestSetup())
+    fake.setup_failure = VirtError(object="guest", reason="did not answer")
+    with pytest.raises(VirtError, match="guest: did not answer"):
+        client.setup("r1", GuestSetup())
+
+
+def test_body_and_path_name_the_same_vm(calling: Any, app: Any) -> None:
+    from wnodes.model.codec import encode
+
+    with pytest.raises(RequestError, match="about another VM"):
+        calling(app, uid=0).call("PUT", "/v1/vms/r2", encode(REQUEST))
+    with pytest.raises(RequestError, match=r"body\.resources"):
+        calling(app, uid=0).call("PUT", "/v1/vms/r1", {**encode(REQUEST), "resources": {"cpus": "many"}})
+
+
+def test_others_than_root_may_look_but_not_touch(calling: Any, app: Any, client: HypervisorClient) -> None:
+    client.create(REQUEST)
+    user = HypervisorClient(calling(app, uid=2001))
+    assert len(user.list()) == 1
+    assert user.status().ok
+    for call in (
+        lambda: user.create(REQUEST),
+        lambda: user.setup("r1", GuestSetup()),
+        lambda: user.use("r1"),
+        lambda: user.destroy("r1"),
+        lambda: user.events(0, 0.0),
+    ):
+        with pytest.raises(AuthError, match="only root"):
+            call()
+
+
+def test_metrics(calling: Any, app: Any, client: HypervisorClient) -> None:
+    client.create(REQUEST)
+    text = calling(app).ask("GET", "/metrics")[1].decode()
+    assert 'wnodes_vms{state="READY"} 1.0' in text
+    assert 'wnodes_hypervisor_ok{accel="qemu"} 1.0' in text

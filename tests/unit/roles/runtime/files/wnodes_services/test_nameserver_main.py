@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The nameserver's client and its application are two ends of one thing: each call gives what the directory gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wnodes.directory.base import Heartbeat, Pool, PoolName
+from wnodes.directory.sqlite import SqliteDirectory
+from wnodes.model.clock import FakeClock
+from wnodes.model.errors import AuthError, DirectoryError, NotFoundError, RequestError
+from wnodes.model.image import Artefact, Image
+from wnodes.model.lease import NetworkSettings
+from wnodes.nameserver.client import NameserverClient
+from wnodes.nameserver.config import NameserverConfig, PoolConfig, PoolRange
+from wnodes_services import nameserver_main
+
+IMAGE = Image("d", "qcow2", 2, 1, Artefact("/d", "d"), Artefact("/k", "k"), Artefact("/i", "i"), "/dev/vda", "quiet")
+TAG = "worker_debian12_x86_64"
+CONFIG = NameserverConfig(PoolConfig(NetworkSettings(24), (PoolRange("vm-", 1, "10.0.0.1", 2),)))
+HYPERVISOR = ("hypervisor.wnodes", "hv1.hypervisor.wnodes")
+BAIT = ("bait.wnodes", "hv1.bait.wnodes")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def directory(clock: FakeClock) -> SqliteDirectory:
+    made = SqliteDirectory(":memory:", clock)
+    made.set_pool(CONFIG.pool.pool())
+    return made
+
+
+@pytest.fixture
+def app(directory: SqliteDirectory, clock: FakeClock) -> Any:
+    return nameserver_main.application(directory, CONFIG, clock)
+
+
+@pytest.fixture
+def manager(calling: Any, app: Any) -> NameserverClient:
+    return NameserverClient(calling(app, uid=0))
+
+
+@pytest.fixture
+def hypervisor(calling: Any, app: Any) -> NameserverClient:
+    return NameserverClient(calling(app, names=HYPERVISOR))
+
+
+def test_leases(hypervisor: NameserverClient, manager: NameserverClient) -> None:
+    lease = hypervisor.lease("a b?c", "hv1", 60)
+    assert manager.leases() == (lease,)
+    assert hypervisor.renew("hv1", ("a b?c", "unknown"), 60) == (lease,)
+    assert hypervisor.release("a b?c", lease.epoch)
+    assert not hypervisor.release("a b?c", lease.epoch)
+
+
+def test_a_pool_that_is_used_up(hypervisor: NameserverClient) -> None:
+    hypervisor.lease("a", "hv1", 60)
+    hypervisor.lease("b", "hv1", 60)
+    with pytest.raises(DirectoryError, match="none of the 2 host names"):
+        hypervisor.lease("c", "hv1", 60)
+
+
+def test_the_pool_can_be_replaced(hypervisor: NameserverClient, manager: NameserverClient) -> None:
+    manager.set_pool(Pool(NetworkSettings(16, dns=("10.0.0.53",)), (PoolName("x", "52:54:00:00:00:09", "10.0.0.9"),)))
+    lease = hypervisor.lease("a", "hv1", 60)
+    assert (lease.name, lease.network) == ("x", NetworkSettings(16, dns=("10.0.0.53",)))
+
+
+def test_tags(manager: NameserverClient) -> None:
+    entry = manager.set_tag(TAG, IMAGE)
+    assert (manager.tag(TAG), manager.tags()) == (entry, (entry,))
+    assert manager.remove_tag(TAG)
+    assert not manager.remove_tag(TAG)
+    with pytest.raises(NotFoundError):
+        manager.tag(TAG)
+    with pytest.raises(RequestError, match="not of the form"):
+        manager.set_tag("nonsense", IMAGE)
+
+
+def test_configuration(manager: NameserverClient) -> None:
+    manager.set_config("bait/hv1", {"open": False})
+    assert manager.config("bait/hv1") == {"open": False}
+    assert manager.config("site") == {}
+
+
+def test_heartbeats(calling: Any, app: Any, manager: NameserverClient, clock: FakeClock) -> None:
+    status = {"ok": True, "jobs": [{"uid": 2001}, {"uid": 2002}]}
+    bait = NameserverClient(calling(app, names=BAIT))
+    bait.beat(Heartbeat("bait", "hv1", 1.0, status))
+    assert manager.heartbeats() == (Heartbeat("bait", "hv1", clock.now(), status),)
+    (seen,) = NameserverClient(calling(app, uid=2001)).heartbeats()
+    assert seen.status["jobs"] == [{"uid": 2001}]
+    with pytest.raises(AuthError):
+        bait.beat(Heartbeat("bait", "hv2"))
+
+
+def test_who_has_no_role_gets_nothing(calling: Any, app: Any) -> None:
+    for names in ((), ("example.org",), ("bait.wnodes", "hypervisor.wnodes", "a.bait.wnodes")):
+        with pytest.raises(AuthError, match="exactly one role"):
+            NameserverClient(calling(app, names=names)).tags()
+
+
+def test_status_and_metrics(calling: Any, app: Any, hypervisor: NameserverClient, clock: FakeClock) -> None:
+    hypervisor.lease("a", "hv1", 60)
+    hypervisor.beat(Heartbeat("hypervisor", "hv1"))
+    clock.advance(7)
+    status = hypervisor.status()
+    assert status == {"ok": True, "problems": [], "heartbeat_s": 10.0, "now": clock.now(), "pool": 2, "leased": 1}
+    text = calling(app).ask("GET", "/metrics")[1].decode()
+    assert 'wnodes_heartbeat_age_seconds{host="hv1",role="hypervisor"} 7.0' in text
+    assert "wnodes_leases 1.0" in text
+
+
+def test_bodies_are_checked(calling: Any, app: Any) -> None:
+    client = calling(app, uid=0)
+    for target, body in (
+        ("/v1/leases/a", {"owner": "hv1"}),
+        ("/v1/leases/a", {"owner": "hv1", "ttl_s": 1, "more": 1}),
+        (f"/v1/tags/{TAG}", {"digest": "d"}),
+        ("/v1/config/site", [1]),
+    ):
+        with pytest.raises(RequestError):
+            client.call("PUT", target, body)

@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is at the other end, as uvicorn's protocol shows it: pinned to uvicorn's inner workings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from wnodes.model.clock import Clock, Failpoints
+from wnodes.model.errors import ConfigError, UnavailableError
+from wnodes_services import server
+from wnodes_services.server import Peer, PeerProtocol, Program, Tls
+
+
+class Transport(asyncio.Transport):
+    """A transport that knows what it is told; collects what is written."""
+
+    def __init__(self, **extra: Any) -> None:
+        super().__init__(extra)
+        self.written = b""
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+class Certificate:
+    def __init__(self, *names: tuple[str, str]) -> None:
+        self._names = names
+
+    def getpeercert(self) -> dict[str, Any]:
+        return {"subject": (), "subjectAltName": self._names} if self._names else {}
+
+
+def seen(transport: Transport, requests: int = 1) -> list[Peer]:
+    """Return whom an application sees in each of several requests on one connection."""
+    peers: list[Peer] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        peers.append(scope["state"]["peer"])
+        scope["state"]["peer"] = None
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def talk() -> None:
+        config = uvicorn.Config(app, http=PeerProtocol, ws="none", lifespan="off", log_config=None)
+        config.load()
+        protocol = PeerProtocol(config, ServerState(), {}, asyncio.get_running_loop())
+        protocol.connection_made(transport)
+        for _ in range(requests):
+            protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await asyncio.gather(*protocol.tasks)
+        protocol.connection_lost(None)
+
+    asyncio.run(talk())
+    return peers
+
+
+def test_over_tls_the_names_of_the_certificate_are_seen() -> None:
+    tls = Certificate(("DNS", "bait.wnodes"), ("IP Address", "10.0.0.1"), ("DNS", "hv1.bait.wnodes"))
+    assert seen(Transport(ssl_object=tls)) == [Peer(names=("bait.wnodes", "hv1.bait.wnodes"))]
+
+
+def test_a_certificate_without_names_is_nobody() -> None:
+    assert seen(Transport(ssl_object=Certificate())) == [Peer()]
+
+
+def test_at_a_unix_socket_the_process_is_seen() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        assert seen(Transport(socket=ours)) == [Peer(os.getuid(), os.getgid(), os.getpid())]
+
+
+def test_elsewhere_nobody_is_seen() -> None:
+    assert seen(Transport()) == [Peer()]
+
+
+def test_every_request_of_a_connection_sees_the_peer_anew() -> None:
+    tls = Certificate(("DNS", "a"))
+    assert seen(Transport(ssl_object=tls), requests=3) == [Peer(names=("a",))] * 3
+
+
+def test_tls_asks_for_a_certificate() -> None:
+    options = Tls.of("bait", "/pki").options()
+    assert options["ssl_certfile"] == "/pki/bait.crt"
+    assert options["ssl_keyfile"] == "/pki/bait.key"
+    assert options["ssl_ca_certs"] == "/pki/ca.crt"
+    assert options["ssl_cert_reqs"].name == "CERT_REQUIRED"
+
+
+class State:
+    config = ""
+
+
+class App:
+    state = State()
+
+
+@dataclass(frozen=True)
+class Config:
+    text: str
+
+
+@pytest.fixture
+def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[Program]]:
+    """Return what runs ``main`` with a good file and returns what was served, or raises what ended the process."""
+    served: list[Program] = []
+    (tmp_path / "thing.yml").write_text("text: a\n")
+
+    async def serve(program: Program) -> None:
+        served.append(program)
+
+    monkeypatch.setattr(server, "serve", serve)
+    monkeypatch.setattr(server.os, "_exit", lambda code: None)
+    monkeypatch.setattr(server.systemd, "log_to_journal", lambda level: None)
+
+    def run(build: Any, *arguments: str) -> list[Program]:
+        monkeypatch.setattr(server.sys, "argv", ["wnodes-thing", *arguments, str(tmp_path / "thing.yml")])
+        server.main("thing", Config, build)
+        return served
+
+    return run
+
+
+def test_main_reads_builds_and_serves(monkeypatch: pytest.MonkeyPatch, run_main: Callable[..., list[Program]]) -> None:
+    monkeypatch.setenv("WNODES_FAILPOINTS", "here")
+    given: list[Any] = []
+
+    def build(config: Config, clock: Clock, failpoints: Failpoints) -> Program:
+        given.extend([config, failpoints._actions])
+        return Program(App, list)
+
+    (program,) = run_main(build)
+    assert len(program.app.state.config) == 40
+    assert given[0] == Config("a")
+    assert set(given[1]) == {"here"}
+
+
+def test_check_builds_nothing(run_main: Callable[..., list[Program]]) -> None:
+    assert run_main(lambda *_: pytest.fail("built"), "--check") == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ConfigError(object="a", reason="b"), 78), (UnavailableError(object="a", reason="b"), 1)]
+)
+def test_what_fails_at_the_start_is_one_line(
+    run_main: Callable[..., list[Program]], capsys: pytest.CaptureFixture[str], error: Exception, code: int
+) -> None:
+    def build(*_: Any) -> Program:
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        run_main(build)
+    assert caught.value.code == code
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Configuration of wnodes-bait (``/etc/wnodes/bait.yml``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Tuple
+
+from ..lrms.slurm import SlurmConfig
+from ..model.errors import ConfigError
+from ..model.resources import Overheads
+from ..model.vm import Mount
+from ..nameserver.config import NameserverAccess
+
+
+@dataclass(frozen=True)
+class BaitConfig:
+    """What an administrator sets; times in seconds, sizes in MiB.
+
+    :param host: this node's name in the directory
+    :param slurm: how we use Slurm
+    :param overheads: what a VM costs beyond its job's request; the hypervisor's must be the same
+    :param mounts: folders of the node that each VM gets
+    :param default_scratch_mib: scratch disk of a job that asks for none; 0: no scratch disk
+    :param max_scratch_mib: the largest scratch disk a job may ask for
+    :param nameserver: how the nameserver is reached
+    :param poll_s: how often the LRMS is asked about our jobs
+    :param place_timeout_s: how long the VM's share of the node may take to be free
+    :param vm_timeout_s: how long a VM may take to be ready
+    :param join_timeout_s: how long a ready VM may take to join the LRMS, and a freed job to start there
+    :param max_attempts: VMs that may fail for one job before it is held for an administrator
+    :param backoff_s: first pause before a failed job is started again; doubled each time, at most ``max_backoff_s``
+    """
+
+    host: str
+    slurm: SlurmConfig
+    nameserver: NameserverAccess
+    overheads: Overheads = field(default_factory=Overheads)
+    mounts: Tuple[Mount, ...] = ()
+    default_scratch_mib: int = 0
+    max_scratch_mib: int = 1_048_576
+    state_dir: str = "/var/lib/wnodes"
+    run_dir: str = "/run/wnodes"
+    heartbeat_s: float = 5.0
+    poll_s: float = 2.0
+    place_timeout_s: float = 60.0
+    vm_timeout_s: float = 200.0
+    join_timeout_s: float = 120.0
+    max_attempts: int = 3
+    backoff_s: float = 30.0
+    max_backoff_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        for key in ("heartbeat_s", "poll_s", "place_timeout_s", "vm_timeout_s", "join_timeout_s", "max_attempts"):
+            if getattr(self, key) <= 0:
+                raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be more than 0")
+        for key in ("default_scratch_mib", "max_scratch_mib", "backoff_s", "max_backoff_s"):
+            if getattr(self, key) < 0:
+                raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be 0 or more")

@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a job waits for, in words for its user."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from ..model.codec import encode
+from ..model.job import Job
+from ..model.states import JobState
+
+WAITS_FOR = {
+    JobState.RECEIVED: "the batch system to take it back into the queue",
+    JobState.HELD: "its share of the node to be free for its VM",
+    JobState.VM_REQUESTED: "its VM to be ready",
+    JobState.VM_READY: "its VM to join the batch system",
+    JobState.MIGRATING: "the batch system to start it on its VM",
+    JobState.RUNNING: "nothing: it runs on its VM",
+    JobState.FINISHED: "nothing: it has ended; its VM is being taken away",
+    JobState.CANCELLED: "nothing: it was cancelled; what was made for it is being taken away",
+    JobState.RETURNED: "its return to the queue",
+    JobState.REFUSED: "an administrator, or its owner to cancel it: what it asks for can't be met",
+}
+_ENDED_AS = {
+    JobState.FINISHED: "it has ended",
+    JobState.CANCELLED: "it was cancelled before it started",
+    JobState.RETURNED: "the batch system to dispatch it again",
+    JobState.REFUSED: WAITS_FOR[JobState.REFUSED],
+}
+
+
+def explain(job: Job, now: float) -> Dict[str, Any]:
+    """Return the job as plain data, with ``waits_for`` (text), ``outcome`` and ``seconds`` (state → seconds)."""
+    outcome = job.outcome
+    return {
+        **encode(job),
+        "outcome": outcome.value if outcome else None,
+        "waits_for": _ENDED_AS[outcome] if outcome else WAITS_FOR[job.state],
+        "seconds": {state: round(spent, 3) for state, spent in job.seconds(now).items()},
+    }

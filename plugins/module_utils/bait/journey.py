@@ -1,0 +1,352 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way of one virtual job, a handler a state.
+
+A handler does the side effects of its state, which the journal has named before, and may be called again at any time:
+after an error, after a restart, twice in a row. It returns the seconds after which it wants to be called again; events
+call it sooner. "No match, no action": a job that no longer carries our mark is nobody's business of ours.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Callable, Dict, Optional, Set
+
+from ..engine.journal import Journal
+from ..hypervisor.api import HypervisorApi
+from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost
+from ..model.clock import Clock, Failpoints
+from ..model.errors import NotFoundError, RequestError
+from ..model.job import Job
+from ..model.states import JOB_BEFORE_RUNNING, JobState, VmState
+from ..model.vm import VmRequest
+from .config import BaitConfig
+from .request import Mark
+
+log = logging.getLogger(__name__)
+
+SOON_S = 0.2
+NOW_S = 0.0
+_OVER = (LrmsJobState.ENDED, LrmsJobState.CANCELLED)
+
+
+class Journey:
+    """Moves jobs along; see the module.
+
+    :param seen: what the LRMS last said of a job, at most one poll old; ``fresh`` reads it now
+    :param moved: told of each job that changed
+    """
+
+    def __init__(
+        self,
+        config: BaitConfig,
+        lrms: Lrms,
+        hypervisor: HypervisorApi,
+        journal: Journal[Job],
+        clock: Clock,
+        failpoints: Failpoints,
+        seen: Callable[[Job], Optional[LrmsJob]],
+        moved: Callable[[Job], None],
+    ) -> None:
+        self._config, self._lrms, self._hypervisor, self._journal = config, lrms, hypervisor, journal
+        self._clock, self._failpoints, self._seen, self._moved = clock, failpoints, seen, moved
+        self._told_to_join: Set[str] = set()
+        self._handlers: Dict[JobState, Callable[[Job], Optional[float]]] = {
+            JobState.RECEIVED: self._received,
+            JobState.HELD: self._held,
+            JobState.VM_REQUESTED: self._vm_requested,
+            JobState.VM_READY: self._vm_ready,
+            JobState.MIGRATING: self._migrating,
+            JobState.RUNNING: self._running,
+            JobState.FINISHED: self._ended,
+            JobState.CANCELLED: self._ended,
+            JobState.RETURNED: self._ended,
+            JobState.REFUSED: self._ended,
+        }
+
+    def step(self, key: str) -> Optional[float]:
+        """Do the next thing for the job ``key``."""
+        job = self._journal.get(key)
+        if job is None or job.state is JobState.CLOSED:
+            return None
+        return self._handlers[job.state](job)
+
+    # moves
+
+    def _put(self, job: Job) -> Job:
+        self._journal.put(job)
+        self._moved(job)
+        return job
+
+    def _move(self, job: Job, state: JobState, reason: str = "") -> float:
+        log.info("%s → %s %s", job.state.value, state.value, reason, extra=fields(job))
+        self._put(job.moved(state, self._clock.now(), reason))
+        self._failpoints.hit(f"bait.{state.value.lower()}")
+        return NOW_S
+
+    def fail(self, job: Job, reason: str) -> float:
+        """The VM of ``job`` failed: back to the queue with a growing pause, or held after too many times."""
+        config = self._config
+        if job.attempt >= config.max_attempts:
+            return self._move(job, JobState.REFUSED, f"{job.attempt} VMs failed, the last one: {reason}")
+        pause = min(config.backoff_s * 2 ** (job.attempt - 1), config.max_backoff_s)
+        return self._give_back(job, reason, pause)
+
+    def _give_back(self, job: Job, reason: str, pause_s: float = 0.0, avoid_node: bool = False) -> float:
+        return self._move(replace(job, retry_after_s=pause_s, avoid_node=avoid_node), JobState.RETURNED, reason)
+
+    def leave(self, job: Job, reason: str) -> float:
+        """Others took ``job`` out of our hands: take away what was made for it, touch it no more."""
+        return self._move(replace(job, settled=True), JobState.RETURNED, reason)
+
+    def _in_state_s(self, job: Job) -> float:
+        return self._clock.now() - job.history[-1].at
+
+    def _look(self, job: Job, expected: LrmsJobState) -> Optional[LrmsJob]:
+        """Return the LRMS's job; what is not as expected is read afresh, for nothing is decided on an old reading."""
+        seen = self._seen(job)
+        return seen if seen is not None and seen.state is expected else self._lrms.job(job.lrms_id)
+
+    def _gone(self, job: Job, seen: Optional[LrmsJob]) -> Optional[float]:
+        """Move on a job that no longer waits for its VM; None while it does."""
+        if seen is None or seen.state in _OVER:
+            return self._move(replace(job, settled=True), JobState.CANCELLED, "the job left the queue")
+        if not self._ours(job, seen):
+            return self.leave(job, "its mark was changed")
+        if seen.state is LrmsJobState.PENDING and not job.released:
+            return self._give_back(job, "it was released by someone else")
+        if seen.state is LrmsJobState.RUNNING and seen.host != job.host:
+            return self.leave(job, f"it was started on {seen.host}")
+        return None
+
+    def _ours(self, job: Job, seen: LrmsJob) -> bool:
+        mark = Mark.parse(seen.mark)
+        return mark is not None and mark.id == job.id
+
+    def mark(self, job: Job, reason: str = "", attempt: int = 0) -> str:
+        """Return the mark of ``job`` as text."""
+        return str(Mark(job.id, self._config.host, attempt or job.attempt, reason))
+
+    # on the bait
+
+    def _received(self, job: Job) -> float:
+        seen = self._lrms.job(job.lrms_id)
+        if seen is None or seen.state in _OVER:
+            return self._move(replace(job, settled=True), JobState.CANCELLED, "the job left the queue")
+        if job.original is None:
+            job = self._put(replace(job, original=self._lrms.original(job.lrms_id)))
+        self._lrms.mark(job.lrms_id, self.mark(job, job.reason))
+        self._failpoints.hit("bait.mark")
+        if job.reason:
+            self._lrms.stop(job.lrms_id)
+            return self._move(job, JobState.REFUSED)
+        charge = self._config.overheads.charge(job.request.resources)
+        if charge.memory_mib > self._lrms.node_mib():
+            return self._too_large(job, charge.memory_mib)
+        job = self._put(replace(job, placeholder=self._lrms.place(job.id, charge)))
+        self._failpoints.hit("bait.place")
+        self._lrms.stop(job.lrms_id)
+        return self._move(job, JobState.HELD)
+
+    def _too_large(self, job: Job, needed_mib: int) -> float:
+        largest = self._lrms.largest_node_mib(job.request.tag)
+        self._lrms.stop(job.lrms_id)
+        if needed_mib <= largest:
+            return self._give_back(job, f"its VM needs {needed_mib} MiB, too much for this node", avoid_node=True)
+        asked = job.request.resources.memory_mib
+        extra = needed_mib - asked
+        return self._move(
+            job,
+            JobState.REFUSED,
+            f"it asks for {asked} MiB and its VM needs {extra} MiB more, but no node has over {largest} MiB;"
+            f" ask for at most {max(0, largest - extra)} MiB",
+        )
+
+    def _held(self, job: Job) -> float:
+        seen = self._look(job, LrmsJobState.HELD)
+        gone = None if seen is not None and seen.state is LrmsJobState.RUNNING else self._gone(job, seen)
+        if gone is not None:
+            return gone
+        assert seen is not None
+        if seen.state is not LrmsJobState.HELD:
+            if seen.state is LrmsJobState.RUNNING:
+                self._lrms.stop(job.lrms_id)
+            return SOON_S
+        try:
+            placed = self._lrms.placed(job.placeholder)
+        except NotFoundError:
+            return self._give_back(job, "its placeholder ended", self._config.backoff_s)
+        if placed:
+            return self._move(job, JobState.VM_REQUESTED)
+        if self._in_state_s(job) > self._config.place_timeout_s:
+            return self._give_back(job, "the node has no room for its VM now", self._config.backoff_s)
+        return SOON_S
+
+    # its VM
+
+    def _vm_requested(self, job: Job) -> float:
+        gone = self._gone(job, self._look(job, LrmsJobState.HELD))
+        if gone is not None:
+            return gone
+        request = VmRequest(job.id, job.user, job.request.tag, job.request.resources, job.request.mounts)
+        try:
+            vm = self._hypervisor.create(request)
+        except RequestError as error:
+            return self.fail(job, str(error))
+        if vm.state is VmState.READY:
+            return self._move(replace(job, host=vm.name, address=vm.address), JobState.VM_READY)
+        if vm.state in (VmState.BROKEN, VmState.GONE, VmState.RECYCLING):
+            return self.fail(job, vm.reason or f"its VM is {vm.state.value}")
+        if self._in_state_s(job) > self._config.vm_timeout_s:
+            return self.fail(job, f"its VM was not ready after {self._config.vm_timeout_s:g} s ({vm.state.value})")
+        return 1.0
+
+    def _vm_lost(self, job: Job) -> str:
+        """Return why the VM can't be used any more; empty while it can."""
+        try:
+            vm = self._hypervisor.get(job.id)
+        except NotFoundError:
+            return "its VM is unknown to the hypervisor"
+        if vm.state in (VmState.READY, VmState.IN_USE):
+            return ""
+        return vm.reason or f"its VM is {vm.state.value}"
+
+    def _vm_ready(self, job: Job) -> float:
+        gone = self._gone(job, self._look(job, LrmsJobState.HELD))
+        if gone is not None:
+            return gone
+        lost = self._vm_lost(job)
+        if lost:
+            return self.fail(job, lost)
+        if not job.joined:
+            self._lrms.remove_host(job.host)  # left by an earlier VM of this name
+            job = self._put(replace(job, joined=True))
+        state = self._lrms.host(job.host)
+        if state is HostState.ABSENT and job.id not in self._told_to_join:
+            host = VmHost(job.host, job.address, job.request.resources, job.request.tag)
+            self._hypervisor.setup(job.id, self._lrms.guest_setup(host, job.user, job.uid))
+            self._told_to_join.add(job.id)
+            self._failpoints.hit("bait.join")
+        if state in (HostState.READY, HostState.CLOSED):
+            self._lrms.open_host(job.host)
+            return self._move(job, JobState.MIGRATING) if state is HostState.READY else SOON_S
+        if self._in_state_s(job) > self._config.join_timeout_s:
+            return self.fail(
+                job, f"its VM did not join the LRMS within {self._config.join_timeout_s:g} s ({state.value})"
+            )
+        return SOON_S
+
+    # to the VM
+
+    def _migrating(self, job: Job) -> float:
+        seen = self._lrms.job(job.lrms_id)
+        if seen is not None and job.released and seen.state in _OVER and seen.host == job.host:
+            return self._finish(job, seen)
+        gone = self._gone(job, seen)
+        if gone is not None:
+            return gone
+        assert seen is not None
+        if seen.state is LrmsJobState.RUNNING:
+            return self._move(job, JobState.RUNNING)
+        lost = self._vm_lost(job)
+        if lost:
+            return self.fail(job, lost)
+        if seen.state is LrmsJobState.HELD:
+            return self._pin_and_release(job)
+        if self._lrms.host(job.host) in (HostState.CLOSED, HostState.DOWN):
+            return self.fail(job, "the LRMS closed its VM: prolog or slurmd failed there")
+        if self._in_state_s(job) > self._config.join_timeout_s:
+            return self.fail(job, f"it did not start on its VM within {self._config.join_timeout_s:g} s")
+        return SOON_S
+
+    def _pin_and_release(self, job: Job) -> float:
+        assert job.original is not None
+        fixed = self._lrms.pin(job.lrms_id, job.host, job.user, job.original)
+        self._failpoints.hit("bait.pin")
+        seen = self._lrms.job(job.lrms_id)
+        if seen is None or not self._ours(job, seen):
+            return SOON_S
+        changed = [key for key, value in fixed.items() if seen.fixed.get(key) != value]
+        if changed:
+            return self._give_back(job, f"its {', '.join(changed)} changed while it was held")
+        if not job.released:
+            job = self._put(replace(job, released=True))
+        self._failpoints.hit("bait.release")
+        self._hypervisor.use(job.id)
+        self._lrms.release(job.lrms_id)
+        return SOON_S
+
+    def _running(self, job: Job) -> float:
+        seen = self._look(job, LrmsJobState.RUNNING)
+        if seen is None or seen.state in _OVER:
+            return self._finish(job, seen)
+        if seen.state in (LrmsJobState.PENDING, LrmsJobState.HELD):
+            return self._give_back(job, "it was put back into the queue while it ran")
+        if seen.state is LrmsJobState.COMPLETING:
+            return SOON_S
+        lost = self._vm_lost(job)
+        if lost:
+            log.warning("VM of a running job is lost: %s", lost, extra=fields(job))
+            self._lrms.fail_host(job.host, lost)
+            return SOON_S
+        return self._config.heartbeat_s
+
+    def _finish(self, job: Job, seen: Optional[LrmsJob]) -> float:
+        code = seen.exit_code if seen is not None else None
+        return self._move(replace(job, exit_code=code, settled=True), JobState.FINISHED)
+
+    # the end
+
+    def _ended(self, job: Job) -> Optional[float]:
+        if not job.settled:
+            after = self._settle(job)
+            if after is not None:
+                return after
+            job = self._put(replace(job, settled=True))
+        if job.joined:
+            self._lrms.remove_host(job.host)
+            job = self._put(replace(job, joined=False))
+            self._told_to_join.discard(job.id)
+            self._failpoints.hit("bait.remove_host")
+        if self._was(job, JobState.VM_REQUESTED):
+            try:
+                if self._hypervisor.destroy(job.id).state is not VmState.GONE:
+                    return SOON_S
+            except NotFoundError:
+                pass
+        self._failpoints.hit("bait.unplace")
+        self._lrms.unplace(job.id)
+        self._move(job, JobState.CLOSED)
+        return None
+
+    def _settle(self, job: Job) -> Optional[float]:
+        """Leave the LRMS's job as it has to be; None when that is done."""
+        seen = self._lrms.job(job.lrms_id)
+        if seen is None or seen.state in _OVER or not self._ours(job, seen):
+            return None
+        if seen.state not in (LrmsJobState.HELD, LrmsJobState.PENDING):
+            return SOON_S
+        assert job.original is not None
+        if job.state is JobState.REFUSED:
+            self._lrms.keep_held(job.lrms_id, job.original, self.mark(job, job.reason))
+        else:
+            failed = job.retry_after_s > 0
+            mark = self.mark(job, job.reason, job.attempt + (1 if failed else 0))
+            self._lrms.give_back(job.lrms_id, job.original, mark, job.retry_after_s, job.avoid_node)
+        return None
+
+    @staticmethod
+    def _was(job: Job, state: JobState) -> bool:
+        return any(move.state == state.value for move in job.history)
+
+
+def fields(job: Job) -> Dict[str, str]:
+    """Return what a log line about ``job`` carries."""
+    return {"job": job.lrms_id, "vm": job.host, "image": job.request.tag}
+
+
+def before_running(job: Job) -> bool:
+    """Tell whether ``job`` still waits for its VM."""
+    return job.state in JOB_BEFORE_RUNNING

@@ -1,0 +1,309 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wnodes-bait: takes virtual jobs from the hook, moves them to their VMs, keeps the node's books and its open sign."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple
+
+from ..directory.base import Heartbeat
+from ..engine.journal import Journal
+from ..engine.reconciler import Reconciler
+from ..hypervisor.api import HypervisorApi
+from ..lrms.base import Lrms, LrmsJob, LrmsJobState
+from ..model.clock import Clock, Failpoints
+from ..model.errors import NotFoundError, RequestError, WnodesError
+from ..model.job import Answer, Dispatch, Job, JobRequest
+from ..model.resources import Resources
+from ..model.states import JobState
+from ..model.vm import Move
+from . import request
+from .config import BaitConfig
+from .explain import explain
+from .journey import Journey, before_running
+
+log = logging.getLogger(__name__)
+
+WORKERS = 4
+EVENTS_WAIT_S = 25.0
+#: the hook waits longer than this, then it helps itself
+DISPATCH_LIMIT_S = 15.0
+#: how much of a node's past its heartbeat tells
+TOLD_JOBS = 50
+
+RUN, STOPPED = Answer("run"), Answer("stopped")
+
+
+class SiteDirectory(Protocol):
+    """What the bait needs of the nameserver."""
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """See ``Directory.beat``."""
+
+
+class Bait:
+    """The service without its sockets.
+
+    ``start`` begins the threads; without it ``dispatch`` and ``tick`` can be called by hand (tests, simulator).
+    """
+
+    def __init__(
+        self,
+        config: BaitConfig,
+        lrms: Lrms,
+        hypervisor: HypervisorApi,
+        directory: SiteDirectory,
+        journal: Journal[Job],
+        clock: Optional[Clock] = None,
+        failpoints: Optional[Failpoints] = None,
+    ) -> None:
+        self.config, self.lrms, self.hypervisor, self.directory, self.journal = (
+            config,
+            lrms,
+            hypervisor,
+            directory,
+            journal,
+        )
+        self.clock, self.failpoints = clock or Clock(), failpoints or Failpoints()
+        self._seen: Dict[str, LrmsJob] = {}
+        self._seen_at = 0.0
+        self._problems: Dict[str, str] = {}
+        self._tags: Tuple[str, ...] = ()
+        self._errors: Dict[str, str] = {}
+        self._event = 0
+        self._beat_now, self._stop = threading.Event(), threading.Event()
+        self._threads: List[threading.Thread] = []
+        self.journey = Journey(
+            config,
+            lrms,
+            hypervisor,
+            journal,
+            self.clock,
+            self.failpoints,
+            self._last_seen,
+            lambda _job: self._beat_now.set(),
+        )
+        self.reconciler = Reconciler(self._step, self.clock, self._step_failed)
+
+    def _step(self, key: str) -> Optional[float]:
+        after = self.journey.step(key)
+        self._errors.pop(key, None)
+        return after
+
+    def _step_failed(self, key: str, error: Exception) -> None:
+        job = self.journal.get(key)
+        log.warning("will try again: %s", error, extra={"job": job.lrms_id if job else key})
+        self._errors[key] = str(error)
+        if job is not None and job.state in (JobState.VM_REQUESTED, JobState.VM_READY, JobState.MIGRATING):
+            # a VM that can't be had for too long is a failed VM, whatever the error
+            config = self.config
+            limit = config.vm_timeout_s if job.state is JobState.VM_REQUESTED else config.join_timeout_s
+            if self.clock.now() - job.history[-1].at > limit:
+                self.journey.fail(job, str(error))
+
+    def _last_seen(self, job: Job) -> Optional[LrmsJob]:
+        known = self._seen.get(job.lrms_id)
+        leaving = known is not None and known.state is LrmsJobState.COMPLETING
+        if known is None or leaving or self.clock.now() - self._seen_at > self.config.poll_s:
+            fresh = self.lrms.job(job.lrms_id)
+            if fresh is not None:
+                self._seen[job.lrms_id] = fresh
+            return fresh
+        return known
+
+    # from the hook
+
+    def dispatch(self, dispatch: Dispatch) -> Optional[Answer]:
+        """Decide about a job the LRMS is about to start here.
+
+        Return None where no decision could be made in time: the hook then puts a virtual job back by itself.
+        """
+        if dispatch.event != "prolog":
+            self._seen.pop(dispatch.job_id, None)
+            self._wake_lrms_job(dispatch.job_id)
+            return RUN
+        placeholder = self.lrms.placeholder_key(dispatch)
+        if placeholder:
+            self.reconciler.wake(placeholder)
+            return RUN
+        refusal = ""
+        wish = None
+        try:
+            wish = self.lrms.wish(dispatch)
+        except RequestError as error:
+            refusal = str(error)
+        if wish is None and not refusal:
+            self._forget(dispatch.job_id, "it asks for no VM any more")
+            return RUN
+        job = self._receive(dispatch, wish, refusal)
+        return self._hold(job)
+
+    def _forget(self, lrms_id: str, reason: str) -> None:
+        for old in self.journal.active():
+            if old.lrms_id == lrms_id and before_running(old):
+                self.journey.leave(old, reason)
+                self.reconciler.wake(old.id)
+
+    def _receive(self, dispatch: Dispatch, wish: Any, refusal: str) -> Job:
+        for known in self.journal.active():
+            if known.lrms_id == dispatch.job_id and known.state is JobState.RECEIVED:
+                return known
+        self._forget(dispatch.job_id, "it was dispatched again")
+        seen = self.lrms.job(dispatch.job_id)
+        if seen is None:
+            raise NotFoundError(object=f"job {dispatch.job_id}", reason="is not known to the LRMS")
+        mark = request.Mark.parse(seen.mark)
+        asked = JobRequest(wish.tag if wish else "", Resources(seen.resources.cpus, seen.resources.memory_mib))
+        try:
+            if wish is not None:
+                asked = request.job_request(wish, seen, self.config)
+        except RequestError as error:
+            refusal = str(error)
+        job = Job(
+            id=uuid.uuid4().hex[:12],
+            lrms_id=dispatch.job_id,
+            user=seen.user,
+            uid=seen.uid,
+            request=asked,
+            state=JobState.RECEIVED,
+            history=(Move(JobState.RECEIVED.value, self.clock.now()),),
+            attempt=mark.attempt if mark else 1,
+            reason=refusal,
+        )
+        return self.journal.put(job)
+
+    def _hold(self, job: Job) -> Optional[Answer]:
+        deadline = self.clock.now() + DISPATCH_LIMIT_S
+        while self.clock.now() < deadline and not self._stop.is_set():
+            try:
+                self.reconciler.run_now(job.id)
+            except WnodesError as error:
+                self._step_failed(job.id, error)
+            current = self.journal.get(job.id)
+            if current is None or current.state is not JobState.RECEIVED:
+                self.reconciler.wake(job.id)
+                return STOPPED
+            self._stop.wait(0.5)
+        return None
+
+    # what is said to us
+
+    def _wake_lrms_job(self, lrms_id: str) -> None:
+        for job in self.journal.active():
+            if job.lrms_id == lrms_id:
+                self.reconciler.wake(job.id)
+
+    def poll(self) -> None:
+        """Ask the LRMS about all our jobs at once and wake those that changed."""
+        active = self.journal.active()
+        if not active:
+            return
+        now = self.lrms.jobs(job.lrms_id for job in active)
+        before, self._seen, self._seen_at = self._seen, now, self.clock.now()
+        for job in active:
+            if before.get(job.lrms_id) != now.get(job.lrms_id):
+                self.reconciler.wake(job.id)
+
+    def listen(self, timeout_s: float) -> None:
+        """Wait for the hypervisor's next events and wake the jobs they are about."""
+        for event in self.hypervisor.events(self._event, timeout_s):
+            self._event = event.seq
+            job = self.journal.get(event.vm)
+            if job is not None:
+                if event.kind == "guest":
+                    self._seen.pop(job.lrms_id, None)
+                self.reconciler.wake(event.vm)
+
+    def heartbeat(self) -> None:
+        """Check what we stand on, open or close the node accordingly, and tell the nameserver."""
+        try:
+            below = self.hypervisor.status()
+            self._tags = below.tags or self._tags
+            self._note("hypervisor", "" if below.ok else "; ".join(below.problems))
+        except WnodesError as error:
+            self._note("hypervisor", f"the hypervisor does not answer: {error}")
+        problem = "; ".join(self._problems[key] for key in ("hypervisor",) if self._problems.get(key))
+        self._attempt("lrms", lambda: self._open_or_close(problem))
+        self._attempt(
+            "nameserver", lambda: self.directory.beat(Heartbeat("bait", self.config.host, 0.0, self.status()))
+        )
+
+    def _open_or_close(self, problem: str) -> None:
+        self.lrms.adopt({job.lrms_id for job in self.journal.active()})
+        # before the first word from the hypervisor nothing is known: what is advertised stays
+        if self._tags:
+            self.lrms.advertise(self._tags, problem)
+        kept = {job.id for job in self.journal.active()}
+        for key in self.lrms.placeholders():
+            if key not in kept:
+                log.warning("placeholder of no job of ours: %s", key)
+                self.lrms.unplace(key)
+
+    def _attempt(self, name: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+            self._note(name, "")
+        except WnodesError as error:
+            self._note(name, str(error))
+
+    def _note(self, name: str, problem: str) -> None:
+        if problem != self._problems.get(name, ""):
+            log.warning("%s: %s", name, problem or "well again")
+        self._problems[name] = problem
+
+    # threads
+
+    def start(self) -> None:
+        """Take up all jobs of the journal and begin to work."""
+        for job in self.journal.active():
+            self.reconciler.wake(job.id)
+        self.reconciler.start(WORKERS, "job")
+        self._thread("poll", lambda: self._stop.wait(self.config.poll_s), self.poll)
+        self._thread("events", lambda: None, lambda: self.listen(EVENTS_WAIT_S))
+        self._thread("heartbeat", self._wait_for_beat, self.heartbeat)
+
+    def _wait_for_beat(self) -> None:
+        self._beat_now.wait(self.config.heartbeat_s)
+        self._beat_now.clear()
+
+    def _thread(self, name: str, wait: Callable[[], Any], action: Callable[[], None]) -> None:
+        def loop() -> None:
+            while not self._stop.is_set():
+                try:
+                    action()
+                except WnodesError as error:
+                    log.debug("%s: %s", name, error)
+                    self._stop.wait(1.0)
+                except Exception:  # a thread that ends unseen would leave the node half alive
+                    log.exception("%s failed", name)
+                    self._stop.wait(5.0)
+                wait()
+
+        thread = threading.Thread(target=loop, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def stop(self) -> None:
+        """End; jobs and VMs go on, the journal knows them."""
+        self._stop.set()
+        self._beat_now.set()
+        self.reconciler.stop()
+
+    # for people
+
+    def jobs(self) -> List[Dict[str, Any]]:
+        """Return all jobs the journal still has, oldest first, as plain data (see ``explain``)."""
+        now = self.clock.now()
+        return [
+            {**explain(job, now), "bait": self.config.host, "error": self._errors.get(job.id, "")}
+            for job in self.journal.all()
+        ]
+
+    def status(self) -> Dict[str, Any]:
+        """Return ``{"ok", "problems", "tags", "jobs"}``."""
+        problems = [f"{name}: {problem}" for name, problem in self._problems.items() if problem]
+        return {"ok": not problems, "problems": problems, "tags": list(self._tags), "jobs": self.jobs()[-TOLD_JOBS:]}

@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The seam of the directory: what the site shares, behind the nameserver."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, Dict, Tuple
+
+from ..model.image import Image, TagEntry
+from ..model.lease import Lease, NetworkSettings
+
+
+@dataclass(frozen=True)
+class PoolName:
+    """One leasable host name with its MAC and address."""
+
+    name: str
+    mac: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The host names of one network."""
+
+    network: NetworkSettings
+    names: Tuple[PoolName, ...]
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What a service says of itself.
+
+    :param role: ``bait`` or ``hypervisor``
+    :param host: node name
+    :param at: seconds since the epoch, set by the nameserver
+    :param status: plain data for people and dashboards: ``{"ok", "problems", "jobs" or "vms", …}``
+    """
+
+    role: str
+    host: str
+    at: float = 0.0
+    status: Dict[str, Any] = field(default_factory=dict)
+
+
+class Directory(ABC):
+    """Leases, tags, configuration, heartbeats. Every call is atomic; DirectoryError means nothing was changed."""
+
+    @abstractmethod
+    def lease(self, holder: str, owner: str, ttl_s: float) -> Lease:
+        """Lease a free host name to ``holder``, or renew and return the one it has.
+
+        :raises DirectoryError: none is free
+        """
+
+    @abstractmethod
+    def renew(self, owner: str, holders: Tuple[str, ...], ttl_s: float) -> Tuple[Lease, ...]:
+        """Renew what ``owner`` holds for ``holders``; return what was renewed (what is missing is lost)."""
+
+    @abstractmethod
+    def release(self, holder: str, epoch: int) -> bool:
+        """Give a lease back; False where it was not held in this epoch (any more)."""
+
+    @abstractmethod
+    def leases(self) -> Tuple[Lease, ...]:
+        """Return all leases that have not run out."""
+
+    @abstractmethod
+    def set_pool(self, pool: Pool) -> None:
+        """Replace the leasable names; leases of names no longer listed run out by themselves."""
+
+    @abstractmethod
+    def set_tag(self, tag: str, image: Image) -> TagEntry:
+        """Point ``tag`` to ``image``, atomically."""
+
+    @abstractmethod
+    def tag(self, tag: str) -> TagEntry:
+        """Return the entry; NotFoundError where there is none."""
+
+    @abstractmethod
+    def tags(self) -> Tuple[TagEntry, ...]:
+        """Return all tags, by name."""
+
+    @abstractmethod
+    def remove_tag(self, tag: str) -> bool:
+        """Remove a tag; False where there was none."""
+
+    @abstractmethod
+    def set_config(self, scope: str, values: Dict[str, Any]) -> None:
+        """Replace the central configuration of ``scope`` (``site``, ``bait``, ``hypervisor``, ``bait/<host>`` …)."""
+
+    @abstractmethod
+    def config(self, scope: str) -> Dict[str, Any]:
+        """Return the central configuration of ``scope``; empty where none was set."""
+
+    @abstractmethod
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Store the last heartbeat of a role on a host."""
+
+    @abstractmethod
+    def heartbeats(self) -> Tuple[Heartbeat, ...]:
+        """Return the last heartbeat of each role and host."""

@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hypervisor's calls, made over its Unix socket."""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from ..jsonhttp import JsonClient, path, unix_client
+from ..model.codec import decode, encode
+from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest
+from .api import HypervisorApi, HypervisorStatus
+
+SOCKET = "/run/wnodes/hypervisor.sock"
+#: a setup runs commands in a guest; the hypervisor's own limit ends it before this many seconds are over
+SETUP_S = 120.0
+
+
+class HypervisorClient(HypervisorApi):
+    """:class:`HypervisorApi` of a hypervisor elsewhere; UnavailableError while it does not answer in time."""
+
+    def __init__(self, client: JsonClient) -> None:
+        self._client = client
+
+    @classmethod
+    def local(cls, socket_path: str = SOCKET, timeout_s: float = 10.0) -> HypervisorClient:
+        """Return a client of the hypervisor on this machine; connections are made when they are needed."""
+        return cls(unix_client("hypervisor", socket_path, timeout_s))
+
+    def create(self, request: VmRequest) -> Vm:
+        return self._vm("PUT", path("v1", "vms", request.id), encode(request))
+
+    def get(self, vm_id: str) -> Vm:
+        return self._vm("GET", path("v1", "vms", vm_id))
+
+    def list(self) -> Tuple[Vm, ...]:
+        return tuple(decode(Vm, item, "VM") for item in self._client.call("GET", path("v1", "vms")))
+
+    def setup(self, vm_id: str, setup: GuestSetup) -> None:
+        self._client.call("POST", path("v1", "vms", vm_id, "setup"), encode(setup), extra_s=SETUP_S)
+
+    def use(self, vm_id: str) -> Vm:
+        return self._vm("POST", path("v1", "vms", vm_id, "use"))
+
+    def destroy(self, vm_id: str) -> Vm:
+        return self._vm("DELETE", path("v1", "vms", vm_id))
+
+    def events(self, after: int, timeout_s: float) -> Tuple[VmEvent, ...]:
+        target = path("v1", "events", after=after, timeout_s=f"{timeout_s:g}")
+        return tuple(decode(VmEvent, item, "event") for item in self._client.call("GET", target, extra_s=timeout_s))
+
+    def status(self) -> HypervisorStatus:
+        return decode(HypervisorStatus, self._client.call("GET", path("v1", "status")), "status")
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._client.close()
+
+    def _vm(self, method: str, target: str, body: object = None) -> Vm:
+        return decode(Vm, self._client.call(method, target, body), "VM")

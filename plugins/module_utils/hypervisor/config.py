@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Configuration of wnodes-hypervisor (``/etc/wnodes/hypervisor.yml``)."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Tuple
+
+from ..model.errors import ConfigError
+from ..model.resources import Overheads
+from ..nameserver.config import NameserverAccess
+
+ACCELS = ("auto", "kvm", "qemu")
+_BRIDGE = re.compile(r"[A-Za-z0-9._-]{1,15}\Z")
+
+
+@dataclass(frozen=True)
+class HypervisorConfig:
+    """What an administrator sets; times in seconds, sizes in MiB.
+
+    :param host: this node's name in the directory
+    :param nameserver: how the nameserver is reached
+    :param state_dir: journal, VMs' files and image cache are below it
+    :param bridge: the bridge VMs are on; empty: QEMU's user network (for trying things out)
+    :param accel: ``auto`` boots a guest kernel with KVM once to see whether it works here; ``qemu`` is TCG
+    :param overheads: what a VM costs beyond its request
+    :param mounts_allowed: folders of this node that VMs may see, whole or in part
+    :param max_starting: VMs that may be on their way from STARTING to READY at once
+    :param boot_timeout_s: how long a guest may take until its agent answers
+    :param personalise_timeout_s: how long its personalisation may take
+    :param setup_timeout_s: how long a VM user's setup may take
+    :param lease_ttl_s: how long a lease lasts without renewal
+    :param heartbeat_s: how often nameserver and libvirt are asked
+    :param orphan_delay_s: how long a VM of ours that the journal does not know is left alone
+    :param min_free_mib: room that must be free below ``state_dir`` before VMs are offered
+    :param broken_keep_s: how long a BROKEN VM is kept for people to look at, when nobody takes it away
+    """
+
+    host: str
+    nameserver: NameserverAccess
+    state_dir: str = "/var/lib/wnodes"
+    run_dir: str = "/run/wnodes"
+    libvirt_uri: str = "qemu:///system"
+    bridge: str = "br.default"
+    accel: str = "auto"
+    overheads: Overheads = field(default_factory=Overheads)
+    mounts_allowed: Tuple[str, ...] = ()
+    max_starting: int = 2
+    boot_timeout_s: float = 180.0
+    personalise_timeout_s: float = 60.0
+    setup_timeout_s: float = 60.0
+    lease_ttl_s: float = 120.0
+    heartbeat_s: float = 5.0
+    orphan_delay_s: float = 300.0
+    broken_keep_s: float = 600.0
+    min_free_mib: int = 1024
+
+    def __post_init__(self) -> None:
+        if not self.host:
+            raise ConfigError(object="host", value="''", reason="must name this node")
+        if self.accel not in ACCELS:
+            raise ConfigError(object="accel", value=repr(self.accel), reason=f"must be one of {', '.join(ACCELS)}")
+        if self.bridge and not _BRIDGE.match(self.bridge):
+            raise ConfigError(
+                object="bridge", value=repr(self.bridge), reason="must be 1 to 15 of A-Z a-z 0-9 . _ -, or empty"
+            )
+        for key in ("state_dir", "run_dir"):
+            self._check_folder(key, getattr(self, key))
+        for folder in self.mounts_allowed:
+            self._check_folder("mounts_allowed", folder)
+        for key in ("max_starting", "boot_timeout_s", "personalise_timeout_s", "setup_timeout_s", "heartbeat_s"):
+            if getattr(self, key) <= 0:
+                raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be more than 0")
+        for key in ("orphan_delay_s", "broken_keep_s", "min_free_mib"):
+            if getattr(self, key) < 0:
+                raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be 0 or more")
+        if self.lease_ttl_s < 3 * self.heartbeat_s:
+            raise ConfigError(
+                object="lease_ttl_s",
+                value=f"{self.lease_ttl_s:g}",
+                reason=f"must be at least three times heartbeat_s ({self.heartbeat_s:g})",
+                hint="else one lost call could lose leases",
+            )
+
+    @staticmethod
+    def _check_folder(key: str, folder: str) -> None:
+        if not folder.startswith("/") or os.path.normpath(folder) != folder:
+            raise ConfigError(object=key, value=repr(folder), reason="must be an absolute, normal path")

@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A hypervisor in memory, for the bait's tests and the simulator: VMs are ready, broken or lost when told to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Callable, Dict, List, Optional, Tuple
+
+from ..model.errors import NotFoundError, StateError, UnavailableError
+from ..model.lease import Lease, NetworkSettings
+from ..model.states import VmState
+from ..model.vm import GuestSetup, Move, Vm, VmEvent, VmRequest
+from .api import HypervisorApi, HypervisorStatus
+
+
+@dataclass
+class FakeHypervisor(HypervisorApi):
+    """See the module. ``auto_ready``: VMs are READY at once; ``setup_failure``: raised by ``setup``."""
+
+    auto_ready: bool = True
+    down: bool = False
+    setup_failure: Optional[Exception] = None
+    tags: Tuple[str, ...] = ("worker_debian12_x86_64",)
+    vms: Dict[str, Vm] = field(default_factory=dict)
+    setups: Dict[str, List[GuestSetup]] = field(default_factory=dict)
+    said: List[VmEvent] = field(default_factory=list)
+    now: Callable[[], float] = lambda: 0.0
+
+    def _answer(self) -> None:
+        if self.down:
+            raise UnavailableError(object="fake hypervisor", reason="does not answer")
+
+    def _set(self, vm: Vm) -> Vm:
+        self.vms[vm.id] = vm
+        self.said.append(VmEvent(len(self.said) + 1, vm.id, "state", {"state": vm.state.value}))
+        return vm
+
+    def put(self, vm_id: str, state: VmState, reason: str = "") -> Vm:
+        """Put a VM into ``state``, allowed or not, as failures do."""
+        vm = self.vms[vm_id]
+        return self._set(replace(vm, state=state, reason=reason, history=(*vm.history, Move(state.value, self.now()))))
+
+    def create(self, request: VmRequest) -> Vm:
+        self._answer()
+        if request.id not in self.vms:
+            number = len(self.vms) + 100
+            lease = Lease(
+                name=f"vwn-{number}",
+                mac=f"52:54:00:00:00:{number % 256:02x}",
+                address=f"10.0.0.{number % 256}",
+                network=NetworkSettings(24),
+                holder=request.id,
+                owner="hv1",
+                epoch=1,
+                expires=self.now() + 120,
+            )
+            state = VmState.READY if self.auto_ready else VmState.STARTING
+            self._set(Vm(request, state, (Move(state.value, self.now()),), lease))
+        return self.vms[request.id]
+
+    def get(self, vm_id: str) -> Vm:
+        self._answer()
+        if vm_id not in self.vms:
+            raise NotFoundError(object=f"VM {vm_id}", reason="is not known here")
+        return self.vms[vm_id]
+
+    def list(self) -> Tuple[Vm, ...]:
+        self._answer()
+        return tuple(self.vms.values())
+
+    def setup(self, vm_id: str, setup: GuestSetup) -> None:
+        if self.setup_failure is not None:
+            raise self.setup_failure
+        if self.get(vm_id).state not in (VmState.READY, VmState.IN_USE):
+            raise StateError(object=f"VM {vm_id}", reason="is not up")
+        self.setups.setdefault(vm_id, []).append(setup)
+
+    def use(self, vm_id: str) -> Vm:
+        vm = self.get(vm_id)
+        return vm if vm.state is VmState.IN_USE else self._set(vm.moved(VmState.IN_USE, self.now()))
+
+    def destroy(self, vm_id: str) -> Vm:
+        return self.put(self.get(vm_id).id, VmState.GONE)
+
+    def events(self, after: int, timeout_s: float) -> Tuple[VmEvent, ...]:
+        self._answer()
+        return tuple(event for event in self.said if event.seq > after)
+
+    def status(self) -> HypervisorStatus:
+        self._answer()
+        return HypervisorStatus(True, (), self.tags, "qemu")

@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of VMs on this node: overlay, scratch disk, console, socket; one folder a VM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from typing import Callable, Tuple
+
+from ..model.errors import VirtError
+from ..model.image import CachedImage
+from ..process import Completed
+from ..process import run as run_process
+from ..virt.policy import SCRATCH, Files
+
+log = logging.getLogger(__name__)
+
+TOOL_S = 60.0
+CONSOLE_LINES = 10
+_CONSOLE_TAIL = 8192
+_ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[^\[])")
+
+
+class VmFiles:
+    """Makes and throws away the files of VMs.
+
+    :param state_dir: ``vms`` and ``trash`` are below it, on one file system
+    """
+
+    def __init__(self, state_dir: str, run: Callable[..., Completed] = run_process) -> None:
+        self._vms, self._trash = os.path.join(state_dir, "vms"), os.path.join(state_dir, "trash")
+        self._run = run
+
+    def of(self, vm_id: str, scratch: bool) -> Files:
+        """Return where the files of a VM are."""
+        folder = os.path.join(self._vms, vm_id)
+        return Files(
+            overlay=os.path.join(folder, "root.qcow2"),
+            scratch=os.path.join(folder, "scratch.raw") if scratch else "",
+            console=os.path.join(folder, "console.log"),
+            channel=os.path.join(folder, "channel.sock"),
+        )
+
+    def prepare(self, vm_id: str, image: CachedImage, scratch_mib: int) -> Files:
+        """Make the files anew; what a broken attempt left is thrown away first.
+
+        :raises CommandFailed: qemu-img or mke2fs failed
+        """
+        self.discard(vm_id)
+        files = self.of(vm_id, scratch_mib > 0)
+        # QEMU, which is not root, has to get through; others can't look
+        for folder in (self._vms, os.path.join(self._vms, vm_id)):
+            os.makedirs(folder, exist_ok=True)
+            os.chmod(folder, 0o711)  # noqa: S103
+        # small clusters with sub-clusters: the first write to a block copies 2 KiB of the base, not 64
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "extended_l2=on"]
+        argv += ["-b", image.disk, "-F", image.image.format, files.overlay]
+        self._run(argv, timeout=TOOL_S)
+        os.chmod(files.overlay, 0o600)
+        if files.scratch:
+            self._make_scratch(files.scratch, scratch_mib)
+        return files
+
+    def _make_scratch(self, path: str, size_mib: int) -> None:
+        # a sparse file reads as zeros, so nothing but the superblocks has to be written
+        with open(path, "wb") as file:
+            file.truncate(size_mib << 20)
+        os.chmod(path, 0o600)
+        self._run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", SCRATCH, "-m", "0", path], timeout=TOOL_S)
+
+    def console_tail(self, vm_id: str, lines: int = CONSOLE_LINES) -> str:
+        """Return the last lines of a VM's console as plain text; empty where there are none."""
+        try:
+            with open(self.of(vm_id, False).console, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _CONSOLE_TAIL))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+        # a guest decides what is in there: nothing but printable text may reach a terminal
+        plain = _ESCAPES.sub("", text.replace("\r", ""))
+        kept = ["".join(c for c in line if c.isprintable())[:200] for line in plain.split("\n") if line.strip()]
+        return "\n".join(kept[-lines:])
+
+    def discard(self, vm_id: str) -> None:
+        """Put a VM's files away at once; ``empty_trash`` frees their space, which may take seconds."""
+        os.makedirs(self._trash, mode=0o700, exist_ok=True)
+        for number in range(1000):
+            try:
+                os.rename(os.path.join(self._vms, vm_id), os.path.join(self._trash, f"{vm_id}.{number}"))
+                return
+            except FileNotFoundError:
+                return
+            except OSError:
+                continue  # that name is in the trash already
+        raise VirtError(object=f"files of VM {vm_id}", value=self._trash, reason="could not be moved to the trash")
+
+    def empty_trash(self) -> None:
+        """Delete what was put away."""
+        for name in self._names(self._trash):
+            path = os.path.join(self._trash, name)
+            shutil.rmtree(path, ignore_errors=True)
+            if os.path.exists(path):
+                log.warning("%s could not be deleted", path)
+
+    def all(self) -> Tuple[str, ...]:
+        """Return the ids of VMs that have files."""
+        return self._names(self._vms)
+
+    @staticmethod
+    def _names(folder: str) -> Tuple[str, ...]:
+        try:
+            return tuple(sorted(os.listdir(folder)))
+        except FileNotFoundError:
+            return ()

@@ -1,0 +1,33 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a VM needs of the node itself: memory, a bridge, room for its files."""
+
+from __future__ import annotations
+
+import os
+from typing import List
+
+from .config import HypervisorConfig
+
+DEVICES = "/sys/class/net"
+
+
+def memory_mib() -> int:
+    """Return this machine's memory in MiB."""
+    return (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) >> 20
+
+
+def problems(config: HypervisorConfig, devices: str = DEVICES) -> str:
+    """Return why VMs could not be made on this node now, or an empty text."""
+    found: List[str] = []
+    if config.bridge and not os.path.isdir(os.path.join(devices, config.bridge, "bridge")):
+        found.append(f"there is no bridge {config.bridge}")
+    try:
+        room = os.statvfs(config.state_dir)
+        free_mib = room.f_bavail * room.f_frsize >> 20
+        if free_mib < config.min_free_mib:
+            found.append(f"{config.state_dir} has {free_mib} MiB free, {config.min_free_mib} are needed for a VM")
+    except OSError as error:
+        found.append(f"{config.state_dir}: {error.strerror}")
+    return "; ".join(found)

@@ -1,0 +1,244 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hypervisor of one node: makes, keeps and takes away VMs. It knows nothing of jobs or batch systems."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, Callable, Dict, Optional, Tuple
+
+from ..engine.journal import Journal
+from ..engine.reconciler import Reconciler
+from ..model.clock import Clock, Failpoints
+from ..model.codec import encode
+from ..model.errors import RequestError, StateError
+from ..model.image import CachedImage, check_tag
+from ..model.states import VmState
+from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest
+from ..virt.accel import AccelProbe
+from ..virt.base import HostEvent, VmHost
+from ..virt.channel import ChannelHub, Frame
+from ..virt.guest import Guest
+from ..virt.policy import check_request
+from . import node
+from .api import HypervisorApi, HypervisorStatus
+from .config import HypervisorConfig
+from .events import EventLog
+from .files import VmFiles
+from .life import Life, Parts
+from .ports import ImageCache, Nameserver
+from .registry import Registry, Superseded, is_gone
+from .upkeep import Upkeep
+
+log = logging.getLogger(__name__)
+
+#: threads for VMs besides those that start some
+EXTRA_WORKERS = 4
+#: seconds that a stop waits for each thread: one may hang in a call that has its own deadline
+STOP_S = 3.0
+_BEFORE_RECYCLING = frozenset(VmState) - {VmState.RECYCLING, VmState.GONE}
+
+
+class Hypervisor(HypervisorApi):
+    """:class:`HypervisorApi` over a host, an image cache and the nameserver.
+
+    ``start`` makes it work by threads; tests and the simulator call ``run_due`` instead.
+
+    :param memory_mib: the node's memory; by default this machine's
+    :param node_problems: why the node itself can't have VMs now; empty when it can
+    :param accel: tells what guests of an image run on; by default by really booting its kernel
+    """
+
+    def __init__(
+        self,
+        config: HypervisorConfig,
+        host: VmHost,
+        images: ImageCache,
+        nameserver: Nameserver,
+        *,
+        clock: Optional[Clock] = None,
+        failpoints: Optional[Failpoints] = None,
+        accel: Optional[Callable[[CachedImage], str]] = None,
+        files: Optional[VmFiles] = None,
+        channels: Optional[ChannelHub] = None,
+        memory_mib: int = 0,
+        node_problems: Optional[Callable[[], str]] = None,
+    ) -> None:
+        self._config, self._host = config, host
+        self._clock = clock or Clock()
+        self._memory_mib = memory_mib or node.memory_mib()
+        self._state_dir = os.path.join(config.state_dir, "hypervisor")
+        self._accel_name = "" if config.accel == "auto" else config.accel
+        self._find_accel = accel or self._probe
+        self._probes = AccelProbe(os.path.join(self._state_dir, "accel.json"))
+        self._events = EventLog()
+        self._journal = Journal(os.path.join(self._state_dir, "journal.db"), Vm, is_gone)
+        self._vms = Registry(self._journal, self._clock, self._events, lambda: self._caretaker.wake(":beat"))
+        self._reconciler = Reconciler(self._step, self._clock, self._failed, retry_s=(0.5, 15.0))
+        # apart, and with a thread for each key: no number of VMs that wait for something may hold up a renewal
+        self._caretaker = Reconciler(self._care, self._clock, self._failed, retry_s=(0.5, 15.0))
+        self._channels = channels or ChannelHub(self.heard)
+        parts = Parts(
+            config=config,
+            vms=self._vms,
+            host=host,
+            images=images,
+            nameserver=nameserver,
+            files=files or VmFiles(config.state_dir),
+            channels=self._channels,
+            accel=self._accel,
+            clock=self._clock,
+            failpoints=failpoints or Failpoints(),
+            node_problems=node_problems or (lambda: node.problems(config)),
+            trash=lambda: self._caretaker.wake(":trash"),
+        )
+        self._life = Life(parts)
+        self._upkeep = Upkeep(parts, self._reconciler.wake, self._beat)
+        host.subscribe(self._from_host)
+        self._resume(parts)
+
+    def _resume(self, parts: Parts) -> None:
+        """Take up what the journal says was under way."""
+        for vm in self._vms.active():
+            if vm.state not in (VmState.PLANNED, VmState.IMAGE, VmState.RECYCLING):
+                self._channels.add(vm.id, parts.files.of(vm.id, False).channel)
+            self._reconciler.wake(vm.id)
+        self._vms.announce_all()
+        for key in self._upkeep.steps:
+            self._caretaker.wake(key)
+
+    # Running
+
+    def start(self) -> None:
+        """Start to work, in threads."""
+        self._channels.start()
+        self._caretaker.start(len(self._upkeep.steps), "upkeep")
+        self._reconciler.start(self._config.max_starting + EXTRA_WORKERS, "vm")
+
+    def run_due(self) -> int:
+        """Do everything that is due now, in this thread; return how many steps that were."""
+        done = total = self._caretaker.run_due() + self._reconciler.run_due()
+        while done:  # the one may have woken the other
+            done = self._caretaker.run_due() + self._reconciler.run_due()
+            total += done
+        return total
+
+    def next_due(self) -> Optional[float]:
+        """Return when the next step is due, or None."""
+        dues = (self._caretaker.next_due(), self._reconciler.next_due())
+        return min((due for due in dues if due is not None), default=None)
+
+    def stop(self) -> None:
+        """Stop working; VMs stay as they are."""
+        self._events.close()
+        self._reconciler.stop(STOP_S)
+        self._caretaker.stop(STOP_S)
+        self._channels.stop()
+        self._host.close()
+        self._journal.close()
+
+    def _step(self, key: str) -> Optional[float]:
+        return self._life.step(key)
+
+    def _care(self, key: str) -> Optional[float]:
+        return self._upkeep.steps[key]()
+
+    def _failed(self, key: str, error: Exception) -> None:
+        # told once: an outage makes every key fail again and again for the same reason
+        level = logging.DEBUG if self._vms.waits_for(key) == str(error) else logging.WARNING
+        log.log(level, "%s: %s", key.lstrip(":") if key in self._upkeep.steps else f"vm={key} waits", error)
+        self._vms.wait(key, str(error))
+
+    # HypervisorApi
+
+    def create(self, request: VmRequest) -> Vm:
+        check_tag(request.tag)
+        check_request(request, self._config.mounts_allowed, self._memory_mib, self._config.overheads)
+        if self._vms.find(request.id) is None and not self._upkeep.knows_tag(request.tag):
+            raise RequestError(
+                object=f"VM request {request.id}",
+                value=request.tag,
+                reason="no image has this tag",
+                hint=f"known: {', '.join(self._upkeep.tags or ()) or 'none'}",
+            )
+        vm, new = self._vms.add(request)
+        if new:
+            self._reconciler.wake(vm.id)
+        return self._vms.shown(vm)
+
+    def get(self, vm_id: str) -> Vm:
+        return self._vms.shown(self._vms.get(vm_id))
+
+    def list(self) -> Tuple[Vm, ...]:
+        return self._vms.all()
+
+    def setup(self, vm_id: str, setup: GuestSetup) -> None:
+        vm = self._vms.get(vm_id)
+        self._expect(vm, "set up", VmState.READY, VmState.IN_USE)
+        Guest(self._host, vm.uuid).setup(setup, self._config.setup_timeout_s)
+
+    def use(self, vm_id: str) -> Vm:
+        while True:
+            vm = self._vms.get(vm_id)
+            if vm.state is VmState.IN_USE:
+                return vm
+            self._expect(vm, "used", VmState.READY)
+            try:
+                return self._vms.move(vm, VmState.IN_USE)
+            except Superseded:
+                continue
+
+    def destroy(self, vm_id: str) -> Vm:
+        while True:
+            vm = self._vms.get(vm_id)
+            if vm.state not in _BEFORE_RECYCLING:
+                return self._vms.shown(vm)
+            try:
+                vm = self._vms.move(vm, VmState.RECYCLING)
+            except Superseded:
+                continue
+            self._reconciler.wake(vm_id)
+            return vm
+
+    def events(self, after: int, timeout_s: float) -> Tuple[VmEvent, ...]:
+        return self._events.after(after, timeout_s)
+
+    def status(self) -> HypervisorStatus:
+        problems = self._upkeep.problems
+        return HypervisorStatus(not problems, problems, self._upkeep.tags or (), self._accel_name)
+
+    def _expect(self, vm: Vm, what: str, *states: VmState) -> None:
+        if vm.state not in states:
+            names = " or ".join(state.value for state in states)
+            raise StateError(object=f"VM {vm.id}", value=vm.state.value, reason=f"can't be {what}: it must be {names}")
+
+    # What others tell
+
+    def _beat(self) -> Dict[str, Any]:
+        # it is the nameserver that is told, so what is wrong with it is not worth telling
+        problems = [problem for problem in self._upkeep.problems if not problem.startswith("nameserver")]
+        return {
+            "ok": not problems,
+            "problems": problems,
+            "vms": [encode(self._vms.shown(vm)) for vm in self._vms.active()],
+            "tags": list(self._upkeep.tags or ()),
+            "accel": self._accel_name,
+        }
+
+    def _from_host(self, event: HostEvent) -> None:
+        for vm in self._vms.active():
+            if event.kind == "connected" or vm.uuid == event.uuid:
+                self._reconciler.wake(vm.id)
+
+    def heard(self, vm_id: str, frame: Frame) -> None:
+        self._events.emit(vm_id, "guest", {**frame.data, "event": frame.event})
+
+    def _accel(self, image: CachedImage) -> str:
+        if not self._accel_name:
+            self._accel_name = self._find_accel(image)
+        return self._accel_name
+
+    def _probe(self, image: CachedImage) -> str:
+        return self._probes.probe(image.kernel, image.image.kernel.digest).name

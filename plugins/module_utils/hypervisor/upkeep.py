@@ -1,0 +1,168 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a hypervisor does besides making VMs: renew leases, ask its neighbours how they are, reap orphans."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Dict, Optional, Tuple
+
+from ..directory.base import Heartbeat
+from ..model.errors import WnodesError
+from ..model.image import TagEntry
+from ..model.lease import Lease
+from ..model.states import VmState
+from ..model.vm import Vm
+from ..virt.base import Found
+from .life import Parts
+from .registry import Superseded
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 10.0
+NOT_ASKED = "has not been asked yet"
+
+
+class Upkeep:
+    """Steps that concern no VM in particular. ``steps`` gives them by key; keys can't be request ids.
+
+    :param wake: wakes a key, at once
+    :param beat: what the nameserver is told of us
+    """
+
+    def __init__(self, parts: Parts, wake: Callable[[str], None], beat: Callable[[], Dict[str, Any]]) -> None:
+        self._p, self._wake, self._beat = parts, wake, beat
+        self._problems: Dict[str, str] = dict.fromkeys(("node", "libvirt", "nameserver"), NOT_ASKED)
+        self._tags: Optional[Tuple[TagEntry, ...]] = None
+        self._orphans: Dict[str, float] = {}
+        self.steps: Dict[str, Callable[[], Optional[float]]] = {
+            ":host": self._ask_host,
+            ":tags": self._ask_tags,
+            ":beat": self._tell,
+            ":renew": self._renew,
+            ":sweep": self._sweep,
+            ":trash": self._empty_trash,
+        }
+
+    @property
+    def problems(self) -> Tuple[str, ...]:
+        """What is wrong now, one sentence each."""
+        return tuple(f"{name}: {reason}" for name, reason in sorted(self._problems.items()) if reason)
+
+    @property
+    def tags(self) -> Optional[Tuple[str, ...]]:
+        """The image tags the nameserver knew last; None before it has answered once."""
+        return None if self._tags is None else tuple(entry.tag for entry in self._tags)
+
+    def _ask_host(self) -> float:
+        self._note("node", self._p.node_problems())
+        self._ask("libvirt", self._p.host.ping)
+        return self._p.config.heartbeat_s
+
+    def _ask_tags(self) -> float:
+        self._ask("nameserver", self._read_tags)
+        return self._p.config.heartbeat_s
+
+    def _read_tags(self) -> None:
+        self._tags = self._p.nameserver.tags()
+
+    def _tell(self) -> float:
+        heartbeat = Heartbeat("hypervisor", self._p.config.host, status=self._beat())
+        self._ask("nameserver", lambda: self._p.nameserver.beat(heartbeat))
+        return self._p.config.heartbeat_s
+
+    def knows_tag(self, tag: str) -> bool:
+        """Return False where the nameserver says now that there is no such tag; True where nothing is known."""
+        if self._tags is not None and tag not in (self.tags or ()):
+            self._ask("nameserver", self._read_tags)  # it may have been published a moment ago
+        return self._tags is None or bool(self._problems["nameserver"]) or tag in (self.tags or ())
+
+    def _ask(self, name: str, ask: Callable[[], None]) -> None:
+        try:
+            ask()
+            self._note(name, "")
+        except WnodesError as error:
+            self._note(name, str(error))
+
+    def _note(self, name: str, after: str) -> None:
+        before, self._problems[name] = self._problems[name], after
+        if after and (not before or before == NOT_ASKED):
+            log.warning("%s: %s; running VMs are left as they are", name, after)
+        elif before and not after:
+            log.info("%s is well", name)
+            for vm in self._p.vms.active():
+                self._wake(vm.id)
+
+    def _renew(self) -> float:
+        holding = {vm.id: vm for vm in self._p.vms.active() if vm.lease and vm.state is not VmState.RECYCLING}
+        if holding:
+            config = self._p.config
+            renewed = {
+                lease.holder: lease
+                for lease in self._p.nameserver.renew(config.host, tuple(holding), config.lease_ttl_s)
+            }
+            for vm_id, vm in holding.items():
+                self._keep(vm, renewed.get(vm_id))
+        return self._p.config.lease_ttl_s / 4
+
+    def _keep(self, vm: Vm, lease: Optional[Lease]) -> None:
+        """Note a renewed lease. A lost one is asked for again: after a long outage its name may still be free."""
+        held = vm.lease
+        if held is None:
+            return
+        if lease is None and vm.state is VmState.BROKEN:
+            # its name and address may be another VM's by now
+            self._p.host.destroy(vm.uuid)
+            return
+        if lease is None:
+            lease = self._p.nameserver.lease(vm.id, self._p.config.host, self._p.config.lease_ttl_s)
+        try:
+            # another step may have changed the record while the nameserver was asked
+            current = self._p.vms.get(vm.id)
+            if (lease.name, lease.mac, lease.address) == (held.name, held.mac, held.address):
+                self._p.vms.change(current, lease=lease)
+            elif current.state not in (VmState.BROKEN, VmState.RECYCLING):
+                self._p.nameserver.release(vm.id, lease.epoch)
+                self._p.vms.move(current, VmState.BROKEN, f"its lease of {held.name} ran out and went to somebody else")
+                self._p.host.destroy(vm.uuid)
+        except Superseded:
+            log.debug("vm=%s moved while its lease was renewed", vm.id)
+
+    def _sweep(self) -> float:
+        """Reap what is ours by its metadata and in no record; only on full knowledge, only after a delay."""
+        try:
+            found = self._p.host.list()
+        except WnodesError:
+            self._orphans.clear()  # the delay is one of full knowledge
+            raise
+        known = {vm.id for vm in self._p.vms.active()}
+        orphans = {
+            domain.metadata.request: domain
+            for domain in found
+            if domain.metadata is not None and domain.metadata.request not in known
+        }
+        strays = set(self._p.files.all()) - known
+        now = self._p.clock.now()
+        missing = set(orphans) | strays
+        self._orphans = {vm_id: self._orphans.get(vm_id, now) for vm_id in missing}
+        for vm_id, since in list(self._orphans.items()):
+            if now - since >= self._p.config.orphan_delay_s:
+                self._reap(vm_id, orphans.get(vm_id))
+        return SWEEP_S
+
+    def _reap(self, vm_id: str, domain: Optional[Found]) -> None:
+        vm = self._p.vms.find(vm_id)
+        if vm is not None and vm.state is not VmState.GONE:
+            return
+        if domain is not None and domain.metadata is not None:
+            log.warning("vm=%s domain %s is ours but in no record: reaped", vm_id, domain.name)
+            self._p.host.destroy(domain.uuid)
+            self._p.nameserver.release(vm_id, domain.metadata.epoch)
+        else:
+            log.info("vm=%s left files behind: deleted", vm_id)
+        self._p.files.discard(vm_id)
+        self._p.trash()
+
+    def _empty_trash(self) -> None:
+        self._p.files.empty_trash()

@@ -1,0 +1,199 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a recipe and an image to the difference between them. Reads the image, writes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
+
+from ..model.errors import ImageError
+from . import packages
+from .guest import Handle
+from .nodes import Change, Directory, File, Link, Node, View
+from .operations import CommandOp, EditOp, FileOp, KernelModules, Recipe, RemoteSyslog, SshKeys
+from .units import plan_units, want_parents
+
+_SHOWN = 64 * 1024
+
+_SYSLOG_UNIT = """\
+[Unit]
+Description=Send the journal to {host}
+After=systemd-journald.service
+
+[Service]
+ExecStart=/bin/sh -c 'journalctl --boot --follow --lines=all --output=short | \
+exec logger --server {host} --port {port} --{protocol} --tag journal --skip-empty'
+Restart=always
+RestartSec=5
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What an image lacks. Check mode, diff and apply all use this one object.
+
+    :param packages: to be installed
+    :param changes: paths that must become something else
+    :param commands: to be run, in order
+    :param delete: paths to remove once more after packages or commands have run
+    """
+
+    packages: Tuple[str, ...] = ()
+    changes: Tuple[Change, ...] = ()
+    commands: Tuple[CommandOp, ...] = ()
+    delete: Tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.packages or self.changes or self.commands)
+
+    def __add__(self, later: Difference) -> Difference:
+        return Difference(
+            self.packages + later.packages, self.changes + later.changes, self.commands + later.commands, later.delete
+        )
+
+    def actions(self) -> List[str]:
+        """Return one line for each thing to do, in order."""
+        lines = [f"install {name}" for name in self.packages]
+        lines += [f"{'remove' if change.after is None else 'write'} {change.path}" for change in self.changes]
+        return lines + [f"run {command}" for command in self.commands]
+
+    def diff(self) -> List[Dict[str, str]]:
+        """Return Ansible's diff: a list of ``{before_header, before, after_header, after}``."""
+        shown = [
+            {
+                "before_header": change.path,
+                "before": describe(change.before),
+                "after_header": change.path,
+                "after": describe(change.after),
+            }
+            for change in self.changes
+        ]
+        for header, items in (("packages", self.packages), ("commands", tuple(map(str, self.commands)))):
+            if items:
+                text = "".join(f"{item}\n" for item in items)
+                shown.append({"before_header": header, "before": "", "after_header": header, "after": text})
+        return shown
+
+
+def describe(node: Optional[Node]) -> str:
+    """Return a node as text for a diff: its attributes, then its content if that is text and not long."""
+    if node is None:
+        return ""
+    if isinstance(node, Link):
+        return f"link to {node.target}\n"
+    if isinstance(node, Directory):
+        return f"folder, mode {node.mode:04o}, owner {node.uid}:{node.gid}\n"
+    if not isinstance(node, File):
+        return f"special file, mode {node.mode:o}\n"
+    head = f"file, mode {node.mode:04o}, owner {node.uid}:{node.gid}\n"
+    if len(node.content) <= _SHOWN and b"\0" not in node.content:
+        try:
+            return head + node.content.decode()
+        except UnicodeDecodeError:
+            pass
+    return head + f"{len(node.content)} bytes, sha256 {hashlib.sha256(node.content).hexdigest()}\n"
+
+
+def plan_packages(handle: Handle, recipe: Recipe) -> Difference:
+    """Return the packages that are missing; raise ImageError if some are and the recipe allows no network."""
+    lacking = packages.lacking(handle, recipe.packages) if recipe.packages else ()
+    if lacking and not recipe.network:
+        raise ImageError(
+            object="packages",
+            value=", ".join(lacking),
+            reason="are not in the image and the appliance has no network",
+            hint="set network: true",
+        )
+    return Difference(packages=lacking)
+
+
+def plan_rest(handle: Handle, recipe: Recipe, *, pending: bool = False) -> Difference:
+    """Return all that follows the packages.
+
+    :param pending: packages are missing and not being installed (check mode): what needs them can't be known yet
+    """
+    view = View(handle)
+    steps: List[Callable[[], None]] = [partial(_file, view, op) for op in recipe.files]
+    steps += [partial(_edit, view, op) for op in recipe.edits]
+    steps += [partial(_modules, view, recipe.kernel_modules)]
+    steps += [partial(_syslog, view, op) for op in (recipe.remote_syslog,) if op is not None]
+    steps += [partial(_keys, view, op) for op in recipe.ssh_keys]
+    steps += [partial(plan_units, view, recipe.units)]
+    for step in steps:
+        with contextlib.suppress(*([ImageError] if pending else [])):
+            step()
+    for path in recipe.delete:
+        if view.look(path) is not None:
+            view.want(path, None)
+    changes = view.changes()
+    commands = tuple(op for op in recipe.commands if op.creates is None or view.look(op.creates) is None)
+    return Difference(changes=changes, commands=commands, delete=recipe.delete)
+
+
+def _write(view: View, path: str, content: bytes, mode: int, uid: int = 0, gid: int = 0) -> None:
+    if isinstance(view.look(path), Directory):
+        raise ImageError(object=path, reason="is a folder in the image", hint="delete it, or write another path")
+    want_parents(view, path)
+    view.want(path, File(content, mode, uid, gid))
+
+
+def _file(view: View, op: FileOp) -> None:
+    uid, gid = view.ids(op.owner, op.group)
+    _write(view, op.path, op.data(), int(op.mode, 8), uid, gid)
+
+
+def _edit(view: View, op: EditOp) -> None:
+    path = view.resolve(op.path)
+    text, node = view.text(path)
+    view.want(path, File(op.edit(text).encode(), node.mode, node.uid, node.gid))
+
+
+def _modules(view: View, modules: KernelModules) -> None:
+    if modules.load:
+        _write(view, "/etc/modules-load.d/wnodes.conf", _lines(modules.load), 0o644)
+    rules = [f"blacklist {name}" for name in modules.blacklist]
+    rules += [f"options {name} {text}" for name, text in sorted(modules.options.items())]
+    if rules:
+        _write(view, "/etc/modprobe.d/wnodes.conf", _lines(rules), 0o644)
+
+
+def _syslog(view: View, target: RemoteSyslog) -> None:
+    if isinstance(view.look("/etc/rsyslog.d"), Directory):
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        rule = f"*.* {'@@' if target.protocol == 'tcp' else '@'}{host}:{target.port}"
+        _write(view, "/etc/rsyslog.d/50-wnodes-remote.conf", _lines((rule,)), 0o644)
+        return
+    # No syslog daemon in the image: the journal and logger(1) are always there, and enough.
+    unit = "/etc/systemd/system/wnodes-syslog.service"
+    text = _SYSLOG_UNIT.format(host=target.host, port=target.port, protocol=target.protocol)
+    _write(view, unit, text.encode(), 0o644)
+    link = "/etc/systemd/system/multi-user.target.wants/wnodes-syslog.service"
+    want_parents(view, link)
+    view.want(link, Link(unit))
+
+
+def _keys(view: View, op: SshKeys) -> None:
+    uid, gid, home = view.user(op.user)
+    folder = f"{home.rstrip('/')}/.ssh"
+    path = f"{folder}/authorized_keys"
+    if isinstance(view.look(view.resolve(folder)), Directory):
+        path = f"{view.resolve(folder)}/authorized_keys"
+    else:
+        want_parents(view, folder)
+        view.want(folder, Directory(0o700, uid, gid))
+    there = [] if op.exclusive or view.look(path) is None else view.text(path)[0].splitlines()
+    keys = [key.strip() for key in op.keys]
+    lines = there + [key for key in dict.fromkeys(keys) if key not in there]
+    _write(view, path, _lines(lines), 0o600, uid, gid)
+
+
+def _lines(lines: Sequence[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()

@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""systemd units of an image that is not running: the links that ``systemctl`` would make, computed instead of run.
+
+Computed, so that check mode knows them exactly and no program of the image has to be started for them.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Dict, List, Tuple
+
+from ..model.errors import ImageError
+from .nodes import Directory, File, Link, View
+from .operations import Units
+
+ETC = "/etc/systemd/system"
+_FOLDERS = (ETC, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_INSTALL = {"WantedBy": "wants", "RequiredBy": "requires"}
+
+
+def plan_units(view: View, units: Units) -> None:
+    """State in ``view`` what ``units`` asks for; raise ImageError for a unit that is not there or can't be enabled."""
+    for name in units.disable:
+        _disable(view, name)
+    for name in units.mask:
+        _mask(view, name)
+    for name in units.enable:
+        _enable(view, name)
+
+
+def _mask(view: View, name: str) -> None:
+    path = f"{ETC}/{name}"
+    if isinstance(view.look(path), (File, Directory)):
+        raise ImageError(
+            object=f"unit {name}", value=path, reason="can't be masked: the file is in the way", hint="delete it"
+        )
+    want_parents(view, path)
+    view.want(path, Link("/dev/null"))
+
+
+def _disable(view: View, name: str) -> None:
+    found = [path for kind in _INSTALL.values() for path in view.names(f"{ETC}/*.{kind}/{name}")]
+    try:
+        found += [f"{ETC}/{alias}" for alias in _install(view, name).get("Alias", [])]
+    except ImageError:
+        pass  # what is not there (or masked) has no aliases
+    for path in found:
+        if isinstance(view.look(path), Link):
+            view.want(path, None)
+
+
+def _enable(view: View, name: str) -> None:
+    section = _install(view, name)
+    target = _file(view, name)[0]
+    links = [f"{ETC}/{wanting}.{kind}/{name}" for key, kind in _INSTALL.items() for wanting in section.get(key, [])] + [
+        f"{ETC}/{alias}" for alias in section.get("Alias", [])
+    ]
+    if not links and "Also" not in section:
+        raise ImageError(object=f"unit {name}", value=target, reason="can't be enabled: its [Install] section is empty")
+    for link in links:
+        now = view.look(link)
+        if isinstance(now, Link) and posixpath.basename(now.target) == posixpath.basename(target):
+            continue  # /lib and /usr/lib are the same place
+        want_parents(view, link)
+        view.want(link, Link(target))
+    for also in section.get("Also", []):
+        if also != name:
+            _enable(view, also)
+
+
+def _file(view: View, name: str) -> Tuple[str, str]:
+    """Return path and text of the unit's file, of its template where it is an instance."""
+    stem, dot, kind = name.rpartition(".")
+    template = f"{stem.partition('@')[0]}@{dot}{kind}" if "@" in stem else name
+    for candidate in (name, template):
+        for folder in _FOLDERS:
+            path = f"{folder}/{candidate}"
+            node = view.look(path)
+            if isinstance(node, Link) and node.target == "/dev/null":
+                raise ImageError(
+                    object=f"unit {name}", value=path, reason="is masked", hint="delete the link to unmask it"
+                )
+            if node is not None:
+                return path, view.text(view.resolve(path))[0]
+    raise ImageError(
+        object=f"unit {name}", reason="is not in the image", hint="install its package or add it with files"
+    )
+
+
+def _install(view: View, name: str) -> Dict[str, List[str]]:
+    section: Dict[str, List[str]] = {}
+    inside = False
+    instance = name.rpartition(".")[0].partition("@")[2]
+    for line in _file(view, name)[1].splitlines():
+        line = line.strip()
+        if line.startswith("["):
+            inside = line == "[Install]"
+        elif inside and "=" in line and line[0] not in "#;":
+            key, _equals, value = line.partition("=")
+            words = value.replace("%i", instance).split()
+            section[key.strip()] = section.get(key.strip(), []) + words if words else []
+    return section
+
+
+def want_parents(view: View, path: str) -> None:
+    """State that the folders above ``path`` exist; those that are missing become root's, mode 0755."""
+    missing = []
+    folder = posixpath.dirname(path)
+    while folder != "/" and view.look(folder) is None:
+        missing.append(folder)
+        folder = posixpath.dirname(folder)
+    node = view.look(view.resolve(folder)) if folder != "/" else Directory(0o755)
+    if not isinstance(node, Directory):
+        raise ImageError(object=path, value=folder, reason="can't be written: this part of its path is not a folder")
+    for folder in missing:
+        view.want(folder, Directory(0o755))

@@ -1,0 +1,210 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The seam of the batch systems: our nouns, one abstract class. Native states are mapped to ours by each backend."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Container, Dict, Iterable, Optional, Tuple
+
+from ..model.job import Dispatch
+from ..model.resources import Resources
+from ..model.vm import GuestSetup
+
+
+class LrmsJobState(str, Enum):
+    """Where a job is, as its LRMS sees it."""
+
+    PENDING = "PENDING"
+    HELD = "HELD"
+    RUNNING = "RUNNING"
+    #: still leaving a node, whether it has ended or was put back
+    COMPLETING = "COMPLETING"
+    ENDED = "ENDED"
+    CANCELLED = "CANCELLED"
+
+
+class HostState(str, Enum):
+    """Where a VM's host is in the LRMS."""
+
+    ABSENT = "ABSENT"
+    #: it has joined and takes no jobs
+    CLOSED = "CLOSED"
+    #: it is open, but the LRMS has not heard of it yet
+    JOINING = "JOINING"
+    READY = "READY"
+    BUSY = "BUSY"
+    DOWN = "DOWN"
+
+
+@dataclass(frozen=True)
+class LrmsJob:
+    """What the LRMS knows of a job.
+
+    :param host: node it runs or ran on, empty while it waits
+    :param mark: our identity or reason in it, see ``Lrms.mark``
+    :param resources: CPUs, memory (MiB), scratch disk (MiB) of the whole job
+    :param exit_code: None until it has ended
+    :param fixed: where it may go, in the LRMS's own terms, for comparing what we set with what is there
+    """
+
+    id: str
+    state: LrmsJobState
+    user: str
+    uid: int
+    resources: Resources
+    nodes: int = 1
+    host: str = ""
+    mark: str = ""
+    exit_code: Optional[int] = None
+    fixed: Dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a job says it wants, unchecked: an image tag and ``key=value`` wishes."""
+
+    tag: str
+    options: Dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VmHost:
+    """A VM as a host of the LRMS."""
+
+    name: str
+    address: str
+    resources: Resources
+    tag: str
+
+
+class Lrms(ABC):
+    """One batch system. Every call is idempotent and bounded in time; LrmsError means nothing is known."""
+
+    # reading
+
+    @abstractmethod
+    def wish(self, dispatch: Dispatch) -> Optional[Wish]:
+        """Return what the dispatched job wishes; None for a real job or one of our own placeholders.
+
+        :raises RequestError: the wish can't be read (two tags, a broken option)
+        """
+
+    @abstractmethod
+    def placeholder_key(self, dispatch: Dispatch) -> str:
+        """Return the key of our placeholder, if the dispatched job is one; else an empty text."""
+
+    @abstractmethod
+    def job(self, job_id: str) -> Optional[LrmsJob]:
+        """Return the job; None if the LRMS knows no such job (any more)."""
+
+    @abstractmethod
+    def jobs(self, job_ids: Iterable[str]) -> Dict[str, LrmsJob]:
+        """Return those of the jobs that the LRMS knows, in one call."""
+
+    @abstractmethod
+    def largest_node_mib(self, tag: str) -> int:
+        """Return the memory (MiB) of the largest node that serves ``tag``; 0 if none does."""
+
+    @abstractmethod
+    def node_mib(self) -> int:
+        """Return the memory (MiB) the LRMS gives to jobs on this node."""
+
+    # stopping a job and letting it go
+
+    @abstractmethod
+    def mark(self, job_id: str, text: str) -> None:
+        """Write ``text`` where users can read it and only administrators write it."""
+
+    @abstractmethod
+    def original(self, job_id: str) -> Dict[str, str]:
+        """Return what ``stop`` and ``pin`` will change in the job, for undoing it; read it before ``stop``."""
+
+    @abstractmethod
+    def stop(self, job_id: str) -> None:
+        """Put the job, which is about to start here, back into the queue, held so that only administrators free it.
+
+        A job that can't be put back (it has a terminal waiting for it) is cancelled.
+        """
+
+    @abstractmethod
+    def pin(self, job_id: str, host: str, user: str, original: Dict[str, str]) -> Dict[str, str]:
+        """Let the held job go nowhere but to ``host`` and ``host`` take nobody else's.
+
+        Return what the job's ``fixed`` must be from then on.
+        """
+
+    @abstractmethod
+    def release(self, job_id: str) -> None:
+        """End the hold."""
+
+    @abstractmethod
+    def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
+        """Undo pin and hold: the job waits in the queue as before, marked ``mark``.
+
+        :param after_s: seconds before it may be started again
+        :param avoid_node: not on this node
+        """
+
+    @abstractmethod
+    def keep_held(self, job_id: str, original: Dict[str, str], mark: str) -> None:
+        """Undo the pin, keep the hold: the request can't be met; ``mark`` says why."""
+
+    @abstractmethod
+    def adopt(self, known: Container[str]) -> Tuple[str, ...]:
+        """Free the jobs, but for the ``known`` ones, that the hook had to stop alone; return their ids."""
+
+    # the node's books
+
+    @abstractmethod
+    def place(self, key: str, resources: Resources) -> str:
+        """Take ``resources`` off this node's books (ahead of any waiting job), once for each key; return its id."""
+
+    @abstractmethod
+    def placed(self, placeholder: str) -> bool:
+        """Tell whether the placeholder holds its share now.
+
+        :raises NotFoundError: there is none (any more)
+        """
+
+    @abstractmethod
+    def unplace(self, key: str) -> None:
+        """Give back what ``place`` took for ``key``."""
+
+    @abstractmethod
+    def placeholders(self) -> Dict[str, str]:
+        """Return all placeholders of this node: key → id."""
+
+    # VMs as hosts
+
+    @abstractmethod
+    def guest_setup(self, host: VmHost, user: str, uid: int) -> GuestSetup:
+        """Return what makes the VM join the LRMS, open to no job yet, with the account of ``user``."""
+
+    @abstractmethod
+    def host(self, name: str) -> HostState:
+        """Return the state of a VM's host."""
+
+    @abstractmethod
+    def open_host(self, name: str) -> None:
+        """Protect a host that has joined, so that it takes jobs of nobody but root, and open it."""
+
+    @abstractmethod
+    def fail_host(self, name: str, reason: str) -> None:
+        """Tell the LRMS that a host has died, so that it ends or requeues what ran there."""
+
+    @abstractmethod
+    def remove_host(self, name: str) -> None:
+        """Remove a host and what protects it."""
+
+    # the node
+
+    @abstractmethod
+    def advertise(self, tags: Tuple[str, ...], problem: str) -> bool:
+        """Make the LRMS offer ``tags`` on this node; with a ``problem``, take no new jobs until called without.
+
+        Return whether anything had to be changed.
+        """

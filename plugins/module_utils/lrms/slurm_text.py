@@ -1,0 +1,215 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Slurm's texts: what its commands print and what it puts into a prolog's environment, as our nouns. No I/O.
+
+Free text of users (job name, comment, paths) never stands in what is parsed here: columns are asked for one by one and
+end with a character that Slurm allows in none of them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, List, Mapping, Optional, Tuple
+
+from ..model.errors import LrmsError, RequestError
+from ..model.resources import Resources
+from .base import HostState, LrmsJob, LrmsJobState, Wish
+
+END = "\x1f"
+#: squeue -O columns and their widths (longer values would be cut, so widths are Slurm's own limits or generous)
+COLUMNS: Tuple[Tuple[str, int], ...] = (
+    ("JobArrayID", 64),
+    ("State", 32),
+    ("prioritylong", 24),
+    ("UserName", 64),
+    ("UserID", 16),
+    ("NumCPUs", 16),
+    ("NumNodes", 16),
+    ("tres-alloc", 512),
+    ("MinTmpDisk", 32),
+    ("exit_code", 16),
+    ("NodeList", 512),
+    ("Partition", 256),
+    ("TimeLimit", 32),
+    ("Feature", 2048),
+    ("ReqNodes", 1024),
+    ("Reservation", 256),
+    ("requeue", 8),
+    ("batchflag", 8),
+    ("admin_comment", 2048),
+)
+SQUEUE_FORMAT = ",".join(f"{name}:{width}{END}" for name, width in COLUMNS)
+#: what pinning changes or relies on, under the name ``scontrol update`` gives it
+FIXED = {
+    "Partition": "Partition",
+    "TimeLimit": "TimeLimit",
+    "Feature": "Features",
+    "ReqNodes": "ReqNodeList",
+    "Reservation": "ReservationName",
+    "requeue": "Requeue",
+    "batchflag": "BatchFlag",
+}
+
+_STATES = {
+    "PENDING": LrmsJobState.PENDING,
+    "REQUEUED": LrmsJobState.COMPLETING,
+    "REQUEUE_FED": LrmsJobState.COMPLETING,
+    "REQUEUE_HOLD": LrmsJobState.HELD,
+    "SPECIAL_EXIT": LrmsJobState.HELD,
+    "RESV_DEL_HOLD": LrmsJobState.HELD,
+    "CONFIGURING": LrmsJobState.RUNNING,
+    "RUNNING": LrmsJobState.RUNNING,
+    "RESIZING": LrmsJobState.RUNNING,
+    "SIGNALING": LrmsJobState.RUNNING,
+    "STAGE_OUT": LrmsJobState.RUNNING,
+    "STOPPED": LrmsJobState.RUNNING,
+    "SUSPENDED": LrmsJobState.RUNNING,
+    "COMPLETING": LrmsJobState.COMPLETING,
+    "BOOT_FAIL": LrmsJobState.ENDED,
+    "COMPLETED": LrmsJobState.ENDED,
+    "DEADLINE": LrmsJobState.ENDED,
+    "FAILED": LrmsJobState.ENDED,
+    "NODE_FAIL": LrmsJobState.ENDED,
+    "OUT_OF_MEMORY": LrmsJobState.ENDED,
+    "PREEMPTED": LrmsJobState.ENDED,
+    "REVOKED": LrmsJobState.ENDED,
+    "TIMEOUT": LrmsJobState.ENDED,
+    "CANCELLED": LrmsJobState.CANCELLED,
+}
+_UNITS = {"": 1.0, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0 * 1024}
+
+_VM_FEATURE = re.compile(r"(?<![A-Za-z0-9_.-])vm_([A-Za-z0-9_.-]+)")
+_OPTIONS = re.compile(r"(?:^|\s)wnodes:(\S*)")
+
+
+def mib(text: str) -> int:
+    """Return a Slurm size such as ``512M`` or ``1.50G`` in MiB, rounded up; a bare number is MiB."""
+    match = re.match(r"([0-9]+(?:\.[0-9]+)?)([KMGT]?)[cn]?\Z", text.strip())
+    if not match:
+        raise LrmsError(object="Slurm size", value=text, reason="is not a size")
+    size = float(match.group(1)) * _UNITS[match.group(2)]
+    return int(size) if size == int(size) else int(size) + 1
+
+
+def jobs(output: str) -> Dict[str, LrmsJob]:
+    """Return the jobs in squeue's output (``SQUEUE_FORMAT``) by id."""
+    found: Dict[str, LrmsJob] = {}
+    for line in output.split("\n"):
+        if not line.strip():
+            continue
+        values = [value.strip() for value in line.split(END)]
+        if len(values) != len(COLUMNS) + 1:
+            raise LrmsError(
+                object="squeue", value=line[:200], reason=f"printed {len(values)} columns, not {len(COLUMNS) + 1}"
+            )
+        job = _job({name: _empty(value) for (name, _width), value in zip(COLUMNS, values)})
+        found[job.id] = job
+    return found
+
+
+def _empty(value: str) -> str:
+    return "" if value in ("(null)", "N/A", "n/a") else value
+
+
+def _job(row: Mapping[str, str]) -> LrmsJob:
+    state = _STATES.get(row["State"])
+    if state is None:
+        raise LrmsError(object=f"job {row['JobArrayID']}", value=row["State"], reason="is a state unknown to us")
+    if state is LrmsJobState.PENDING and row["prioritylong"] == "0":  # whoever holds it, and why
+        state = LrmsJobState.HELD
+    tres = dict(item.split("=", 1) for item in row["tres-alloc"].split(",") if "=" in item)
+    over = state in (LrmsJobState.ENDED, LrmsJobState.CANCELLED)
+    return LrmsJob(
+        id=row["JobArrayID"],
+        state=state,
+        user=row["UserName"],
+        uid=int(row["UserID"] or -1),
+        resources=Resources(
+            cpus=int(tres.get("cpu", row["NumCPUs"]) or 1),
+            memory_mib=mib(tres.get("mem", "0")),
+            scratch_mib=mib(row["MinTmpDisk"] or "0"),
+        ),
+        nodes=int(row["NumNodes"].split("-")[0] or 1),
+        host=row["NodeList"],
+        mark=row["admin_comment"],
+        exit_code=_exit_code(row["exit_code"]) if over else None,
+        fixed={name: row[column] for column, name in FIXED.items()},
+    )
+
+
+def _exit_code(text: str) -> int:
+    """Return the exit code a shell would show for a raw wait status: the code, or 128 + signal."""
+    status = int(text or 0)
+    return 128 + (status & 0x7F) if status & 0x7F else status >> 8
+
+
+def wish(constraints: str, comment: str) -> Optional[Wish]:
+    """Return the wish in a job's ``--constraint`` and ``--comment``; None if it asks for no VM.
+
+    :raises RequestError: two tags, alternatives, or an option that is not ``key=value``
+    """
+    tags = sorted(set(_VM_FEATURE.findall(constraints)))
+    if not tags:
+        return None
+    what = "job's --constraint"
+    if len(tags) > 1 or "|" in constraints or "[" in constraints:
+        raise RequestError(
+            object=what,
+            value=constraints[:200],
+            reason="asks for more than one image, or for alternatives",
+            hint="name exactly one vm_<tag>, and no | or [ ]",
+        )
+    options: Dict[str, str] = {}
+    match = _OPTIONS.search(comment)
+    for item in filter(None, match.group(1).split(",")) if match else ():
+        key, equals, value = item.partition("=")
+        if not equals or not re.match(r"[a-z_]+\Z", key):
+            raise RequestError(
+                object="job's --comment",
+                value=item[:200],
+                reason="is not key=value",
+                hint="for example wnodes:scratch=2G,net=CLOSE",
+            )
+        options[key] = value
+    return Wish(tags[0], options)
+
+
+def fields(line: str) -> Dict[str, str]:
+    """Return the first value of each ``Key=value`` in a one-line ``scontrol show``; values end at white space."""
+    found: Dict[str, str] = {}
+    for key, value in re.findall(r"(?:^|\s)([A-Za-z][A-Za-z0-9_:/]*)=(\S*)", line):
+        found.setdefault(key, _empty(value))
+    return found
+
+
+def node_reason(line: str) -> str:
+    """Return the reason in ``scontrol show -o node``, without who set it and when."""
+    match = re.search(r"\sReason=(.*?)(?:\s\[[^\]]*\])?(?:\s+Comment=.*)?\s*\Z", line)
+    return match.group(1) if match else ""
+
+
+def host_state(state: str) -> HostState:
+    """Return ours for a node state such as ``IDLE+DRAIN+DYNAMIC_NORM``."""
+    native, *flags = state.split("+")
+    base = native.rstrip("*~#!%$@^-")
+    if base in ("DOWN", "ERROR", "FUTURE", "INVAL") or "INVALID_REG" in flags or "FAIL" in flags:
+        return HostState.DOWN
+    if base in ("ALLOCATED", "MIXED") or "COMPLETING" in flags:
+        return HostState.BUSY
+    if "NOT_RESPONDING" in flags or native.endswith("*") or base == "UNKNOWN":
+        return HostState.JOINING
+    return HostState.CLOSED if "DRAIN" in flags else HostState.READY
+
+
+def nodes(output: str) -> List[Tuple[str, int, Tuple[str, ...]]]:
+    """Return (name, memory in MiB, features) of the nodes in ``sinfo -N`` output (``NODES_FORMAT``)."""
+    found = []
+    for line in output.splitlines():
+        values = [value.strip() for value in line.split(END)]
+        if len(values) == 4:
+            found.append((values[0], mib(values[1]), tuple(filter(None, _empty(values[2]).split(",")))))
+    return found
+
+
+NODES_FORMAT = f"NodeHost:128{END},Memory:32{END},Features:4096{END}"

@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may do what with the directory: one view of it for each caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Dict, Iterable, Optional, Tuple
+
+from ..directory.base import Directory, Heartbeat, Pool
+from ..model.errors import AuthError
+from ..model.image import Image, TagEntry
+from ..model.lease import Lease
+
+#: roles a certificate may carry as ``<role>.wnodes``
+ROLES = ("nameserver", "hypervisor", "bait", "manager")
+DOMAIN = ".wnodes"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls.
+
+    :param role: one of ROLES, or ``user``: somebody at the nameserver's own Unix socket who is not root
+    :param node: node name the certificate was made for; empty at the Unix socket
+    :param uid: user id of a ``user``
+    """
+
+    role: str
+    node: str = ""
+    uid: Optional[int] = None
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.node if self.uid is None else self.uid}".strip()
+
+
+def certificate_caller(names: Iterable[str]) -> Caller:
+    """Return who a certificate with these DNS names speaks for.
+
+    :raises AuthError: it does not carry exactly one role and one node of that role
+    """
+    stems = [name[: -len(DOMAIN)] for name in names if name.endswith(DOMAIN)]
+    roles = [stem for stem in stems if stem in ROLES]
+    if len(roles) == 1:
+        suffix = "." + roles[0]
+        nodes = [stem[: -len(suffix)] for stem in stems if stem.endswith(suffix) and len(stem) > len(suffix)]
+        if len(nodes) == 1 and len(stems) == 2:
+            return Caller(roles[0], nodes[0])
+    raise AuthError(
+        object="certificate", value=", ".join(names), reason="does not carry exactly one role",
+        hint="it needs <role>.wnodes and <node>.<role>.wnodes; the role `runtime` makes such certificates",
+    )  # fmt: skip
+
+
+def user_caller(uid: int) -> Caller:
+    """Return who speaks on the nameserver's own Unix socket: root is the site's manager."""
+    return Caller("manager") if uid == 0 else Caller("user", uid=uid)
+
+
+class DirectoryView(Directory):
+    """The directory as one caller may use it; AuthError for the rest."""
+
+    def __init__(self, directory: Directory, caller: Caller) -> None:
+        self._directory, self._caller = directory, caller
+
+    def _allow(self, what: str, *roles: str) -> None:
+        if self._caller.role not in roles and self._caller.role != "manager":
+            raise AuthError(object=what, value=str(self._caller), reason="is not allowed to do this")
+
+    def _allow_own(self, what: str, node: str, *roles: str) -> None:
+        self._allow(what, *roles)
+        if self._caller.role != "manager" and self._caller.node != node:
+            raise AuthError(object=what, value=str(self._caller), reason=f"may not speak for {node!r}")
+
+    def lease(self, holder: str, owner: str, ttl_s: float) -> Lease:
+        self._allow_own("lease", owner, "hypervisor")
+        return self._directory.lease(holder, owner, ttl_s)
+
+    def renew(self, owner: str, holders: Tuple[str, ...], ttl_s: float) -> Tuple[Lease, ...]:
+        self._allow_own("renew", owner, "hypervisor")
+        return self._directory.renew(owner, holders, ttl_s)
+
+    def release(self, holder: str, epoch: int) -> bool:
+        self._allow("release", "hypervisor")
+        for lease in self._directory.leases():
+            if lease.holder == holder:
+                self._allow_own("release", lease.owner, "hypervisor")
+        return self._directory.release(holder, epoch)
+
+    def leases(self) -> Tuple[Lease, ...]:
+        self._allow("leases")
+        return self._directory.leases()
+
+    def set_pool(self, pool: Pool) -> None:
+        self._allow("set_pool")
+        self._directory.set_pool(pool)
+
+    def set_tag(self, tag: str, image: Image) -> TagEntry:
+        self._allow("set_tag")
+        return self._directory.set_tag(tag, image)
+
+    def tag(self, tag: str) -> TagEntry:
+        self._allow("tag", "hypervisor", "bait", "user")
+        return self._directory.tag(tag)
+
+    def tags(self) -> Tuple[TagEntry, ...]:
+        self._allow("tags", "hypervisor", "bait", "user")
+        return self._directory.tags()
+
+    def remove_tag(self, tag: str) -> bool:
+        self._allow("remove_tag")
+        return self._directory.remove_tag(tag)
+
+    def set_config(self, scope: str, values: Dict[str, Any]) -> None:
+        self._allow("set_config")
+        self._directory.set_config(scope, values)
+
+    def config(self, scope: str) -> Dict[str, Any]:
+        self._allow("config", "hypervisor", "bait")
+        return self._directory.config(scope)
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        self._allow_own("beat", heartbeat.host, heartbeat.role)
+        self._directory.beat(heartbeat)
+
+    def heartbeats(self) -> Tuple[Heartbeat, ...]:
+        self._allow("heartbeats", "user")
+        beats = self._directory.heartbeats()
+        return beats if self._caller.role == "manager" else own_part(beats, self._caller.uid)
+
+
+def own_part(beats: Tuple[Heartbeat, ...], uid: Optional[int]) -> Tuple[Heartbeat, ...]:
+    """Return heartbeats with only the jobs of ``uid`` and the VMs those run in."""
+    jobs = {(beat.host, beat.role): [job for job in told(beat, "jobs") if job.get("uid") == uid] for beat in beats}
+    hosts = {job["host"] for mine in jobs.values() for job in mine if job.get("host")}
+    result = []
+    for beat in beats:
+        status = dict(beat.status)
+        if "jobs" in status:
+            status["jobs"] = jobs[beat.host, beat.role]
+        if "vms" in status:
+            status["vms"] = [vm for vm in told(beat, "vms") if (vm.get("lease") or {}).get("name") in hosts]
+        result.append(replace(beat, status=status))
+    return tuple(result)
+
+
+def told(beat: Heartbeat, key: str) -> Tuple[Dict[str, Any], ...]:
+    """Return the objects a service lists under ``key``; what it says is its own affair, so anything may be there."""
+    items = beat.status.get(key)
+    return tuple(item for item in items if isinstance(item, dict)) if isinstance(items, list) else ()

@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The seam to the machine that runs domains: what the hypervisor needs of libvirt, in our nouns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Optional, Tuple
+
+from .domain import Domain, Metadata
+
+
+@dataclass(frozen=True)
+class Found:
+    """A domain that exists on the host.
+
+    :param active: whether it runs
+    :param metadata: what we wrote into it; None for a domain that is not ours
+    """
+
+    uuid: str
+    name: str
+    active: bool
+    metadata: Optional[Metadata]
+
+
+@dataclass(frozen=True)
+class HostEvent:
+    """Something that happened to a domain: a hint to look.
+
+    :param kind: ``agent`` (the guest agent has come up), ``stopped`` (the domain is over)
+        or ``connected`` (the host answers again; anything may have happened, ``uuid`` is empty)
+    """
+
+    kind: str
+    uuid: str
+
+
+Listener = Callable[[HostEvent], None]
+
+
+class VmHost(ABC):
+    """Domains of one host. Every call ends within its deadline.
+
+    All raise UnavailableError where the host itself does not answer (nothing is known then),
+    VirtError where it answers but refuses.
+    """
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Return when the host answers."""
+
+    @abstractmethod
+    def start(self, domain: Domain) -> None:
+        """Start a transient domain; one of this UUID that is already there is left alone."""
+
+    @abstractmethod
+    def find(self, uuid: str) -> Optional[Found]:
+        """Return the domain, or None where the host says that there is none."""
+
+    @abstractmethod
+    def list(self) -> Tuple[Found, ...]:
+        """Return all domains, foreign ones too."""
+
+    @abstractmethod
+    def destroy(self, uuid: str) -> bool:
+        """End a domain of ours at once, without asking its guest; False where there was none."""
+
+    @abstractmethod
+    def agent(self, uuid: str, command: str, arguments: Dict[str, Any], timeout_s: float) -> Any:
+        """Return what the guest agent answers (the value of ``return``).
+
+        :raises VirtError: the agent is not there, did not answer within ``timeout_s`` or refused
+        """
+
+    @abstractmethod
+    def subscribe(self, listener: Listener) -> None:
+        """Tell ``listener`` of events, from a thread of the host's; it must return at once."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the host go; domains stay as they are."""

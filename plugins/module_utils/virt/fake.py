@@ -1,0 +1,174 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host without a hypervisor: domains in memory, agents that do as they are told, failures on demand."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from ..model.errors import UnavailableError, VirtError
+from .base import Found, HostEvent, Listener, VmHost
+from .domain import Domain, Metadata
+from .guest import read_assignments
+
+
+@dataclass
+class FakeDomain:
+    """A domain in memory; ``scripts`` are those its agent was given."""
+
+    uuid: str
+    name: str
+    metadata: Optional[Metadata]
+    domain: Optional[Domain] = None
+    booted: bool = False
+    scripts: List[str] = field(default_factory=list)
+
+
+class FakeHost(VmHost):
+    """:class:`VmHost` in memory.
+
+    :ivar down: the host does not answer at all
+    :ivar boots: domains boot at once; False: they never do, until ``boot`` is called
+    :ivar mute: agents take commands and never answer
+    :ivar lies: read-back keys that come back with another value from every guest
+    :ivar refuses: the reason why domains can't be started; empty: they can
+    :ivar fails_setup: output of a failing setup script; empty: they succeed
+    """
+
+    def __init__(self) -> None:
+        self.domains: Dict[str, FakeDomain] = {}
+        self.started: List[str] = []
+        self.destroyed: List[str] = []
+        self.down, self.boots, self.mute = False, True, False
+        self.lies: Dict[str, str] = {}
+        self.refuses = ""
+        self.fails_setup = ""
+        self._listeners: List[Listener] = []
+        self._results: Dict[int, Tuple[int, str, str]] = {}
+        self._lock = threading.RLock()
+
+    # What a test or the simulator does to the host.
+
+    def boot(self, uuid: str) -> None:
+        """Let the guest come up."""
+        self.domains[uuid].booted = True
+        self._tell(HostEvent("agent", uuid))
+
+    def kill(self, uuid: str) -> None:
+        """Let QEMU die."""
+        with self._lock:
+            self.domains.pop(uuid)
+        self._tell(HostEvent("stopped", uuid))
+
+    def add_foreign(self, uuid: str, name: str, metadata: Optional[Metadata] = None) -> None:
+        """Put a domain there that we did not start."""
+        self.domains[uuid] = FakeDomain(uuid, name, metadata, booted=True)
+
+    def come_back(self) -> None:
+        """End an outage."""
+        self.down = False
+        self._tell(HostEvent("connected", ""))
+
+    # VmHost
+
+    def ping(self) -> None:
+        if self.down:
+            raise UnavailableError(object="fake host", reason="is down")
+
+    def start(self, domain: Domain) -> None:
+        self.ping()
+        if self.refuses:
+            raise VirtError(object=f"start {domain.name}", reason=self.refuses)
+        with self._lock:
+            if domain.uuid in self.domains:
+                return
+            if any(other.name == domain.name for other in self.domains.values()):
+                raise VirtError(object=f"start {domain.name}", reason="a domain of this name exists already")
+            self.domains[domain.uuid] = FakeDomain(domain.uuid, domain.name, domain.metadata, domain)
+            self.started.append(domain.uuid)
+        if self.boots:
+            self.boot(domain.uuid)
+
+    def find(self, uuid: str) -> Optional[Found]:
+        self.ping()
+        domain = self.domains.get(uuid)
+        return None if domain is None else Found(domain.uuid, domain.name, True, domain.metadata)
+
+    def list(self) -> Tuple[Found, ...]:
+        self.ping()
+        with self._lock:
+            return tuple(Found(d.uuid, d.name, True, d.metadata) for d in self.domains.values())
+
+    def destroy(self, uuid: str) -> bool:
+        self.ping()
+        with self._lock:
+            domain = self.domains.get(uuid)
+            if domain is None:
+                return False
+            if domain.metadata is None:
+                raise VirtError(object=f"domain {domain.name}", reason="is not ours; it is not destroyed")
+            del self.domains[uuid]
+            self.destroyed.append(uuid)
+        self._tell(HostEvent("stopped", uuid))
+        return True
+
+    def agent(self, uuid: str, command: str, arguments: Dict[str, Any], timeout_s: float) -> Any:
+        self.ping()
+        domain = self.domains.get(uuid)
+        if domain is None or not domain.booted or self.mute:
+            raise VirtError(object=f"agent {command} in {uuid}", reason="the guest agent is not connected")
+        answers: Dict[str, Callable[[FakeDomain, Dict[str, Any]], Any]] = {
+            "guest-ping": lambda _domain, _arguments: {},
+            "guest-exec": self._exec,
+            "guest-exec-status": self._status,
+        }
+        return answers[command](domain, arguments)
+
+    def subscribe(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        self._listeners.clear()
+
+    def _exec(self, domain: FakeDomain, arguments: Dict[str, Any]) -> Any:
+        script = base64.b64decode(arguments["input-data"]).decode()
+        with self._lock:
+            domain.scripts.append(script)
+            pid = len(self._results) + 1
+            self._results[pid] = self._outcome(script)
+        return {"pid": pid}
+
+    def _outcome(self, script: str) -> Tuple[int, str, str]:
+        if not script.startswith("now="):
+            return (1, "", self.fails_setup) if self.fails_setup else (0, "", "")
+        wanted = read_assignments(script)
+        lines = {
+            "seeded": "yes",
+            "hostname": wanted["hostname"],
+            "machine_id": wanted["machine_id"],
+            "address": f"{wanted['address']}/{wanted['prefix']}",
+            "gateway": ipaddress.IPv4Address(wanted["gateway"]).packed[::-1].hex().upper() if wanted["gateway"] else "",
+            "clock": wanted["now"].partition(".")[0],
+        }
+        lines.update(self.lies)
+        mounts = [f"mount={mount}" for mount in filter(None, wanted["mounts"].split("\n"))]
+        if wanted["scratch"]:
+            mounts.append(f"mount={wanted['scratch']} /scratch rw")
+        return 0, "\n".join([f"{key}={value}" for key, value in lines.items() if value] + mounts), ""
+
+    def _status(self, _domain: FakeDomain, arguments: Dict[str, Any]) -> Any:
+        rc, out, err = self._results[arguments["pid"]]
+        encoded = {
+            "out-data": base64.b64encode(out.encode()).decode(),
+            "err-data": base64.b64encode(err.encode()).decode(),
+        }
+        return {"exited": True, "exitcode": rc, **encoded}
+
+    def _tell(self, event: HostEvent) -> None:
+        for listener in list(self._listeners):
+            listener(event)

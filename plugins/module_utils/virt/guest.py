@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Into the guest by its QEMU agent: scripts, and what a VM's user wants done."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import shlex
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Mapping
+
+from ..model.errors import RequestError, VirtError
+from ..model.vm import GuestSetup
+from .base import VmHost
+
+PING_S = 2.0
+CALL_S = 10.0
+#: pauses between two looks at a running script, in seconds: short at first, as most take milliseconds
+POLL_S = (0.01, 0.1)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a script left: exit code (minus the signal's number where one ended it), output and errors."""
+
+    rc: int
+    stdout: str
+    stderr: str
+
+
+def pause(seconds: float) -> None:
+    """Wait ``seconds``."""
+    threading.Event().wait(seconds)
+
+
+class Guest:
+    """The agent of one running domain.
+
+    :param wait: waits the given seconds between two looks
+    """
+
+    def __init__(self, host: VmHost, uuid: str, wait: Callable[[float], None] = pause) -> None:
+        self._host, self._uuid, self._wait = host, uuid, wait
+
+    def ping(self) -> None:
+        """Return when the agent answers; VirtError when it does not (yet)."""
+        self._host.agent(self._uuid, "guest-ping", {}, PING_S)
+
+    def run(self, script: str, timeout_s: float) -> Output:
+        """Run a /bin/sh script as the guest's root and return what it left.
+
+        The script goes in on standard input, so that process lists don't show what it holds.
+
+        :raises VirtError: the agent did not answer, or the script did not end within ``timeout_s``
+        """
+        end = time.monotonic() + timeout_s
+        started = self._host.agent(
+            self._uuid,
+            "guest-exec",
+            {
+                "path": "/bin/sh",
+                "input-data": base64.b64encode(script.encode()).decode(),
+                "capture-output": True,
+            },
+            CALL_S,
+        )
+        pid = self._field(started, "pid")
+        wait = POLL_S[0]
+        while True:
+            status = self._host.agent(self._uuid, "guest-exec-status", {"pid": pid}, CALL_S)
+            if self._field(status, "exited"):
+                rc = int(status.get("exitcode", -int(status.get("signal", 1))))
+                return Output(rc, _text(status.get("out-data", "")), _text(status.get("err-data", "")))
+            if time.monotonic() > end:
+                raise VirtError(object=f"script in {self._uuid}", reason=f"did not end within {timeout_s:g} s")
+            self._wait(wait)
+            wait = min(wait * 1.5, POLL_S[1])
+
+    def setup(self, setup: GuestSetup, timeout_s: float) -> None:
+        """Write the files and run the commands of ``setup`` in one go; VirtError says which failed and how."""
+        output = self.run(setup_script(setup), timeout_s)
+        if output.rc != 0:
+            said = (output.stderr.strip() or output.stdout.strip())[-2000:]
+            raise VirtError(object=f"setup in {self._uuid}", reason=f"exit code {output.rc}: {said}")
+
+    def _field(self, answer: Any, name: str) -> Any:
+        if not isinstance(answer, dict) or name not in answer:
+            raise VirtError(object=f"guest agent of {self._uuid}", reason=f"answered without {name!r}")
+        return answer[name]
+
+
+def _text(data: str) -> str:
+    try:
+        return base64.b64decode(data).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def assignments(values: Mapping[str, str]) -> str:
+    """Return shell assignments, one a line, that give each name its value whatever it holds."""
+    for name, value in values.items():
+        if "\0" in value:
+            raise RequestError(object=f"guest value {name}", reason="holds a NUL byte")
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def read_assignments(script: str) -> Dict[str, str]:
+    """Return what ``assignments`` wrote at the top of ``script``, up to the first empty line."""
+    head = shlex.split(script.partition("\n\n")[0])
+    return dict(token.split("=", 1) for token in head if "=" in token)
+
+
+# Each file appears whole and with its final owner and mode, or not at all.
+_SETUP = """
+put() {
+    mkdir -p -- "${1%/*}/" && (umask 077 && printf %s "$5" > "$1.wnodes") &&
+    chown -- "$3:$4" "$1.wnodes" && chmod -- "$2" "$1.wnodes" && mv -fT -- "$1.wnodes" "$1" ||
+    { echo "file $1 could not be written" >&2; exit 1; }
+}
+try() {
+    "$@" < /dev/null || { rc=$?; echo "command failed with exit code $rc: $*" >&2; exit 1; }
+}
+"""
+
+
+def setup_script(setup: GuestSetup) -> str:
+    """Return the /bin/sh script that does ``setup`` and ends at the first failure."""
+    lines = [_SETUP.lstrip("\n")]
+    for file in setup.files:
+        if not file.path.startswith("/"):
+            raise RequestError(object="guest file", value=file.path, reason="must be an absolute path")
+        lines.append(_call("put", file.path, f"{file.mode:o}", file.owner, file.group, file.content))
+    for command in setup.commands:
+        if not command:
+            raise RequestError(object="guest command", reason="is empty")
+        lines.append(_call("try", *command))
+    return "".join(lines)
+
+
+def _call(*words: str) -> str:
+    if any("\0" in word for word in words):
+        raise RequestError(object="guest setup", reason="holds a NUL byte")
+    return shlex.join(words) + "\n"

@@ -1,0 +1,253 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host by libvirt. A hung or restarted libvirtd costs a call its deadline, never the service."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import logging
+import threading
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
+
+from ..model.errors import ConfigError, NotFoundError, UnavailableError, VirtError, WnodesError
+from .base import Found, HostEvent, Listener, VmHost
+from .domain import NAMESPACE, Domain, read_metadata, to_xml
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: a libvirtd that answers none of so many keepalives, sent at this interval (seconds), is given up
+KEEPALIVE = (3, 3)
+#: calls that may hang in libvirt at once
+MAX_CALLS = 64
+START_S = 60.0
+
+
+def _libvirt() -> Any:
+    try:
+        import libvirt
+    except ImportError as error:
+        raise ConfigError(
+            object="Python package libvirt",
+            reason=f"can't be imported: {error}",
+            hint="install the distribution's python3-libvirt",
+        ) from None
+    return libvirt
+
+
+class _EventLoop:
+    """libvirt's event loop: one a process, in a thread that lives as long as it."""
+
+    _lock = threading.Lock()
+    _thread: Optional[threading.Thread] = None
+
+    @classmethod
+    def ensure(cls, libvirt: Any) -> None:
+        with cls._lock:
+            if cls._thread is None:
+                libvirt.virEventRegisterDefaultImpl()
+                # libvirt prints each error to stderr otherwise; ours are raised
+                libvirt.registerErrorHandler(lambda *_: None, None)
+                cls._thread = threading.Thread(target=cls._run, args=(libvirt,), name="libvirt-events", daemon=True)
+                cls._thread.start()
+
+    @staticmethod
+    def _run(libvirt: Any) -> None:
+        while True:
+            try:
+                libvirt.virEventRunDefaultImpl()
+            except libvirt.libvirtError as error:
+                log.error("libvirt's event loop: %s", error)
+
+
+class LibvirtHost(VmHost):
+    """Domains of the libvirt daemon behind ``uri``; connects at the first call and again whenever it has to.
+
+    :param timeout_s: deadline of an ordinary call, in seconds
+    """
+
+    def __init__(self, uri: str, timeout_s: float = 10.0) -> None:
+        self._uri, self._timeout_s = uri, timeout_s
+        self._lv = _libvirt()
+        _EventLoop.ensure(self._lv)
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._callbacks: List[int] = []
+        self._listeners: List[Listener] = []
+        self._slots = threading.Semaphore(MAX_CALLS)
+
+    def ping(self) -> None:
+        self._call("ping", lambda connection: connection.getLibVersion())
+
+    def start(self, domain: Domain) -> None:
+        def work(connection: Any) -> None:
+            if self._lookup(connection, domain.uuid) is None:
+                connection.createXML(to_xml(domain), 0)
+
+        self._call(f"start {domain.name}", work, START_S)
+
+    def find(self, uuid: str) -> Optional[Found]:
+        def work(connection: Any) -> Optional[Found]:
+            domain = self._lookup(connection, uuid)
+            return None if domain is None else self._found(domain)
+
+        return self._call(f"find {uuid}", work)
+
+    def list(self) -> Tuple[Found, ...]:
+        def work(connection: Any) -> Tuple[Found, ...]:
+            found = (self._found(domain) for domain in connection.listAllDomains(0))
+            return tuple(domain for domain in found if domain is not None)
+
+        return self._call("list", work)
+
+    def destroy(self, uuid: str) -> bool:
+        def work(connection: Any) -> bool:
+            domain = self._lookup(connection, uuid)
+            if domain is None:
+                return False
+            found = self._found(domain)
+            if found is None:
+                return False
+            if found.metadata is None:
+                raise VirtError(object=f"domain {found.name}", reason="is not ours; it is not destroyed")
+            try:
+                domain.destroyFlags(0)
+            except self._lv.libvirtError as error:
+                # it may have ended by itself meanwhile
+                if error.get_error_code() not in (self._lv.VIR_ERR_NO_DOMAIN, self._lv.VIR_ERR_OPERATION_INVALID):
+                    raise
+                return False
+            return True
+
+        return self._call(f"destroy {uuid}", work, 30.0)
+
+    def agent(self, uuid: str, command: str, arguments: Dict[str, Any], timeout_s: float) -> Any:
+        import libvirt_qemu  # type: ignore[import-untyped]
+
+        text = json.dumps({"execute": command, "arguments": arguments} if arguments else {"execute": command})
+        limit = max(1, round(timeout_s))
+
+        def work(connection: Any) -> Any:
+            domain = self._lookup(connection, uuid)
+            if domain is None:
+                raise VirtError(object=f"domain {uuid}", reason="is gone")
+            return json.loads(libvirt_qemu.qemuAgentCommand(domain, text, limit, 0))["return"]
+
+        return self._call(f"agent {command} in {uuid}", work, limit + 5.0)
+
+    def subscribe(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            # closing talks to the daemon, which may hang
+            threading.Thread(target=self._let_go, args=(connection,), daemon=True).start()
+
+    def _let_go(self, connection: Any) -> None:
+        """Close a connection; its callbacks would keep it (and what it has open) otherwise."""
+        for callback in self._callbacks:
+            self._quietly(partial(connection.domainEventDeregisterAny, callback))
+        self._quietly(connection.close)
+
+    def _lookup(self, connection: Any, uuid: str) -> Any:
+        try:
+            return connection.lookupByUUIDString(uuid)
+        except self._lv.libvirtError as error:
+            if error.get_error_code() == self._lv.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+    def _found(self, domain: Any) -> Optional[Found]:
+        """Return the facts; None where the domain went away while we looked."""
+        try:
+            active = bool(domain.isActive())
+            try:
+                text = domain.metadata(self._lv.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, 0)
+            except self._lv.libvirtError as error:
+                if error.get_error_code() != self._lv.VIR_ERR_NO_DOMAIN_METADATA:
+                    raise
+                text = ""
+            return Found(domain.UUIDString(), domain.name(), active, read_metadata(text) if text else None)
+        except self._lv.libvirtError as error:
+            if error.get_error_code() == self._lv.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+    def _connected(self) -> Any:
+        """Return a live connection; runs in a call's own thread, since opening can hang too."""
+        with self._lock:
+            if self._connection is not None and self._connection.isAlive():
+                return self._connection
+            dead, self._connection = self._connection, None
+            if dead is not None:
+                self._let_go(dead)
+            connection = self._lv.open(self._uri)
+            wanted = {
+                self._lv.VIR_DOMAIN_EVENT_ID_LIFECYCLE: self._lifecycle,
+                self._lv.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE: self._agent_lifecycle,
+            }
+            self._callbacks = [connection.domainEventRegisterAny(None, *item, None) for item in wanted.items()]
+            self._quietly(lambda: connection.setKeepAlive(*KEEPALIVE))
+            self._connection = connection
+        log.info("connected to libvirt at %s", self._uri)
+        self._tell(HostEvent("connected", ""))
+        return connection
+
+    def _call(self, what: str, work: Callable[[Any], T], timeout_s: float = 0.0) -> T:
+        """Return ``work(connection)``, done in a thread of its own that is left behind when it hangs."""
+        limit = timeout_s or self._timeout_s
+        name = f"libvirt at {self._uri}"
+        if not self._slots.acquire(blocking=False):
+            raise UnavailableError(object=name, value=what, reason=f"{MAX_CALLS} calls hang already")
+        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(work(self._connected()))
+            except BaseException as error:  # it is raised where the caller waits
+                outcome.set_exception(error)
+            finally:
+                self._slots.release()
+
+        threading.Thread(target=run, name=f"libvirt-{what}", daemon=True).start()
+        try:
+            return outcome.result(limit)
+        except concurrent.futures.TimeoutError:
+            raise UnavailableError(object=name, value=what, reason=f"did not answer within {limit:g} s") from None
+        except self._lv.libvirtError as error:
+            raise self._translated(what, error) from None
+
+    def _translated(self, what: str, error: Any) -> WnodesError:
+        reason = str(error)
+        if error.get_error_code() == self._lv.VIR_ERR_NO_DOMAIN:
+            return NotFoundError(object=what, reason=reason)
+        connection = self._connection
+        broken = error.get_error_domain() in (self._lv.VIR_FROM_RPC, self._lv.VIR_FROM_REMOTE)
+        if broken or connection is None or not connection.isAlive():
+            return UnavailableError(object=f"libvirt at {self._uri}", value=what, reason=reason)
+        return VirtError(object=what, reason=reason)
+
+    @staticmethod
+    def _quietly(work: Callable[[], Any]) -> None:
+        try:
+            work()
+        except Exception as error:
+            log.debug("libvirt: %s", error)
+
+    def _lifecycle(self, _connection: Any, domain: Any, event: int, _detail: int, _opaque: Any) -> None:
+        if event in (self._lv.VIR_DOMAIN_EVENT_STOPPED, self._lv.VIR_DOMAIN_EVENT_CRASHED):
+            self._tell(HostEvent("stopped", domain.UUIDString()))
+
+    def _agent_lifecycle(self, _connection: Any, domain: Any, state: int, _reason: int, _opaque: Any) -> None:
+        if state == self._lv.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED:
+            self._tell(HostEvent("agent", domain.UUIDString()))
+
+    def _tell(self, event: HostEvent) -> None:
+        for listener in self._listeners:
+            listener(event)

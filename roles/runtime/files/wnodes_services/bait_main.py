@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wnodes-bait: the virtual jobs of this node. The hook's socket is systemd's; people ask on another one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+
+from wnodes.bait import hooksocket
+from wnodes.bait.config import BaitConfig
+from wnodes.bait.service import Bait
+from wnodes.engine.journal import Journal
+from wnodes.hypervisor.client import HypervisorClient
+from wnodes.lrms.slurm import Slurm
+from wnodes.model.clock import Clock, Failpoints
+from wnodes.model.errors import NotFoundError
+from wnodes.model.job import Job
+from wnodes.model.states import JobState
+from wnodes.nameserver.client import NameserverClient
+
+from . import edge, systemd
+from .server import Program, Tls, main, unix_socket
+
+log = logging.getLogger(__name__)
+
+HOOK = "hook"
+
+
+def visible(request: Request) -> list[dict[str, Any]]:
+    """Return the jobs the caller may see: all of them to root, else its own (a dependency)."""
+    bait: Bait = request.app.state.bait
+    uid = edge.peer(request).uid
+    return [job for job in bait.jobs() if uid == 0 or (uid is not None and job["uid"] == uid)]
+
+
+Jobs = Annotated[list[dict[str, Any]], Depends(visible)]
+router = APIRouter(prefix="/v1")
+
+
+@router.get("/jobs")
+def jobs(mine: Jobs) -> list[dict[str, Any]]:
+    """Return the jobs, oldest first."""
+    return mine
+
+
+@router.get("/jobs/{key}")
+def job(mine: Jobs, key: str) -> dict[str, Any]:
+    """Return a job by our id, or the last one of an LRMS's id; somebody else's job is not found."""
+    for known in reversed(mine):
+        if key in (known["id"], known["lrms_id"]):
+            return known
+    raise NotFoundError(object=f"job {key}", reason="is not known here", hint="it asked for no VM, or is long over")
+
+
+@router.get("/status")
+def status(request: Request, mine: Jobs) -> dict[str, Any]:
+    """Return how the bait is, with the jobs the caller may see."""
+    bait: Bait = request.app.state.bait
+    return {**bait.status(), "host": bait.config.host, "jobs": mine}
+
+
+def application(bait: Bait) -> FastAPI:
+    """Return what a bait tells over HTTP."""
+    app = edge.application("bait")
+    app.state.bait = bait
+    app.include_router(router)
+
+    def figures() -> Iterable[tuple[str, str, dict[str, str], float]]:
+        yield "wnodes_bait_ok", "1 if the node takes virtual jobs", {}, float(bait.status()["ok"])
+        for state, count in Counter(job["state"] for job in bait.jobs()).items():
+            yield "wnodes_jobs", "Jobs in the journal, by state", {"state": state}, count
+
+    edge.metrics(app, figures)
+    return app
+
+
+def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
+    """Return the program around the real batch system."""
+    journal = Journal(
+        os.path.join(config.state_dir, "bait", "journal.sqlite"), Job, lambda job: job.state is JobState.CLOSED
+    )
+    directory = NameserverClient.connect(config.nameserver, "bait")
+    hypervisor = HypervisorClient.local(os.path.join(config.run_dir, "hypervisor.sock"))
+    bait = Bait(config, Slurm(config.slurm), hypervisor, directory, journal, clock, failpoints)
+    hook = systemd.activated(HOOK)
+    if hook is None:
+        log.warning("systemd holds no hook socket for us: a restart of the bait would be noticed by jobs")
+        hook = unix_socket(os.path.join(config.run_dir, "hook.sock"), 0o600)
+    stop_hook = threading.Event()
+
+    def start() -> None:
+        bait.start()
+        threading.Thread(target=hooksocket.serve, args=(hook, bait, stop_hook), name="hooks", daemon=True).start()
+
+    def stop() -> None:
+        stop_hook.set()
+        bait.stop()
+
+    def listen() -> list[tuple[socket.socket, Tls | None]]:
+        return [(unix_socket(os.path.join(config.run_dir, "bait.sock")), None)]
+
+    return Program(application(bait), listen, start, stop)
+
+
+if __name__ == "__main__":
+    main("bait", BaitConfig, build)

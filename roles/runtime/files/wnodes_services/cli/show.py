@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from wnodes.image.manifest import Manifest
+from wnodes.model.image import TagEntry
+from wnodes.model.lease import Lease
+
+from .site import DOWN, OK, PROBLEM, View, seconds
+
+_COLOURS = {
+    OK: "green", PROBLEM: "yellow", DOWN: "bold red",
+    "RUNNING": "green", "IN_USE": "green", "READY": "green", "FINISHED": "dim", "CLOSED": "dim", "GONE": "dim",
+    "REFUSED": "red", "BROKEN": "red", "RETURNED": "yellow", "CANCELLED": "yellow",
+}  # fmt: skip
+
+
+def _table(*columns: str, numbers: Iterable[str] = ()) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in set(numbers) else "left", overflow="fold")
+    return table
+
+
+def _state(state: str) -> Text:
+    return Text(state, style=_COLOURS.get(state, ""))
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _empty(table: Table, text: str) -> RenderableType:
+    return table if table.row_count else Text(text)
+
+
+def status(view: View) -> RenderableType:
+    """Show who is alive, and what is wrong."""
+    table = _table("HOST", "SERVICE", "STATE", "HEARD", "TELLS", numbers=("HEARD",))
+    problems: list[RenderableType] = []
+    for service in view.services:
+        heard = f"{service.age_s:.0f} s ago" if service.age_s else "-" if service.state == DOWN else "now"
+        told = [f"{key} {_plain(value)}" for key, value in service.detail.items() if key in ("pool", "leased", "accel")]
+        if "tags" in service.detail:
+            told.append("images: " + (_plain(service.detail["tags"]) or "none"))
+        table.add_row(service.host, service.role, _state(service.state), heard, Text(", ".join(told)))
+        problems += [Text(f"{service.host} {service.role}: {problem}", style="yellow") for problem in service.problems]
+    running = sum(job["state"] != "CLOSED" for job in view.jobs)
+    up = sum(vm["state"] != "GONE" for vm in view.vms)
+    return Group(table, Text(f"{running} virtual jobs under way, {up} virtual machines"), *problems)
+
+
+def _plain(value: Any) -> str:
+    return (
+        ", ".join(map(str, value))
+        if isinstance(value, (list, tuple))
+        else str("unknown" if value in (None, "") else value)
+    )
+
+
+def jobs(view: View, everything: bool) -> RenderableType:
+    """Show jobs with the phase each is in."""
+    table = _table("JOB", "USER", "IMAGE", "STATE", "SECONDS", "NODE", "VM", "EXIT", "NOW", numbers=("SECONDS", "EXIT"))
+    for job in view.jobs:
+        if job["state"] == "CLOSED" and not everything:
+            continue
+        spent = seconds(job, view.now)
+        outcome = job.get("outcome") or job["state"]
+        shown = spent.get(job["state"], sum(spent.values()))
+        code = "" if job["exit_code"] is None else str(job["exit_code"])
+        waits = Text(str(job.get("error") or job["waits_for"]))
+        cells = [job["lrms_id"], job["user"], job["request"]["tag"], _state(outcome), f"{shown:.1f}"]
+        table.add_row(*cells, job.get("bait", ""), job["host"], code, waits)
+    return _empty(
+        table, "no virtual jobs" if everything else "no virtual jobs under way (--all shows those that are over)"
+    )
+
+
+def vms(view: View, everything: bool) -> RenderableType:
+    """Show VMs."""
+    numbers = ("SECONDS", "CPUS", "MIB")
+    table = _table(
+        "VM", "STATE", "SECONDS", "NODE", "IMAGE", "FOR", "CPUS", "MIB", "ADDRESS", "REASON", numbers=numbers
+    )
+    for vm in view.vms:
+        if vm["state"] == "GONE" and not everything:
+            continue
+        lease, request = vm.get("lease") or {}, vm["request"]
+        spent = seconds(vm, view.now)
+        size = request["resources"]
+        cells = [lease.get("name") or request["id"], _state(vm["state"]), f"{spent.get(vm['state'], 0.0):.1f}"]
+        cells += [vm["hypervisor"], request["tag"], request["owner"], str(size["cpus"]), str(size["memory_mib"])]
+        table.add_row(*cells, lease.get("address", ""), Text(vm["reason"]))
+    return _empty(table, "no virtual machines")
+
+
+def explain(job: dict[str, Any], now: float) -> RenderableType:
+    """Show all that is known of a job."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    spent = seconds(job, now)
+    size = job["request"]["resources"]
+    rows = {
+        "job": f"{job['lrms_id']} of {job['user']} (request {job['id']}, attempt {job['attempt']})",
+        "state": job["state"] if not job.get("outcome") else f"{job['outcome']}, over",
+        "result" if job.get("outcome") else "waits for": job["waits_for"],
+        "reason": job["reason"],
+        "trouble": job.get("error", ""),
+        "image": job["request"]["tag"],
+        "asked for": f"{size['cpus']} CPUs, {size['memory_mib']} MiB memory, {size['scratch_mib']} MiB scratch disk",
+        "node": job.get("bait", ""),
+        "VM": f"{job['host']} ({job['address']})" if job["host"] else "",
+        "exit code": "" if job["exit_code"] is None else str(job["exit_code"]),
+        "since": _time(job["history"][0]["at"]) if job["history"] else "",
+        "seconds": ", ".join(f"{state} {value:.1f}" for state, value in spent.items()),
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, Text(value))
+    for old in job.get("earlier", ()):
+        text = f"{_time(old['history'][0]['at'])} on {old.get('bait', '')}: {old.get('outcome') or old['state']}"
+        table.add_row("before", Text(f"{text}: {old['reason']}" if old["reason"] else text))
+    return table
+
+
+def tags(entries: Iterable[TagEntry]) -> RenderableType:
+    """Show image tags."""
+    table = _table("TAG", "IMAGE", "MIB", "SINCE", "WHERE", numbers=("MIB",))
+    for entry in entries:
+        image = entry.image
+        cells = [entry.tag, image.digest[:12], str(image.size >> 20), _time(entry.updated), image.disk.location]
+        table.add_row(*cells)
+    return _empty(table, "no image tags: `wnodes images publish` sets them")
+
+
+def leases(entries: Iterable[Lease], now: float) -> RenderableType:
+    """Show leases."""
+    table = _table("NAME", "ADDRESS", "MAC", "HOLDER", "NODE", "EPOCH", "EXPIRES", numbers=("EPOCH", "EXPIRES"))
+    for lease in entries:
+        cells = [lease.name, lease.address, lease.mac, lease.holder, lease.owner, str(lease.epoch)]
+        table.add_row(*cells, f"in {lease.expires - now:.0f} s")
+    return _empty(table, "no leases")
+
+
+def published(manifest: Manifest, entries: Iterable[TagEntry]) -> RenderableType:
+    """Show what was published."""
+    lines = [f"{entry.tag} → {manifest.digest}" for entry in entries]
+    return Text("\n".join(lines) or f"unchanged: {manifest.digest}")
+
+
+def console() -> Console:
+    """Return where tables go; piped output is not folded to a terminal's width."""
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=250)

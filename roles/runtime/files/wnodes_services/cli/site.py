@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the command line can see: the whole site on the nameserver's machine, else this node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from wnodes.directory.base import Heartbeat
+from wnodes.hypervisor.client import HypervisorClient
+from wnodes.jsonhttp import JsonClient, unix_client
+from wnodes.model.clock import Clock
+from wnodes.model.codec import encode
+from wnodes.model.errors import UnavailableError, WnodesError
+from wnodes.nameserver.client import NameserverClient
+from wnodes.nameserver.service import told
+
+RUN_DIR = "/run/wnodes"
+#: a host that was silent for so many heartbeats is down
+MISSED = 3
+
+OK, PROBLEM, DOWN = "OK", "PROBLEM", "DOWN"
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of the site.
+
+    :param age_s: seconds since it was last heard of; 0 where it was asked directly
+    :param detail: what else it tells, e.g. ``accel``, ``tags``
+    """
+
+    role: str
+    host: str
+    state: str
+    problems: tuple[str, ...]
+    age_s: float
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class View:
+    """What can be seen now.
+
+    :param scope: ``site`` or ``node``
+    :param jobs: as the baits tell them (see bait/explain.py), oldest first
+    :param vms: encoded Vm, each with ``hypervisor``, its node
+    :param now: seconds since the epoch, by the clock of whoever told
+    """
+
+    scope: str
+    now: float
+    services: tuple[Service, ...]
+    jobs: tuple[dict[str, Any], ...]
+    vms: tuple[dict[str, Any], ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all services are well."""
+        return all(service.state == OK for service in self.services)
+
+
+def _socket(service: str) -> str:
+    return os.path.join(RUN_DIR, f"{service}.sock")
+
+
+def nameserver() -> NameserverClient:
+    """Return the nameserver of this machine.
+
+    :raises UnavailableError: it is another machine's business
+    """
+    path = _socket("nameserver")
+    if not os.path.exists(path):
+        raise UnavailableError(object="nameserver", value=path, reason="is not here", hint="run this on the head node")
+    return NameserverClient.local(path)
+
+
+def look(clock: Clock) -> View:
+    """Return what can be seen from here.
+
+    :raises UnavailableError: there is no service of ours here, or the nameserver of this machine does not answer
+    """
+    if os.path.exists(_socket("nameserver")):
+        return site_view(nameserver())
+    here = [service for service in ("bait", "hypervisor") if os.path.exists(_socket(service))]
+    if not here:
+        raise UnavailableError(
+            object="wnodes", value=RUN_DIR, reason="no service has a socket here",
+            hint="run this on the head node or on a node with bait and hypervisor; "
+            "`systemctl status 'wnodes-*'` tells what is installed",
+        )  # fmt: skip
+    return node_view(clock, unix_client("bait", _socket("bait")), HypervisorClient.local(_socket("hypervisor")))
+
+
+def site_view(directory: NameserverClient) -> View:
+    """Return what the heartbeats at the nameserver say."""
+    own = directory.status()
+    now, limit_s = float(own["now"]), MISSED * float(own["heartbeat_s"])
+    services = [Service("nameserver", os.uname().nodename, OK, (), 0.0, {"pool": own["pool"], "leased": own["leased"]})]
+    jobs: list[dict[str, Any]] = []
+    vms: list[dict[str, Any]] = []
+    for beat in directory.heartbeats():
+        services.append(_service(beat, now, limit_s))
+        jobs += told(beat, "jobs")
+        vms += [{**vm, "hypervisor": beat.host} for vm in told(beat, "vms")]
+    return View("site", now, tuple(services), _with_vms(jobs, vms), _by_age(vms))
+
+
+def _service(beat: Heartbeat, now: float, limit_s: float) -> Service:
+    age_s = max(0.0, now - beat.at)
+    problems = tuple(map(str, beat.status.get("problems", ())))
+    state = OK if beat.status.get("ok") else PROBLEM
+    if age_s > limit_s:
+        state = DOWN
+        problems = (f"silent for {age_s:.0f} s: the node is down, cut off, or wnodes-{beat.role}.service is", *problems)
+    detail = {key: value for key, value in beat.status.items() if key not in ("ok", "problems", "jobs", "vms")}
+    return Service(beat.role, beat.host, state, problems, age_s, detail)
+
+
+def node_view(clock: Clock, bait: JsonClient, hypervisor: HypervisorClient) -> View:
+    """Return what bait and hypervisor of this node say."""
+    host = os.uname().nodename
+    vms: list[dict[str, Any]] = []
+
+    def ask_bait() -> dict[str, Any]:
+        return dict(bait.call("GET", "/v1/status"))
+
+    def ask_hypervisor() -> dict[str, Any]:
+        vms.extend({**encode(vm), "hypervisor": host} for vm in hypervisor.list())
+        return dict(encode(hypervisor.status()))
+
+    services = []
+    jobs: list[dict[str, Any]] = []
+    asks: tuple[tuple[str, Callable[[], dict[str, Any]]], ...] = (("bait", ask_bait), ("hypervisor", ask_hypervisor))
+    for role, ask in asks:
+        try:
+            status = ask()
+        except WnodesError as error:
+            services.append(Service(role, host, DOWN, (str(error),), 0.0, {}))
+            continue
+        jobs += status.get("jobs", ())
+        services.append(_service(Heartbeat(role, host, 0.0, status), 0.0, 1.0))
+    return View("node", clock.now(), tuple(services), _with_vms(jobs, vms), _by_age(vms))
+
+
+def _with_vms(jobs: list[dict[str, Any]], vms: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Return jobs by age; one whose VM is not ready yet gets its name already. A VM has its job's request id."""
+    names = {vm["request"]["id"]: (vm.get("lease") or {}).get("name", "") for vm in vms if "request" in vm}
+    return _by_age([{**job, "host": job.get("host") or names.get(job["id"], "")} for job in jobs])
+
+
+def _by_age(items: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple(sorted(items, key=lambda item: item["history"][0]["at"] if item.get("history") else 0.0))
+
+
+def seconds(item: dict[str, Any], now: float) -> dict[str, float]:
+    """Return the seconds a job or VM spent in each state; the last one counts up to ``now`` unless it is an end."""
+    moves = item.get("history", [])
+    spent: dict[str, float] = {}
+    for move, after in zip(moves, [*moves[1:], {"at": now}], strict=True):
+        if move["state"] not in ("CLOSED", "GONE"):
+            spent[move["state"]] = spent.get(move["state"], 0.0) + max(0.0, after["at"] - move["at"])
+    return spent
+
+
+def find_job(view: View, key: str) -> dict[str, Any] | None:
+    """Return the last record of a job by its id, the batch system's or ours, with those of its ``earlier`` attempts."""
+    found = next((job for job in reversed(view.jobs) if key in (job["lrms_id"], job["id"])), None)
+    if found is None:
+        return None
+    same = [job for job in view.jobs if job["lrms_id"] == found["lrms_id"] and job["uid"] == found["uid"]]
+    return {**found, "earlier": [job for job in same if job["history"][0]["at"] < found["history"][0]["at"]]}

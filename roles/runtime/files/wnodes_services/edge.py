@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all HTTP edges share: errors as JSON, who may call, metrics.
+
+The model's dataclasses are the bodies: pydantic validates them, unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import prometheus_client
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from wnodes.model.errors import (
+    AuthError,
+    ConfigError,
+    ImageError,
+    NotFoundError,
+    RequestError,
+    StateError,
+    UnavailableError,
+    WnodesError,
+)
+
+from .server import Peer
+
+log = logging.getLogger(__name__)
+
+try:
+    #: what this process runs with; what is installed may meanwhile be newer
+    VERSION = importlib.metadata.version("wnodes-farm")
+except importlib.metadata.PackageNotFoundError:  # a checkout
+    VERSION = ""
+
+_STATUS: tuple[tuple[type[WnodesError], int], ...] = (
+    (NotFoundError, 404),
+    (StateError, 409),
+    (RequestError, 422),
+    (ConfigError, 422),
+    (ImageError, 422),
+    (AuthError, 403),
+)
+
+
+def status_of(error: WnodesError) -> int:
+    """Return the HTTP status of an error of ours."""
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            return status
+    return 503 if error.transient else 500
+
+
+def peer(request: Request) -> Peer:
+    """Return who calls (a dependency)."""
+    who: Peer = request.state.peer
+    return who
+
+
+def root_only(request: Request) -> None:
+    """Let only root's processes on this node pass (a dependency)."""
+    uid = peer(request).uid
+    if uid != 0:
+        raise AuthError(
+            object=f"{request.method} {request.url.path}", value=f"uid {uid}", reason="only root may do this"
+        )
+
+
+def strict(*classes: type[Any]) -> None:
+    """Make pydantic refuse unknown keys in these dataclasses of the model."""
+    for cls in classes:
+        cls.__pydantic_config__ = {"extra": "forbid"}
+
+
+def application(title: str) -> FastAPI:
+    """Return an application that answers with our errors and has ``/healthz``: what this process runs with."""
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.config = ""
+
+    @app.exception_handler(WnodesError)
+    async def _ours(request: Request, error: WnodesError) -> JSONResponse:
+        return JSONResponse(error.as_dict(), status_of(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        # The value stays out of it: bodies may carry secrets.
+        return JSONResponse(RequestError(object=key, reason=str(first["msg"])).as_dict(), 422)
+
+    @app.exception_handler(Exception)
+    async def _bug(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        answer = UnavailableError(object=title, reason="internal error", hint="its journal has the traceback")
+        return JSONResponse(answer.as_dict(), 500)
+
+    @app.get("/healthz")
+    async def _health() -> dict[str, Any]:
+        return {"ok": True, "version": VERSION, "config": app.state.config}
+
+    return app
+
+
+class _Gauges(Collector):
+    def __init__(self, read: Callable[[], Iterable[tuple[str, str, dict[str, str], float]]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        families: dict[str, GaugeMetricFamily] = {}
+        for name, text, labels, value in self._read():
+            family = families.setdefault(name, GaugeMetricFamily(name, text, labels=list(labels)))
+            family.add_metric(list(labels.values()), value)
+        return families.values()
+
+
+def metrics(app: FastAPI, read: Callable[[], Iterable[tuple[str, str, dict[str, str], float]]]) -> None:
+    """Add ``/metrics``: what ``read`` yields as (name, help, labels, value), and the process's own figures."""
+    registry = prometheus_client.CollectorRegistry()
+    prometheus_client.ProcessCollector(registry=registry)
+    registry.register(_Gauges(read))
+
+    @app.get("/metrics")
+    def _metrics() -> Response:
+        return Response(prometheus_client.generate_latest(registry), media_type=prometheus_client.CONTENT_TYPE_LATEST)

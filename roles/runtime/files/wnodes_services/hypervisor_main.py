@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wnodes-hypervisor: the VMs of this node, on a Unix socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+
+from wnodes.hypervisor.api import HypervisorApi, HypervisorStatus
+from wnodes.hypervisor.config import HypervisorConfig
+from wnodes.hypervisor.service import Hypervisor
+from wnodes.image.cache import ImageCache
+from wnodes.model.clock import Clock, Failpoints
+from wnodes.model.errors import NotFoundError, RequestError
+from wnodes.model.vm import GuestFile, GuestSetup, Mount, Vm, VmEvent, VmRequest
+from wnodes.nameserver.client import NameserverClient
+from wnodes.virt.libvirt_host import LibvirtHost
+
+from . import edge
+from .server import Program, Tls, main, unix_socket
+
+#: the longest that a caller may wait for events, in seconds
+MAX_WAIT_S = 60.0
+
+edge.strict(VmRequest, Mount, GuestSetup, GuestFile)
+
+
+def hypervisor_of(request: Request) -> HypervisorApi:
+    """Return the hypervisor (a dependency)."""
+    api: HypervisorApi = request.app.state.hypervisor
+    return api
+
+
+Api = Annotated[HypervisorApi, Depends(hypervisor_of)]
+router = APIRouter(prefix="/v1")
+root_only = [Depends(edge.root_only)]
+
+
+@router.put("/vms/{vm_id}", dependencies=root_only)
+def create(api: Api, vm_id: str, body: VmRequest) -> Vm:
+    """Begin to make a VM."""
+    if body.id != vm_id:
+        raise RequestError(object=f"VM {vm_id}", value=body.id, reason="the body is about another VM")
+    return api.create(body)
+
+
+@router.get("/vms")
+def vms(api: Api) -> tuple[Vm, ...]:
+    """Return all VMs."""
+    return api.list()
+
+
+@router.get("/vms/{vm_id}")
+def get(api: Api, vm_id: str) -> Vm:
+    """Return one VM, by request id or by host name."""
+    try:
+        return api.get(vm_id)
+    except NotFoundError:
+        for vm in api.list():
+            if vm.name == vm_id:
+                return vm
+        raise
+
+
+@router.post("/vms/{vm_id}/setup", dependencies=root_only)
+def setup(api: Api, vm_id: str, body: GuestSetup) -> dict[str, bool]:
+    """Write files and run commands inside. What they are is never logged."""
+    api.setup(vm_id, body)
+    return {"ok": True}
+
+
+@router.post("/vms/{vm_id}/use", dependencies=root_only)
+def use(api: Api, vm_id: str) -> Vm:
+    """Mark a READY VM as IN_USE."""
+    return api.use(vm_id)
+
+
+@router.delete("/vms/{vm_id}", dependencies=root_only)
+def destroy(api: Api, vm_id: str) -> Vm:
+    """Begin to take a VM away."""
+    return api.destroy(vm_id)
+
+
+@router.get("/events", dependencies=root_only)
+def events(api: Api, after: int, timeout_s: float = 0.0) -> tuple[VmEvent, ...]:
+    """Return what happened since."""
+    return api.events(after, min(max(timeout_s, 0.0), MAX_WAIT_S))
+
+
+@router.get("/status")
+def status(api: Api) -> HypervisorStatus:
+    """Return whether VMs can be had here."""
+    return api.status()
+
+
+def application(api: HypervisorApi) -> FastAPI:
+    """Return a hypervisor's calls over HTTP."""
+    app = edge.application("hypervisor")
+    app.state.hypervisor = api
+    app.include_router(router)
+
+    def figures() -> Iterable[tuple[str, str, dict[str, str], float]]:
+        now = api.status()
+        yield "wnodes_hypervisor_ok", "1 if VMs can be had", {"accel": now.accel}, float(now.ok)
+        for state, count in Counter(vm.state.value for vm in api.list()).items():
+            yield "wnodes_vms", "VMs known, by state", {"state": state}, count
+
+    edge.metrics(app, figures)
+    return app
+
+
+def build(config: HypervisorConfig, clock: Clock, failpoints: Failpoints) -> Program:
+    """Return the program around the real host."""
+    hypervisor = Hypervisor(
+        config,
+        LibvirtHost(config.libvirt_uri),
+        ImageCache(os.path.join(config.state_dir, "images"), failpoints),
+        NameserverClient.connect(config.nameserver, "hypervisor"),
+        clock=clock,
+        failpoints=failpoints,
+    )
+
+    def listen() -> list[tuple[socket.socket, Tls | None]]:
+        return [(unix_socket(os.path.join(config.run_dir, "hypervisor.sock")), None)]
+
+    return Program(application(hypervisor), listen, hypervisor.start, hypervisor.stop)
+
+
+if __name__ == "__main__":
+    main("hypervisor", HypervisorConfig, build)

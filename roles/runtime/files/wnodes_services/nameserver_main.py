@@ -1,0 +1,170 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wnodes-nameserver: the directory for the whole site."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+
+from wnodes.directory.base import Directory, Heartbeat, Pool
+from wnodes.directory.sqlite import SqliteDirectory
+from wnodes.model.clock import Clock, Failpoints
+from wnodes.model.image import Image, TagEntry
+from wnodes.model.lease import Lease
+from wnodes.nameserver.config import NameserverConfig
+from wnodes.nameserver.service import DirectoryView, certificate_caller, user_caller
+
+from . import edge
+from .server import Program, Tls, main, tcp_socket, unix_socket
+
+
+@dataclass(frozen=True)
+class LeaseBody:
+    """Who renews the lease, and for how many seconds it is good."""
+
+    owner: str
+    ttl_s: float
+
+
+@dataclass(frozen=True)
+class RenewBody:
+    """Whose leases to renew, and for how many seconds."""
+
+    owner: str
+    holders: tuple[str, ...]
+    ttl_s: float
+
+
+edge.strict(LeaseBody, RenewBody, Image, Pool)
+
+
+def view_of(request: Request) -> DirectoryView:
+    """Return the directory as the caller may use it; what that is, is DirectoryView's business."""
+    peer = edge.peer(request)
+    caller = user_caller(peer.uid) if peer.uid is not None else certificate_caller(peer.names)
+    return DirectoryView(request.app.state.directory, caller)
+
+
+View = Annotated[DirectoryView, Depends(view_of)]
+router = APIRouter(prefix="/v1")
+
+
+@router.put("/leases/{holder}")
+def lease(view: View, holder: str, body: LeaseBody) -> Lease:
+    return view.lease(holder, body.owner, body.ttl_s)
+
+
+@router.post("/renewals")
+def renew(view: View, body: RenewBody) -> tuple[Lease, ...]:
+    return view.renew(body.owner, body.holders, body.ttl_s)
+
+
+@router.delete("/leases/{holder}")
+def release(view: View, holder: str, epoch: int) -> dict[str, bool]:
+    return {"released": view.release(holder, epoch)}
+
+
+@router.get("/leases")
+def leases(view: View) -> tuple[Lease, ...]:
+    return view.leases()
+
+
+@router.put("/pool")
+def set_pool(view: View, body: Pool) -> dict[str, bool]:
+    view.set_pool(body)
+    return {"ok": True}
+
+
+@router.get("/tags")
+def tags(view: View) -> tuple[TagEntry, ...]:
+    return view.tags()
+
+
+@router.get("/tags/{tag}")
+def tag(view: View, tag: str) -> TagEntry:
+    return view.tag(tag)
+
+
+@router.put("/tags/{tag}")
+def set_tag(view: View, tag: str, body: Image) -> TagEntry:
+    return view.set_tag(tag, body)
+
+
+@router.delete("/tags/{tag}")
+def remove_tag(view: View, tag: str) -> dict[str, bool]:
+    return {"removed": view.remove_tag(tag)}
+
+
+@router.get("/config/{scope:path}")
+def config_of(view: View, scope: str) -> dict[str, Any]:
+    return view.config(scope)
+
+
+@router.put("/config/{scope:path}")
+def set_config(view: View, scope: str, body: dict[str, Any]) -> dict[str, bool]:
+    view.set_config(scope, body)
+    return {"ok": True}
+
+
+@router.put("/heartbeats/{role}/{host}")
+def beat(view: View, role: str, host: str, body: dict[str, Any]) -> dict[str, bool]:
+    view.beat(Heartbeat(role, host, status=body))
+    return {"ok": True}
+
+
+@router.get("/heartbeats")
+def heartbeats(view: View) -> tuple[Heartbeat, ...]:
+    return view.heartbeats()
+
+
+def application(directory: Directory, config: NameserverConfig, clock: Clock) -> FastAPI:
+    """Return the directory's calls over HTTP."""
+    app = edge.application("nameserver")
+    app.state.directory = directory
+    app.include_router(router)
+    names = len(config.pool.pool().names)
+
+    @app.get("/v1/status")
+    def status() -> dict[str, Any]:
+        return {
+            "ok": True,
+            "problems": [],
+            "heartbeat_s": config.heartbeat_s,
+            "now": clock.now(),
+            "pool": names,
+            "leased": len(directory.leases()),
+        }
+
+    def figures() -> Iterable[tuple[str, str, dict[str, str], float]]:
+        yield "wnodes_pool_names", "Host names that can be leased", {}, names
+        yield "wnodes_leases", "Leases that have not run out", {}, len(directory.leases())
+        yield "wnodes_tags", "Image tags", {}, len(directory.tags())
+        for heartbeat in directory.heartbeats():
+            labels = {"role": heartbeat.role, "host": heartbeat.host}
+            yield "wnodes_heartbeat_age_seconds", "Age of the last heartbeat", labels, clock.now() - heartbeat.at
+
+    edge.metrics(app, figures)
+    return app
+
+
+def build(config: NameserverConfig, clock: Clock, failpoints: Failpoints) -> Program:
+    """Return the program with its directory opened and the pool of the configuration in it."""
+    directory = SqliteDirectory(os.path.join(config.state_dir, "directory.sqlite"), clock)
+    directory.set_pool(config.pool.pool())
+
+    def listen() -> list[tuple[socket.socket, Tls | None]]:
+        tls = Tls.of("nameserver", config.pki_dir)
+        return [(tcp_socket(config.listen, config.port), tls), (unix_socket(config.socket), None)]
+
+    return Program(application(directory, config, clock), listen, stop=directory.close)
+
+
+if __name__ == "__main__":
+    main("nameserver", NameserverConfig, build)

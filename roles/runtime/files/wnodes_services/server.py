@@ -1,0 +1,226 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a service: uvicorn that knows who is at the other end, under systemd.
+
+Stock uvicorn shows an application neither the peer's certificate nor SO_PEERCRED. PeerProtocol adds both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import signal
+import socket
+import ssl
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from wnodes.model.clock import Clock, Failpoints
+from wnodes.model.errors import ConfigError, WnodesError
+
+from . import config as configuration
+from . import systemd
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who is at the other end of a connection.
+
+    :param uid: user id of a process at a Unix socket; None elsewhere
+    :param names: DNS names in the certificate that TLS has verified; empty elsewhere
+    """
+
+    uid: int | None = None
+    gid: int | None = None
+    pid: int | None = None
+    names: tuple[str, ...] = ()
+
+
+def _peer(transport: asyncio.BaseTransport) -> Peer:
+    tls = transport.get_extra_info("ssl_object")
+    if tls is not None:
+        names = (tls.getpeercert() or {}).get("subjectAltName", ())
+        return Peer(names=tuple(value for kind, value in names if kind == "DNS"))
+    connection = transport.get_extra_info("socket")
+    if connection is not None and connection.family == socket.AF_UNIX:
+        pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return Peer(uid, gid, pid)
+    return Peer()
+
+
+class PeerProtocol(H11Protocol):
+    """Puts a Peer into each request's ``scope["state"]["peer"]`` (``request.state.peer``)."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # uvicorn copies app_state into every request's scope.
+        self.app_state = {**self.app_state, "peer": _peer(transport)}
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Paths of PEM files; a client must show a certificate of the same CA."""
+
+    ca: str
+    cert: str
+    key: str
+
+    @classmethod
+    def of(cls, role: str, pki_dir: str) -> Tls:
+        """Return the files of a role's certificate."""
+        return cls(*(os.path.join(pki_dir, name) for name in ("ca.crt", f"{role}.crt", f"{role}.key")))
+
+    def options(self) -> dict[str, Any]:
+        return {
+            "ssl_ca_certs": self.ca,
+            "ssl_certfile": self.cert,
+            "ssl_keyfile": self.key,
+            "ssl_cert_reqs": ssl.CERT_REQUIRED,
+        }
+
+
+@dataclass
+class Program:
+    """A service that is ready to run.
+
+    :param app: the application; ``app.state.config`` becomes the SHA-1 of the configuration file it runs with
+    :param listen: opens the sockets; each with its TLS files or None
+    :param start: called before the first request; may raise
+    :param stop: called after the last one
+    """
+
+    app: Any
+    listen: Callable[[], list[tuple[socket.socket, Tls | None]]]
+    start: Callable[[], None] = field(default=lambda: None)
+    stop: Callable[[], None] = field(default=lambda: None)
+
+
+def unix_socket(path: str, mode: int = 0o666) -> socket.socket:
+    """Return a listening Unix socket; whoever may connect is asked by SO_PEERCRED what it may do."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    os.chmod(path, mode)
+    listener.listen(128)
+    return listener
+
+
+def tcp_socket(address: str, port: int) -> socket.socket:
+    """Return a listening TCP socket."""
+    # asyncio sends without delay only where the protocol is named; else each answer takes 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    listener.listen(512)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """One listener. Signals are ours: several servers share one process."""
+
+    def __init__(self, app: Any, listener: socket.socket, tls: Tls | None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="asyncio",
+                http=PeerProtocol,
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=2,
+                **(tls.options() if tls else {}),
+            )
+        )
+        self._listener = listener
+        self.up = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    async def run_until_told(self) -> None:
+        await self.serve(sockets=[self._listener])
+
+
+async def _sign_of_life(every_s: float) -> None:
+    """Systemd kills us unless the event loop still turns."""
+    while True:
+        systemd.notify("WATCHDOG=1")
+        await asyncio.sleep(every_s)
+
+
+async def serve(program: Program) -> None:
+    """Run ``program`` until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    servers = [_Server(program.app, listener, tls) for listener, tls in program.listen()]
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    await asyncio.to_thread(program.start)
+    running = [asyncio.create_task(server.run_until_told()) for server in servers]
+    up = [asyncio.create_task(server.up.wait()) for server in servers]
+    await asyncio.wait(running + [asyncio.gather(*up)], return_when=asyncio.FIRST_COMPLETED)
+    systemd.notify("READY=1")
+    watchdog_s = systemd.watchdog_s()
+    alive = asyncio.create_task(_sign_of_life(watchdog_s / 3)) if watchdog_s else None
+    await asyncio.wait([*running, asyncio.create_task(told.wait())], return_when=asyncio.FIRST_COMPLETED)
+    systemd.notify("STOPPING=1")
+    for server in servers:
+        server.should_exit = True
+    await asyncio.to_thread(program.stop)
+    await asyncio.gather(*running)
+    if alive:
+        alive.cancel()
+
+
+Build = Callable[[Any, Clock, Failpoints], Program]
+
+
+def main(role: str, config_class: type[Any], build: Build) -> None:
+    """Be the process of ``wnodes-<role>``: ``[--check] [FILE]``.
+
+    ``--check`` only reads the configuration file (by default ``/etc/wnodes/<role>.yml``) and tells what is wrong.
+    """
+    arguments = sys.argv[1:]
+    check = "--check" in arguments
+    files = [argument for argument in arguments if argument != "--check"]
+    path = files[0] if files else f"/etc/wnodes/{role}.yml"
+    config = configuration.load_or_exit(config_class, path)
+    if check:
+        return
+    checksum = hashlib.sha1(Path(path).read_bytes(), usedforsecurity=False).hexdigest()
+    systemd.log_to_journal(os.environ.get("WNODES_LOG_LEVEL", "INFO"))
+    failpoints = Failpoints.from_environment(os.environ.get("WNODES_FAILPOINTS", ""))
+    try:
+        program = build(config, Clock(), failpoints)
+        program.app.state.config = checksum
+        asyncio.run(serve(program))
+    except ConfigError as error:
+        print(f"<3>configuration: {error}", file=sys.stderr)
+        raise SystemExit(configuration.EX_CONFIG) from None
+    except (WnodesError, OSError) as error:
+        print(f"<3>wnodes-{role}: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    # Long polls may still hold threads; all that matters is on disk.
+    sys.stderr.flush()
+    os._exit(0)

@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab site as its users and administrators see it: over ssh, with the batch system's and our own commands.
+
+Nothing here sleeps: each look costs a round trip, and every wait has a limit that says what it waited for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+LAB = Path(os.environ.get("WNODES_LAB_DIR", "/var/lib/wnodes-lab"))
+TAG = "worker_debian12_x86_64"
+FEATURE = f"vm_{TAG}"
+NODES = ("hv1", "hv2")
+#: a cold boot under TCG takes some 20 s, two at once twice that
+START_S = 150
+CLEAN_S = 60
+
+T = TypeVar("T")
+
+
+class Failed(AssertionError):
+    """A command on a machine failed, or a wait took too long."""
+
+
+def ssh(node: str, *argv: str, stdin: str = "", check: bool = True, limit_s: float = 60) -> str:
+    """Run ``argv`` as root on a machine of the lab; return what it printed."""
+    command = ["ssh", "-F", str(LAB / "ssh" / "config"), node, "--", shlex.join(argv)]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=limit_s, check=False)
+    if check and done.returncode:
+        raise Failed(f"{shlex.join(argv)} on {node}: exit code {done.returncode}: {done.stderr}{done.stdout}")
+    return done.stdout if check else done.stdout + done.stderr
+
+
+def sh(node: str, script: str, **options: Any) -> str:
+    """Run a shell script as root on a machine of the lab."""
+    return ssh(node, "sh", "-c", script, **options)
+
+
+def as_user(user: str, *argv: str, check: bool = True) -> str:
+    """Run ``argv`` on the head node as ``user``, from the user's home."""
+    home = f"/home/{user}"
+    return ssh("head", "runuser", "-u", user, "--", "env", "-C", home, f"HOME={home}", *argv, check=check)
+
+
+def submit(script: str, *options: str, user: str = "alice") -> str:
+    """Submit a job script (text) and return the job's id."""
+    name = f"e2e.{time.time_ns()}.sh"
+    ssh("head", "runuser", "-u", user, "--", "tee", f"/home/{user}/{name}", stdin=script)
+    try:
+        return as_user(user, "sbatch", "--parsable", *options, name).strip()
+    finally:
+        ssh("head", "rm", "-f", f"/home/{user}/{name}")
+
+
+def virtual(number: str) -> dict[str, Any]:
+    """Return what the site knows of the last journey of a virtual job; empty while it knows nothing."""
+    jobs = json.loads(ssh("head", "wnodes", "jobs", "--all", "--json", check=False) or "[]")
+    return next((job for job in reversed(jobs) if job["lrms_id"] == number), {})
+
+
+def native(number: str, column: str) -> str:
+    """Return one column (squeue -O) of a job."""
+    return ssh("head", "squeue", "-h", "-a", "-t", "all", "-j", number, "-O", f"{column}:2000").strip()
+
+
+def output(number: str, user: str = "alice") -> str:
+    """Return what a job wrote."""
+    return ssh("head", "cat", f"/home/{user}/slurm-{number}.out")
+
+
+def facts(number: str, user: str = "alice") -> dict[str, str]:
+    """Return the ``key=value`` words a job wrote."""
+    return dict(word.split("=", 1) for word in output(number, user).split() if "=" in word)
+
+
+def until(what: str, look: Callable[[], T], limit_s: float) -> T:
+    """Return the first true answer of ``look``; fail after ``limit_s`` seconds saying ``what`` was awaited."""
+    end = time.monotonic() + limit_s
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > end:
+            raise Failed(f"waited {limit_s:g} s for {what}; last seen: {seen!r}; status:\n{status_text()}")
+
+
+def in_state(number: str, *states: str, limit_s: float = START_S) -> dict[str, Any]:
+    """Wait until the virtual job is in one of ``states`` and return it."""
+    wanted = " or ".join(states)
+
+    def look() -> dict[str, Any]:
+        job = virtual(number)
+        return job if job.get("state") in states else {}
+
+    return until(f"job {number} to be {wanted}", look, limit_s)
+
+
+def over(number: str, limit_s: float = START_S) -> dict[str, Any]:
+    """Wait until the virtual job is over and all that was made for it is gone; return it."""
+    return in_state(number, "CLOSED", limit_s=limit_s)
+
+
+def left() -> str:
+    """Return what jobs left on the site: Slurm nodes, reservations, placeholders, domains, disks; else nothing."""
+    slurm = "squeue -h -a -p wnhold,wnvm -o 'job %i'; scontrol -o show reservation | grep -o 'wn_[^ ]*'"
+    seen = sh("head", f"{slurm}; sinfo -h -a -N -o '%N' | grep vwn-; true")
+    for node in NODES:
+        seen += sh(node, "virsh -q list --all --name | grep . ; ls /var/lib/wnodes/vms; true")
+    return seen.strip()
+
+
+def allocated_mib(node: str) -> int:
+    """Return the memory the batch system has given away on a node."""
+    shown = ssh("head", "scontrol", "show", "-o", "node", node)
+    return int(shown.partition("AllocMem=")[2].split()[0])
+
+
+def node_state(node: str) -> str:
+    """Return the batch system's state of a node, e.g. ``idle`` or ``draining``."""
+    return ssh("head", "sinfo", "-h", "-n", node, "-p", "main", "-o", "%T").strip()
+
+
+def status_text() -> str:
+    """Return what ``wnodes status`` and ``jobs`` say, for people."""
+    return ssh("head", "wnodes", "status", check=False) + ssh("head", "wnodes", "jobs", check=False)

@@ -1,0 +1,128 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Jobs on their VMs: what they get, what the node's books say, and how they end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.e2e import lab
+
+LIKE_ON_A_NODE = """#!/bin/bash
+trap 'echo got_signal=USR1; exit 7' USR1
+echo host=$(hostname) user=$(id -un) group=$(id -gn) home=$HOME cwd=$(pwd) colour=$COLOUR umask=$(umask)
+echo started=yes > "started.$SLURM_JOB_ID"
+for i in $(seq 300); do sleep 0.2; done
+"""
+
+
+def test_two_jobs_at_once_get_a_vm_each_with_signals_environment_and_time_limit_as_on_a_node() -> None:
+    before = {node: lab.allocated_mib(node) for node in lab.NODES}
+    options = ("-C", lab.FEATURE, "-w", "hv1", "--export=ALL,COLOUR=blue")
+    signalled = lab.submit(LIKE_ON_A_NODE, *options)
+    limited = lab.submit("#!/bin/sh\nsleep 600\n", *options, "--time=1", "--mem=300", user="bob")
+    first = lab.in_state(signalled, "RUNNING")
+    second = lab.in_state(limited, "RUNNING")
+    assert first["host"] != second["host"]
+    overhead = 192 + 256
+    assert lab.allocated_mib("hv1") == before["hv1"] + 512 + 300 + 2 * overhead
+    lab.until(
+        "the job to run", lambda: "started=yes" in lab.sh("head", f"cat /home/alice/started.{signalled}; true"), 60
+    )
+    lab.as_user("alice", "scancel", "-b", "-s", "USR1", signalled)
+    assert lab.over(signalled)["exit_code"] == 7
+    seen = lab.facts(signalled)
+    assert seen["host"] == first["host"]
+    assert (seen["user"], seen["group"], seen["home"], seen["cwd"]) == ("alice", "alice", "/home/alice", "/home/alice")
+    assert (seen["colour"], seen["got_signal"]) == ("blue", "USR1")
+    lab.over(limited)
+    assert lab.native(limited, "State") == "TIMEOUT"
+    assert {node: lab.allocated_mib(node) for node in lab.NODES} == before
+
+
+def test_an_unmodified_job_sees_the_same_account_and_files_as_on_the_node() -> None:
+    script = "#!/bin/sh\nid; pwd; umask; echo $HOME; cat shared.txt; echo also > by.$1\n"
+    lab.sh("head", "echo 'written at home' > /home/alice/shared.txt; chown alice: /home/alice/shared.txt")
+    real = lab.submit(script)
+    lab.until("the real job to end", lambda: lab.native(real, "State") == "COMPLETED", 60)
+    virtual = lab.submit(script, "-C", lab.FEATURE)
+    lab.over(virtual)
+    assert lab.output(virtual) == lab.output(real)
+
+
+def test_an_image_that_nobody_serves_is_refused_at_submit() -> None:
+    with pytest.raises(lab.Failed, match=r"[Ii]nvalid feature"):
+        lab.submit("#!/bin/sh\n", "-C", "vm_nosuch_debian12_x86_64")
+
+
+def test_a_request_no_node_can_ever_meet_is_held_and_says_what_would_fit() -> None:
+    number = lab.submit("#!/bin/sh\n", "-C", lab.FEATURE, "--mem=5900")
+    job = lab.over(number, 60)
+    assert job["outcome"] == "REFUSED"
+    assert lab.native(number, "State") == "PENDING"
+    assert "ask for at most 5552 MiB" in lab.native(number, "admin_comment")
+    told = lab.as_user("alice", "wnodes", "explain", number)
+    assert "ask for at most 5552 MiB" in told
+    assert f"job {number}" not in lab.as_user("bob", "wnodes", "explain", number, check=False)
+
+
+def test_a_job_that_was_cancelled_while_its_vm_boots_leaves_nothing() -> None:
+    number = lab.submit("#!/bin/sh\ntouch /home/alice/ran-cancelled\n", "-C", lab.FEATURE)
+    lab.in_state(number, "VM_REQUESTED")
+    lab.as_user("alice", "scancel", number)
+    assert lab.over(number)["outcome"] == "CANCELLED"
+    assert lab.left() == ""
+    assert "ran-cancelled" not in lab.ssh("head", "ls", "/home/alice")
+
+
+def test_a_user_who_clears_the_pin_while_held_gains_nothing() -> None:
+    number = lab.submit("#!/bin/sh\nhostname\n", "-C", lab.FEATURE)
+    lab.in_state(number, "VM_REQUESTED")
+    for change in ("Partition=main", "ReqNodeList=hv2", "ReservationName=", "StartTime=now", "TimeLimit=5"):
+        lab.as_user("alice", "scontrol", "update", f"JobId={number}", change, check=False)
+    lab.as_user("alice", "scontrol", "release", number, check=False)
+    job = lab.over(number)
+    assert lab.output(number).strip() == job["host"]
+    assert job["outcome"] == "FINISHED"
+
+
+def test_a_user_who_withdraws_the_wish_for_a_vm_while_held_runs_as_a_real_job() -> None:
+    number = lab.submit("#!/bin/sh\nhostname\n", "-C", lab.FEATURE)
+    lab.in_state(number, "VM_REQUESTED")
+    lab.as_user("alice", "scontrol", "update", f"JobId={number}", "Features=bait")
+    assert lab.over(number)["outcome"] == "RETURNED"
+    lab.until("the job to end", lambda: lab.native(number, "State") == "COMPLETED", 60)
+    assert lab.output(number).strip() in lab.NODES
+
+
+def test_hostile_names_comments_and_paths_touch_nothing() -> None:
+    canary = "/home/alice/canary"
+    evil = f"$(touch {canary})`touch {canary}`;touch {canary}\nJobId=1 AdminComment=wnodes:x:y:1 Requeue=0\n'\"|\x1f&"
+    work = f"/home/alice/e2e $(touch {canary.replace('/', '_')})"
+    lab.ssh("head", "runuser", "-u", "alice", "--", "mkdir", "-p", work)
+    lab.ssh("head", "runuser", "-u", "alice", "--", "ln", "-sfn", "/etc", "/home/alice/e2e-link")
+    options = (
+        f"--job-name={evil}",
+        f"--comment={evil}",
+        f"--chdir={work}",
+        "--output=/home/alice/slurm-%j.out",
+        "--error=e2e-link/passwd",
+        "--export=ALL,LD_PRELOAD=/home/alice/evil.so,PATH=/home/alice,SPANK_X=1,PYTHONPATH=/home/alice",
+    )
+    plain = lab.submit("#!/bin/sh\n/bin/hostname\n", "-C", lab.FEATURE, *options[:4])
+    bare = lab.submit("#!/bin/sh\n/bin/hostname\n", *options)
+    job = lab.over(plain)
+    assert lab.output(plain).strip() == job["host"]
+    lab.until("the real job to end", lambda: lab.native(bare, "State") in ("COMPLETED", "FAILED", "CANCELLED"), 90)
+    everywhere = ("head", *lab.NODES)
+    assert not any("canary" in lab.sh(node, "ls / /root /tmp /home/alice /var/tmp /run") for node in everywhere)
+    assert all(lab.node_state(node) in ("idle", "mixed") for node in lab.NODES)
+    lab.sh("head", "rm -rf '/home/alice/e2e '* /home/alice/e2e-link")
+
+
+def test_what_a_user_may_see_is_their_own() -> None:
+    mine = json.loads(lab.as_user("bob", "wnodes", "jobs", "--all", "--json"))
+    assert all(job["user"] == "bob" for job in mine)

@@ -17,7 +17,7 @@ import pytest
 
 from wnodes.image.cache import ImageCache
 from wnodes.image.header import check_header
-from wnodes.image.manifest import read_manifest
+from wnodes.image.manifest import read_release
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = "worker_debian12_x86_64"
@@ -155,8 +155,9 @@ def test_the_whole_life_of_an_image(base: Path, tmp_path: Path) -> None:
         assert (again["changed"], again["actions"], again["diff"]) == (False, [], [])
         assert digest(disk) == before
 
-    image, tags = read_manifest(str(images / TAG))
-    assert tags == (TAG,)
+    release = read_release(str(images / TAG))
+    image = release.claims().image(release.location)
+    assert release.claims().tags == (TAG,)
     assert image.virtual_size == 64 << 20
     cached = ImageCache(str(tmp_path / "cache")).ensure(image)
     assert Path(cached.kernel).read_text() == "kernel"

@@ -215,6 +215,8 @@ def imported_names(path: Path) -> Iterator[str]:
 
 #: covered through those who use it; these tests would notice
 TESTED_THROUGH = {
+    "plugins/module_utils/nameserver/catalogue.py": "plugins/modules/test_image_tag.py",
+    "plugins/module_utils/nameserver/garbage.py": "roles/runtime/files/wnodes_services/cli/test_images.py",
     "plugins/module_utils/bait/explain.py": "plugins/module_utils/bait/test_journey.py",
     "plugins/module_utils/lrms/fake.py": "plugins/module_utils/bait/test_journey.py",
     "plugins/module_utils/model/clock.py": "plugins/module_utils/hypervisor/test_life.py",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
-from ..model.image import Image, TagEntry
+from ..model.image import Release, Rollout, TagEntry
 from ..model.lease import Lease, NetworkSettings
 
 
@@ -73,8 +73,22 @@ class Directory(ABC):
         """Replace the leasable names; leases of names no longer listed run out by themselves."""
 
     @abstractmethod
-    def set_tag(self, tag: str, image: Image) -> TagEntry:
-        """Point ``tag`` to ``image``, atomically."""
+    def set_tags(self, tags: Tuple[str, ...], release: Release) -> Tuple[TagEntry, ...]:
+        """Point all ``tags`` to ``release`` at once, for every hypervisor; what was pointed to goes to the history.
+
+        :raises StateError: a tag points to a newer version, which no hypervisor would go back from
+        """
+
+    @abstractmethod
+    def roll_out(self, tag: str, rollout: Optional[Rollout]) -> TagEntry:
+        """Let some hypervisors use another release of ``tag`` already; None: all use the same (again).
+
+        :raises NotFoundError: there is no such tag
+        """
+
+    @abstractmethod
+    def history(self, tag: str) -> Tuple[TagEntry, ...]:
+        """Return what ``tag`` pointed to and since when, newest first; it outlives the tag."""
 
     @abstractmethod
     def tag(self, tag: str) -> TagEntry:
@@ -86,7 +100,7 @@ class Directory(ABC):
 
     @abstractmethod
     def remove_tag(self, tag: str) -> bool:
-        """Remove a tag; False where there was none."""
+        """Retire a tag; False where there was none. VMs of its image go on, new ones are not made."""
 
     @abstractmethod
     def set_config(self, scope: str, values: Dict[str, Any]) -> None:

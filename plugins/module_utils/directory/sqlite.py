@@ -21,7 +21,7 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 from ..model.clock import Clock
 from ..model.codec import decode, encode
 from ..model.errors import DirectoryError, NotFoundError, StateError
-from ..model.image import Image, TagEntry, check_tag
+from ..model.image import Release, Rollout, TagEntry, check_tag
 from ..model.lease import Lease, NetworkSettings
 from .base import Directory, Heartbeat, Pool
 
@@ -35,7 +35,9 @@ CREATE TABLE IF NOT EXISTS epoch (name TEXT PRIMARY KEY, value INTEGER NOT NULL)
 CREATE TABLE IF NOT EXISTS lease (
     name TEXT PRIMARY KEY, mac TEXT NOT NULL, address TEXT NOT NULL, network TEXT NOT NULL,
     holder TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, epoch INTEGER NOT NULL, expires REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS tag (tag TEXT PRIMARY KEY, image TEXT NOT NULL, updated REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS catalogue (tag TEXT PRIMARY KEY, entry TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY AUTOINCREMENT, tag TEXT NOT NULL, entry TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS history_of ON history (tag, id);
 CREATE TABLE IF NOT EXISTS config (scope TEXT PRIMARY KEY, body TEXT NOT NULL);
 """
 
@@ -63,8 +65,7 @@ def _lease(row: Tuple[Any, ...]) -> Lease:
 
 
 def _tag_entry(row: Tuple[Any, ...]) -> TagEntry:
-    tag, image, updated = row
-    return TagEntry(tag, decode(Image, json.loads(image), f"tag {tag}"), float(updated))
+    return decode(TagEntry, json.loads(row[0]), "tag")
 
 
 class SqliteDirectory(Directory):
@@ -178,13 +179,48 @@ class SqliteDirectory(Directory):
 
     # -- tags
 
-    def set_tag(self, tag: str, image: Image) -> TagEntry:
-        entry = TagEntry(check_tag(tag), image, self._clock.now())
-        self._one("INSERT OR REPLACE INTO tag VALUES (?, ?, ?)", tag, _dump(image), entry.updated)
+    def set_tags(self, tags: Tuple[str, ...], release: Release) -> Tuple[TagEntry, ...]:
+        version = release.claims().version
+        entries = tuple(TagEntry(check_tag(tag), release, self._clock.now()) for tag in tags)
+        with self._transaction() as db:
+            return tuple(self._set_tag(db, entry, version) for entry in entries)
+
+    @staticmethod
+    def _set_tag(db: sqlite3.Connection, entry: TagEntry, version: int) -> TagEntry:
+        row = db.execute("SELECT entry FROM catalogue WHERE tag = ?", (entry.tag,)).fetchone()
+        before = _tag_entry(row) if row else None
+        if before is not None and before == replace(entry, updated=before.updated):
+            return before
+        newest = before.release.claims().version if before else 0
+        if version < newest:
+            raise StateError(
+                object=f"image tag {entry.tag}", value=f"version {version}",
+                reason=f"is older than version {newest}, which it points to",
+                hint="to go back to an older image, sign it again: `wnodes images resign`",
+            )  # fmt: skip
+        db.execute("INSERT OR REPLACE INTO catalogue VALUES (?, ?)", (entry.tag, _dump(entry)))
+        if before is None or before.release != entry.release:
+            db.execute("INSERT INTO history (tag, entry) VALUES (?, ?)", (entry.tag, _dump(entry)))
         return entry
 
+    def roll_out(self, tag: str, rollout: Optional[Rollout]) -> TagEntry:
+        if rollout is not None:
+            rollout.release.claims()
+        with self._transaction() as db:
+            row = db.execute("SELECT entry FROM catalogue WHERE tag = ?", (tag,)).fetchone()
+            if row is not None:
+                entry = replace(_tag_entry(row), rollout=rollout)
+                db.execute("UPDATE catalogue SET entry = ? WHERE tag = ?", (_dump(entry), tag))
+                return entry
+        return self.tag(tag)
+
+    def history(self, tag: str) -> Tuple[TagEntry, ...]:
+        with self._transaction() as db:
+            rows = db.execute("SELECT entry FROM history WHERE tag = ? ORDER BY id DESC", (tag,)).fetchall()
+        return tuple(_tag_entry(row) for row in rows)
+
     def tag(self, tag: str) -> TagEntry:
-        row = self._one("SELECT tag, image, updated FROM tag WHERE tag = ?", tag)
+        row = self._one("SELECT entry FROM catalogue WHERE tag = ?", tag)
         if row is None:
             known = ", ".join(entry.tag for entry in self.tags()) or "none"
             hint = f"there are: {known}"
@@ -193,12 +229,12 @@ class SqliteDirectory(Directory):
 
     def tags(self) -> Tuple[TagEntry, ...]:
         with self._transaction() as db:
-            rows = db.execute("SELECT tag, image, updated FROM tag ORDER BY tag").fetchall()
+            rows = db.execute("SELECT entry FROM catalogue ORDER BY tag").fetchall()
         return tuple(_tag_entry(row) for row in rows)
 
     def remove_tag(self, tag: str) -> bool:
         with self._transaction() as db:
-            return db.execute("DELETE FROM tag WHERE tag = ?", (tag,)).rowcount > 0
+            return db.execute("DELETE FROM catalogue WHERE tag = ?", (tag,)).rowcount > 0
 
     # -- configuration
 

@@ -13,6 +13,21 @@ from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest
 
 
 @dataclass(frozen=True)
+class NodeImage:
+    """A tag as this node has it.
+
+    :param state: ``ready`` (a VM starts at once), ``waiting`` (to be fetched), ``refused`` or ``failed``
+    :param reason: why it is refused or failed
+    """
+
+    tag: str
+    digest: str
+    version: int
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class HypervisorStatus:
     """Whether VMs can be had here now.
 
@@ -26,6 +41,7 @@ class HypervisorStatus:
     problems: Tuple[str, ...] = ()
     tags: Tuple[str, ...] = ()
     accel: str = ""
+    images: Tuple[NodeImage, ...] = ()
 
 
 class HypervisorApi(ABC):

@@ -36,6 +36,8 @@ class HypervisorConfig:
     :param lease_ttl_s: how long a lease lasts without renewal
     :param heartbeat_s: how often nameserver and libvirt are asked
     :param orphan_delay_s: how long a VM of ours that the journal does not know is left alone
+    :param image_authority: file (PEM) of the certificate authority that makes people signers of images
+    :param image_signers: names of signers whose images boot here; empty: all of that authority
     :param min_free_mib: room that must be free below ``state_dir`` before VMs are offered
     :param broken_keep_s: how long a BROKEN VM is kept for people to look at, when nobody takes it away
     """
@@ -58,6 +60,8 @@ class HypervisorConfig:
     orphan_delay_s: float = 300.0
     broken_keep_s: float = 600.0
     min_free_mib: int = 1024
+    image_authority: str = "/etc/wnodes/pki/ca.crt"
+    image_signers: Tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.host:

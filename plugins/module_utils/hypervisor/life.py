@@ -26,7 +26,7 @@ from ..virt.personality import personalise, personality
 from ..virt.policy import HostFacts, make_domain
 from .config import HypervisorConfig
 from .files import VmFiles
-from .ports import ImageCache, Nameserver
+from .ports import ImageCache, Nameserver, Trust
 from .registry import Registry, Superseded
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,9 @@ SLOT_POLL_S = 0.5
 #: seconds between two looks whether a VM that is up is still there; its end is an event too
 UP_POLL_S = 30.0
 
+#: the step of the upkeep that deletes what was thrown away
+TRASH = ":trash"
+
 _STARTING = (VmState.STARTING, VmState.PERSONALISING)
 
 
@@ -51,6 +54,7 @@ class Parts:
     vms: Registry
     host: VmHost
     images: ImageCache
+    trust: Trust
     nameserver: Nameserver
     files: VmFiles
     channels: ChannelHub
@@ -58,7 +62,7 @@ class Parts:
     clock: Clock
     failpoints: Failpoints
     node_problems: Callable[[], str]
-    trash: Callable[[], None]
+    care: Callable[[str], None]
 
 
 class Life:
@@ -113,11 +117,15 @@ class Life:
 
     def _image(self, vm: Vm) -> float:
         if vm.image is None:
+            tag = vm.request.tag
             try:
-                entry = self._p.nameserver.tag(vm.request.tag)
+                release = self._p.nameserver.tag(tag).release_for(self._p.config.host)
+                manifest = self._p.trust.admit(release, tag)
             except NotFoundError:
-                return self._break(vm, f"image tag {vm.request.tag} is not known to the nameserver any more")
-            vm = self._vms.change(vm, image=entry.image)
+                return self._break(vm, f"image tag {tag} is not known to the nameserver any more")
+            except ImageError as error:
+                return self._break(vm, str(error))
+            vm = self._vms.change(vm, image=manifest.image(release.location))
         # a download may take minutes, and other VMs need the threads meanwhile
         if not self._fetches.acquire(blocking=False):
             return SLOT_POLL_S
@@ -167,7 +175,7 @@ class Life:
         assert vm.lease is not None
         cached, request, lease = self._cached(vm), vm.request, vm.lease
         files = self._effect("overlay", lambda: self._p.files.prepare(vm.id, cached, request.resources.scratch_mib))
-        self._p.trash()
+        self._p.care(TRASH)
         facts = HostFacts(vm.accel, self._p.config.bridge, self._p.config.overheads)
         domain = make_domain(request, lease, cached, files, facts)
         begun = time.monotonic()
@@ -214,7 +222,7 @@ class Life:
         self._p.channels.remove(vm.id)
         self._effect("destroy", lambda: self._p.host.destroy(vm.uuid))
         self._p.files.discard(vm.id)
-        self._p.trash()
+        self._p.care(TRASH)
         lease = vm.lease
         if lease is not None:
             held = self._effect("release", lambda: self._p.nameserver.release(vm.id, lease.epoch))

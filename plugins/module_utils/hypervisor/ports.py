@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol, Tuple
 
 from ..directory.base import Heartbeat
-from ..model.image import CachedImage, Image, TagEntry
+from ..model.image import CachedImage, Image, Manifest, Release, TagEntry
 from ..model.lease import Lease
 
 
@@ -20,6 +20,17 @@ class ImageCache(Protocol):
 
         :raises ImageError: it is not what its digest says
         :raises UnavailableError: it can't be read now
+        """
+
+
+class Trust(Protocol):
+    """Which releases may boot here; see image/trust.py."""
+
+    def admit(self, release: Release, tag: str) -> Manifest:
+        """Return what the release says, if its image may boot as ``tag``.
+
+        :raises ImageError: it may not
+        :raises UnavailableError: it can't be told now
         """
 
 

@@ -13,7 +13,7 @@ from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
 from ..model.clock import Clock, Failpoints
 from ..model.codec import encode
-from ..model.errors import RequestError, StateError
+from ..model.errors import StateError
 from ..model.image import CachedImage, check_tag
 from ..model.states import VmState
 from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest
@@ -28,7 +28,7 @@ from .config import HypervisorConfig
 from .events import EventLog
 from .files import VmFiles
 from .life import Life, Parts
-from .ports import ImageCache, Nameserver
+from .ports import ImageCache, Nameserver, Trust
 from .registry import Registry, Superseded, is_gone
 from .upkeep import Upkeep
 
@@ -57,6 +57,7 @@ class Hypervisor(HypervisorApi):
         host: VmHost,
         images: ImageCache,
         nameserver: Nameserver,
+        trust: Trust,
         *,
         clock: Optional[Clock] = None,
         failpoints: Optional[Failpoints] = None,
@@ -85,6 +86,7 @@ class Hypervisor(HypervisorApi):
             vms=self._vms,
             host=host,
             images=images,
+            trust=trust,
             nameserver=nameserver,
             files=files or VmFiles(config.state_dir),
             channels=self._channels,
@@ -92,7 +94,7 @@ class Hypervisor(HypervisorApi):
             clock=self._clock,
             failpoints=failpoints or Failpoints(),
             node_problems=node_problems or (lambda: node.problems(config)),
-            trash=lambda: self._caretaker.wake(":trash"),
+            care=lambda key: self._caretaker.wake(key),
         )
         self._life = Life(parts)
         self._upkeep = Upkeep(parts, self._reconciler.wake, self._beat)
@@ -156,13 +158,8 @@ class Hypervisor(HypervisorApi):
     def create(self, request: VmRequest) -> Vm:
         check_tag(request.tag)
         check_request(request, self._config.mounts_allowed, self._memory_mib, self._config.overheads)
-        if self._vms.find(request.id) is None and not self._upkeep.knows_tag(request.tag):
-            raise RequestError(
-                object=f"VM request {request.id}",
-                value=request.tag,
-                reason="no image has this tag",
-                hint=f"known: {', '.join(self._upkeep.tags or ()) or 'none'}",
-            )
+        if self._vms.find(request.id) is None:
+            self._upkeep.catalogue.check(request)
         vm, new = self._vms.add(request)
         if new:
             self._reconciler.wake(vm.id)
@@ -207,7 +204,8 @@ class Hypervisor(HypervisorApi):
 
     def status(self) -> HypervisorStatus:
         problems = self._upkeep.problems
-        return HypervisorStatus(not problems, problems, self._upkeep.tags or (), self._accel_name)
+        catalogue = self._upkeep.catalogue
+        return HypervisorStatus(not problems, problems, catalogue.tags, self._accel_name, catalogue.images())
 
     def _expect(self, vm: Vm, what: str, *states: VmState) -> None:
         if vm.state not in states:
@@ -223,7 +221,8 @@ class Hypervisor(HypervisorApi):
             "ok": not problems,
             "problems": problems,
             "vms": [encode(self._vms.shown(vm)) for vm in self._vms.active()],
-            "tags": list(self._upkeep.tags or ()),
+            "tags": list(self._upkeep.catalogue.tags),
+            "images": encode(self._upkeep.catalogue.images()),
             "accel": self._accel_name,
         }
 

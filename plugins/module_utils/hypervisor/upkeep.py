@@ -10,12 +10,12 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 from ..directory.base import Heartbeat
 from ..model.errors import WnodesError
-from ..model.image import TagEntry
 from ..model.lease import Lease
 from ..model.states import VmState
 from ..model.vm import Vm
 from ..virt.base import Found
-from .life import Parts
+from .catalogue import WARM, Catalogue
+from .life import TRASH, Parts
 from .registry import Superseded
 
 log = logging.getLogger(__name__)
@@ -33,16 +33,18 @@ class Upkeep:
 
     def __init__(self, parts: Parts, wake: Callable[[str], None], beat: Callable[[], Dict[str, Any]]) -> None:
         self._p, self._wake, self._beat = parts, wake, beat
-        self._problems: Dict[str, str] = dict.fromkeys(("node", "libvirt", "nameserver"), NOT_ASKED)
-        self._tags: Optional[Tuple[TagEntry, ...]] = None
+        self._problems: Dict[str, str] = dict.fromkeys(("node", "libvirt", "nameserver", "images"), NOT_ASKED)
+        #: what the nameserver's image tags mean here
+        self.catalogue = Catalogue(parts, self._read_tags, lambda: bool(self._problems["nameserver"]))
         self._orphans: Dict[str, float] = {}
         self.steps: Dict[str, Callable[[], Optional[float]]] = {
             ":host": self._ask_host,
             ":tags": self._ask_tags,
+            WARM: self._warm,
             ":beat": self._tell,
             ":renew": self._renew,
             ":sweep": self._sweep,
-            ":trash": self._empty_trash,
+            TRASH: self._empty_trash,
         }
 
     @property
@@ -50,33 +52,27 @@ class Upkeep:
         """What is wrong now, one sentence each."""
         return tuple(f"{name}: {reason}" for name, reason in sorted(self._problems.items()) if reason)
 
-    @property
-    def tags(self) -> Optional[Tuple[str, ...]]:
-        """The image tags the nameserver knew last; None before it has answered once."""
-        return None if self._tags is None else tuple(entry.tag for entry in self._tags)
-
     def _ask_host(self) -> float:
         self._note("node", self._p.node_problems())
         self._ask("libvirt", self._p.host.ping)
         return self._p.config.heartbeat_s
 
     def _ask_tags(self) -> float:
-        self._ask("nameserver", self._read_tags)
+        self._read_tags()
         return self._p.config.heartbeat_s
 
     def _read_tags(self) -> None:
-        self._tags = self._p.nameserver.tags()
+        self._ask("nameserver", self.catalogue.read)
+        self._ask("images", self.catalogue.sort_out)
+
+    def _warm(self) -> float:
+        self.catalogue.warm()
+        return self._p.config.heartbeat_s
 
     def _tell(self) -> float:
         heartbeat = Heartbeat("hypervisor", self._p.config.host, status=self._beat())
         self._ask("nameserver", lambda: self._p.nameserver.beat(heartbeat))
         return self._p.config.heartbeat_s
-
-    def knows_tag(self, tag: str) -> bool:
-        """Return False where the nameserver says now that there is no such tag; True where nothing is known."""
-        if self._tags is not None and tag not in (self.tags or ()):
-            self._ask("nameserver", self._read_tags)  # it may have been published a moment ago
-        return self._tags is None or bool(self._problems["nameserver"]) or tag in (self.tags or ())
 
     def _ask(self, name: str, ask: Callable[[], None]) -> None:
         try:
@@ -162,7 +158,7 @@ class Upkeep:
         else:
             log.info("vm=%s left files behind: deleted", vm_id)
         self._p.files.discard(vm_id)
-        self._p.trash()
+        self._p.care(TRASH)
 
     def _empty_trash(self) -> None:
         self._p.files.empty_trash()

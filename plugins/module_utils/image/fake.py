@@ -10,6 +10,8 @@ import posixpath
 import stat
 from typing import Callable, Dict, List, Optional, Union
 
+from ..model.errors import ImageError
+from ..model.image import Manifest, Release
 from .nodes import Directory, File, Link, Other
 
 FakeNode = Union[File, Directory, Link, Other]
@@ -217,3 +219,16 @@ class FakeHandle:
 
 def _with(node: Union[File, Directory], mode: int, uid: int, gid: int) -> FakeNode:
     return File(node.content, mode, uid, gid) if isinstance(node, File) else Directory(mode, uid, gid)
+
+
+class FakeTrust:
+    """A :class:`trust.Trust` that believes every release but those of the tags in ``refused`` (tag → reason)."""
+
+    def __init__(self) -> None:
+        self.refused: Dict[str, str] = {}
+
+    def admit(self, release: Release, tag: str) -> Manifest:
+        """Return what the release claims."""
+        if tag in self.refused:
+            raise ImageError(object=f"image of tag {tag}", reason=self.refused[tag])
+        return release.claims()

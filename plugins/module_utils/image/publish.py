@@ -5,23 +5,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
-from typing import Tuple
+from dataclasses import dataclass, field, replace
+from typing import Dict, List, Optional, Tuple
 
+from ..model.clock import Clock
 from ..model.codec import encode
 from ..model.errors import ImageError
-from ..model.image import check_tag
+from ..model.image import Allowed, FileDigest, Manifest, check_tag
 from .disk import READABLE, TOOLS, DiskTools, copy, sha256, sync, write_atomically
 from .header import check_header
-from .manifest import DISK, INITRD, KERNEL, NAME, Manifest
+from .manifest import DISK, INITRD, KERNEL, NAME, SIGNATURE, read_release
+from .signature import Signer
 
 _INCOMING = ".incoming-"
 _STALE_S = 24 * 3600.0
+DAY_S = 86400
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,19 @@ class Target:
 
     :param folder: gets ``<digest>/`` and one link per tag
     :param root_device: as the guest names it
+    :param valid_days: days after which the image boots nowhere any more; 0: never
+    :param signer: None: not signed, which no hypervisor takes
+    :param properties: for people
     """
 
     folder: str
     tags: Tuple[str, ...]
     cmdline: str
     root_device: str = "/dev/vda"
+    valid_days: int = 0
+    allowed: Allowed = field(default_factory=Allowed)
+    properties: Dict[str, str] = field(default_factory=dict)
+    signer: Optional[Signer] = None
 
     def __post_init__(self) -> None:
         for tag in self.tags:
@@ -54,27 +65,60 @@ class Published:
 
 
 def publish(
-    disk: str, format: str, kernel: str, initrd: str, target: Target, *, check: bool = False, tools: DiskTools = TOOLS
+    disk: str,
+    format: str,
+    kernel: str,
+    initrd: str,
+    target: Target,
+    *,
+    check: bool = False,
+    tools: DiskTools = TOOLS,
+    clock: Optional[Clock] = None,
 ) -> Published:
     """Publish ``disk`` with its ``kernel`` and ``initrd`` files; the same content is published once.
 
     A qcow2 disk is published as it is, a raw one converted. Files become read-only; the folder appears in one rename.
+    What is published already is signed anew when what is said of it changes, or when it would expire soon.
 
-    :raises ImageError: refused header, or the folder can't be written
+    :raises ImageError: refused header, the folder can't be written, or it can't be signed
     """
     check_header(disk, format)
+    now = int((clock or Clock()).now())
     try:
         if not check:
             os.makedirs(target.folder, exist_ok=True)
             _sweep(target.folder)
         folder = tempfile.mkdtemp(prefix=_INCOMING, dir=None if check else target.folder)
         try:
-            manifest = _fill(folder, disk, format, kernel, initrd, target, tools)
+            manifest = _fill(folder, disk, format, kernel, initrd, target, tools, now)
             return _settle(folder, manifest, target, check)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise ImageError(object="publish_to", value=target.folder, reason=f"can't be written: {error}") from error
+
+
+def republish(folder: str, target: Target, *, clock: Optional[Clock] = None) -> Published:
+    """State anew what is published in ``folder``, with a version above all that was stated before.
+
+    So an older image comes back (hypervisors take no older version), or gets other tags or a later end.
+
+    :raises ImageError: nothing is published there, or it can't be signed
+    """
+    folder = os.path.realpath(folder)
+    now = int((clock or Clock()).now())
+    manifest = replace(
+        read_release(folder).claims(),
+        version=_version(now, [os.path.join(target.folder, tag) for tag in target.tags] + [folder]),
+        created=now,
+        expires=_expires(now, target),
+        tags=target.tags,
+        allowed=target.allowed,
+    )
+    _state(folder, manifest, target)
+    for tag in target.tags:
+        _point(os.path.join(target.folder, tag), os.path.basename(folder), False)
+    return Published(True, folder, manifest)
 
 
 def _sweep(folder: str) -> None:
@@ -84,7 +128,22 @@ def _sweep(folder: str) -> None:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
-def _fill(folder: str, disk: str, format: str, kernel: str, initrd: str, target: Target, tools: DiskTools) -> Manifest:
+def _version(now: int, stated: List[str]) -> int:
+    """Return a version that people can read as a time (UTC), above those stated in the folders so far."""
+    version = int(time.strftime("%Y%m%d%H%M%S", time.gmtime(now)))
+    for folder in stated:
+        with contextlib.suppress(ImageError):
+            version = max(version, read_release(folder).claims().version + 1)
+    return version
+
+
+def _expires(now: int, target: Target) -> int:
+    return now + target.valid_days * DAY_S if target.valid_days else 0
+
+
+def _fill(
+    folder: str, disk: str, format: str, kernel: str, initrd: str, target: Target, tools: DiskTools, now: int
+) -> Manifest:
     final = os.path.join(folder, DISK)
     if format == "qcow2":
         digest = copy(disk, final)
@@ -92,27 +151,29 @@ def _fill(folder: str, disk: str, format: str, kernel: str, initrd: str, target:
         tools.to_qcow2(disk, format, final)
         digest = sha256(final)
     header = check_header(final, "qcow2")
-    kernel_digest, initrd_digest = (
-        copy(source, os.path.join(folder, name)) for source, name in ((kernel, KERNEL), (initrd, INITRD))
-    )
-    return Manifest.of(
-        digest,
-        header.virtual_size,
-        os.path.getsize(final),
-        kernel_digest,
-        initrd_digest,
-        target.root_device,
-        target.cmdline,
-        target.tags,
+    return Manifest(
+        version=_version(now, [os.path.join(target.folder, tag) for tag in target.tags]),
+        created=now,
+        expires=_expires(now, target),
+        tags=target.tags,
+        disk=FileDigest(DISK, digest),
+        format="qcow2",
+        virtual_size=header.virtual_size,
+        size=os.path.getsize(final),
+        kernel=FileDigest(KERNEL, copy(kernel, os.path.join(folder, KERNEL))),
+        initrd=FileDigest(INITRD, copy(initrd, os.path.join(folder, INITRD))),
+        root_device=target.root_device,
+        cmdline=target.cmdline,
+        allowed=target.allowed,
+        properties=target.properties,
     )
 
 
 def _settle(folder: str, manifest: Manifest, target: Target, check: bool) -> Published:
-    text = (json.dumps(encode(manifest), indent=2, sort_keys=True) + "\n").encode()
     final = os.path.join(target.folder, manifest.digest)
     changed = not os.path.isdir(final)
     if changed and not check:
-        write_atomically(os.path.join(folder, NAME), text)
+        _state(folder, manifest, target)
         for name in (DISK, KERNEL, INITRD):
             os.chmod(os.path.join(folder, name), 0o444)
             sync(os.path.join(folder, name))
@@ -120,21 +181,44 @@ def _settle(folder: str, manifest: Manifest, target: Target, check: bool) -> Pub
         sync(folder)
         os.rename(folder, final)
         sync(target.folder)
-    elif not changed and _read(os.path.join(final, NAME)) != text:
-        changed = True
-        if not check:
-            write_atomically(os.path.join(final, NAME), text)
+    elif not changed:
+        stated = _stated(final, manifest, target)
+        if stated is not None:
+            manifest = stated
+        else:
+            changed = True
+            if not check:
+                _state(final, manifest, target)
     for tag in target.tags:
         changed = _point(os.path.join(target.folder, tag), manifest.digest, check) or changed
     return Published(changed, final, manifest)
 
 
-def _read(path: str) -> bytes:
+def _stated(folder: str, manifest: Manifest, target: Target) -> Optional[Manifest]:
+    """Return what is stated in ``folder`` already, if ``manifest`` says nothing new and it is good for long enough."""
     try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return b""
+        release = read_release(folder)
+    except ImageError:
+        return None
+    stated = release.claims()
+    if bool(release.signature) != bool(target.signer):
+        return None
+    if replace(manifest, version=stated.version, created=stated.created, expires=stated.expires) != stated:
+        return None
+    # what expires is stated anew when a third of its time is left
+    left, whole = stated.expires - manifest.created, target.valid_days * DAY_S
+    return stated if bool(stated.expires) == bool(whole) and (not whole or whole / 3 < left <= whole) else None
+
+
+def _state(folder: str, manifest: Manifest, target: Target) -> None:
+    """Write manifest and signature; who reads between the two writes finds a wrong signature and reads again."""
+    text = json.dumps(encode(manifest), indent=2, sort_keys=True) + "\n"
+    if target.signer is not None:
+        write_atomically(os.path.join(folder, SIGNATURE), target.signer.sign(text).encode())
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, SIGNATURE))
+    write_atomically(os.path.join(folder, NAME), text.encode())
 
 
 def _point(link: str, digest: str, check: bool) -> bool:

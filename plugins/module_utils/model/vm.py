@@ -32,6 +32,7 @@ class VmRequest:
     :param tag: image tag
     :param resources: what the payload needs; the hypervisor adds the guest's overhead
     :param mounts: folders of the node the guest gets
+    :param groups: Unix groups of the owner, for images that not everybody may use
     """
 
     id: str
@@ -39,6 +40,7 @@ class VmRequest:
     tag: str
     resources: Resources
     mounts: Tuple[Mount, ...] = ()
+    groups: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import http.client
 import os
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from ..directory.base import Directory, Heartbeat, Pool
 from ..jsonhttp import JsonClient, TlsConnection, client_context, path, unix_client
 from ..model.codec import decode, encode
-from ..model.image import Image, TagEntry
+from ..model.image import Release, Rollout, TagEntry
 from ..model.lease import Lease
 from .config import SOCKET, NameserverAccess
 from .service import DOMAIN
@@ -62,8 +62,17 @@ class NameserverClient(Directory):
     def set_pool(self, pool: Pool) -> None:
         self._client.call("PUT", path("v1", "pool"), encode(pool))
 
-    def set_tag(self, tag: str, image: Image) -> TagEntry:
-        return decode(TagEntry, self._client.call("PUT", path("v1", "tags", tag), encode(image)), "tag")
+    def set_tags(self, tags: Tuple[str, ...], release: Release) -> Tuple[TagEntry, ...]:
+        body = {"tags": list(tags), "release": encode(release)}
+        return tuple(decode(TagEntry, item, "tag") for item in self._client.call("POST", path("v1", "tags"), body))
+
+    def roll_out(self, tag: str, rollout: Optional[Rollout]) -> TagEntry:
+        body = {"rollout": encode(rollout)}
+        return decode(TagEntry, self._client.call("PUT", path("v1", "tags", tag, "rollout"), body), "tag")
+
+    def history(self, tag: str) -> Tuple[TagEntry, ...]:
+        answer = self._client.call("GET", path("v1", "tags", tag, "history"))
+        return tuple(decode(TagEntry, item, "tag") for item in answer)
 
     def tag(self, tag: str) -> TagEntry:
         return decode(TagEntry, self._client.call("GET", path("v1", "tags", tag)), "tag")

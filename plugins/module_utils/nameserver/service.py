@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, Optional, Tuple
 
 from ..directory.base import Directory, Heartbeat, Pool
 from ..model.errors import AuthError
-from ..model.image import Image, TagEntry
+from ..model.image import Release, Rollout, TagEntry
 from ..model.lease import Lease
 
 #: roles a certificate may carry as ``<role>.wnodes``
@@ -96,9 +96,17 @@ class DirectoryView(Directory):
         self._allow("set_pool")
         self._directory.set_pool(pool)
 
-    def set_tag(self, tag: str, image: Image) -> TagEntry:
-        self._allow("set_tag")
-        return self._directory.set_tag(tag, image)
+    def set_tags(self, tags: Tuple[str, ...], release: Release) -> Tuple[TagEntry, ...]:
+        self._allow("set_tags")
+        return self._directory.set_tags(tags, release)
+
+    def roll_out(self, tag: str, rollout: Optional[Rollout]) -> TagEntry:
+        self._allow("roll_out")
+        return self._directory.roll_out(tag, rollout)
+
+    def history(self, tag: str) -> Tuple[TagEntry, ...]:
+        self._allow("history", "user")
+        return self._directory.history(tag)
 
     def tag(self, tag: str) -> TagEntry:
         self._allow("tag", "hypervisor", "bait", "user")

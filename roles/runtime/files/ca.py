@@ -23,6 +23,7 @@ USAGE = {
     "hypervisor": "serverAuth,clientAuth",
     "bait": "clientAuth",
     "manager": "clientAuth",
+    "signer": "emailProtection",
 }
 NODE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
 

@@ -17,6 +17,8 @@ from wnodes.hypervisor.api import HypervisorApi, HypervisorStatus
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.service import Hypervisor
 from wnodes.image.cache import ImageCache
+from wnodes.image.signature import Keyring
+from wnodes.image.trust import Trust
 from wnodes.model.clock import Clock, Failpoints
 from wnodes.model.errors import NotFoundError, RequestError
 from wnodes.model.vm import GuestFile, GuestSetup, Mount, Vm, VmEvent, VmRequest
@@ -123,6 +125,10 @@ def build(config: HypervisorConfig, clock: Clock, failpoints: Failpoints) -> Pro
         LibvirtHost(config.libvirt_uri),
         ImageCache(os.path.join(config.state_dir, "images"), failpoints),
         NameserverClient.connect(config.nameserver, "hypervisor"),
+        Trust(
+            Keyring(config.image_authority, config.image_signers, clock=clock),
+            os.path.join(config.state_dir, "hypervisor", "versions.json"),
+        ),
         clock=clock,
         failpoints=failpoints,
     )

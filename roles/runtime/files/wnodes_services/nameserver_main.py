@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from wnodes.directory.base import Directory, Heartbeat, Pool
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.clock import Clock, Failpoints
-from wnodes.model.image import Image, TagEntry
+from wnodes.model.image import Release, Rollout, TagEntry
 from wnodes.model.lease import Lease
 from wnodes.nameserver.config import NameserverConfig
 from wnodes.nameserver.service import DirectoryView, certificate_caller, user_caller
@@ -42,7 +42,22 @@ class RenewBody:
     ttl_s: float
 
 
-edge.strict(LeaseBody, RenewBody, Image, Pool)
+@dataclass(frozen=True)
+class TagsBody:
+    """Which tags point to what from now on."""
+
+    tags: tuple[str, ...]
+    release: Release
+
+
+@dataclass(frozen=True)
+class RolloutBody:
+    """Which hypervisors use another release already; None: none does."""
+
+    rollout: Rollout | None
+
+
+edge.strict(LeaseBody, RenewBody, TagsBody, RolloutBody, Rollout, Release, Pool)
 
 
 def view_of(request: Request) -> DirectoryView:
@@ -92,9 +107,19 @@ def tag(view: View, tag: str) -> TagEntry:
     return view.tag(tag)
 
 
-@router.put("/tags/{tag}")
-def set_tag(view: View, tag: str, body: Image) -> TagEntry:
-    return view.set_tag(tag, body)
+@router.post("/tags")
+def set_tags(view: View, body: TagsBody) -> tuple[TagEntry, ...]:
+    return view.set_tags(body.tags, body.release)
+
+
+@router.put("/tags/{tag}/rollout")
+def roll_out(view: View, tag: str, body: RolloutBody) -> TagEntry:
+    return view.roll_out(tag, body.rollout)
+
+
+@router.get("/tags/{tag}/history")
+def history(view: View, tag: str) -> tuple[TagEntry, ...]:
+    return view.history(tag)
 
 
 @router.delete("/tags/{tag}")

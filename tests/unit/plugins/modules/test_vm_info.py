@@ -55,7 +55,7 @@ def module(hypervisor: FakeHypervisor, capsys: pytest.CaptureFixture[str]) -> Mo
 def test_it_returns_what_was_asked_for(module: Module, check: bool, options: dict[str, Any], ids: list[str]) -> None:
     answer = module(**options, _ansible_check_mode=check)
     assert [vm["request"]["id"] for vm in answer["vms"]] == ids
-    assert answer["status"] == {"ok": True, "problems": [], "tags": ["worker_debian12_x86_64"], "accel": "qemu"}
+    assert (answer["status"]["ok"], answer["status"]["tags"]) == (True, ["worker_debian12_x86_64"])
     assert not answer["changed"]
 
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.live import Live
 
-from wnodes.image.manifest import Manifest
 from wnodes.model.clock import Clock
-from wnodes.model.codec import decode, encode
-from wnodes.model.errors import ConfigError, NotFoundError, RequestError, UnavailableError, WnodesError
+from wnodes.model.codec import encode
+from wnodes.model.errors import NotFoundError, UnavailableError, WnodesError
 
-from . import show, site
+from . import images, show, site
 
 FOUND_PROBLEM, UNREACHABLE = 1, 3
 REFRESH_S = 1.0
@@ -31,8 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-images = typer.Typer(help="Images of virtual machines.", no_args_is_help=True)
-app.add_typer(images, name="images")
+app.add_typer(images.app, name="images")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 All = Annotated[bool, typer.Option("--all", help="Also what is over.")]
@@ -101,44 +98,11 @@ def explain(job_id: Annotated[str, typer.Argument(metavar="JOBID")], as_json: Js
 
 
 @app.command()
-def tags(as_json: Json = False) -> None:
-    """Show the image tags (on the head node)."""
-    entries = site.nameserver().tags()
-    _print_json(entries) if as_json else show.console().print(show.tags(entries))
-
-
-@app.command()
 def leases(as_json: Json = False) -> None:
     """Show the leased host names (on the head node, as root)."""
     directory = site.nameserver()
     entries = directory.leases()
     _print_json(entries) if as_json else show.console().print(show.leases(entries, directory.status()["now"]))
-
-
-@images.command()
-def publish(
-    manifest: Annotated[Path, typer.Argument(help="manifest.json of a built image, on a file system all nodes have.")],
-    tag: Annotated[list[str] | None, typer.Option(help="Instead of the manifest's tags; may be repeated.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Point tags to an image (on the head node, as root)."""
-    try:
-        data = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(object=str(manifest), reason=f"cannot be read: {error}") from None
-    described = decode(Manifest, data, str(manifest))
-    # a link would point elsewhere when its tag does
-    image = described.image(str(manifest.resolve().parent))
-    if not (tag or described.tags):
-        raise RequestError(object=str(manifest), reason="names no tags", hint="give --tag")
-    directory = site.nameserver()
-    before = {entry.tag: entry.image for entry in directory.tags()}
-    names = [name for name in tag or described.tags if before.get(name) != image]
-    entries = tuple(directory.set_tag(name, image) for name in names)
-    if as_json:
-        _print_json({"changed": bool(entries), "tags": entries})
-    else:
-        show.console().print(show.published(described, entries))
 
 
 def main() -> None:

@@ -13,9 +13,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from wnodes.image.manifest import Manifest
-from wnodes.model.image import TagEntry
+from wnodes.model.codec import decode
+from wnodes.model.image import Allowed
 from wnodes.model.lease import Lease
+from wnodes.nameserver.catalogue import TagChange, Wish
 
 from .site import DOWN, OK, PROBLEM, View, seconds
 
@@ -135,14 +136,50 @@ def explain(job: dict[str, Any], now: float) -> RenderableType:
     return table
 
 
-def tags(entries: Iterable[TagEntry]) -> RenderableType:
-    """Show image tags."""
-    table = _table("TAG", "IMAGE", "MIB", "SINCE", "WHERE", numbers=("MIB",))
+def tags(entries: Iterable[dict[str, Any]], nodes: dict[str, dict[str, Any]], now: float) -> RenderableType:
+    """Show image tags, as :func:`catalogue.described` tells them, and on how many nodes each is ready."""
+    table = _table("TAG", "IMAGE", "VERSION", "MIB", "SINCE", "EXPIRES", "READY ON", "FOR", numbers=("MIB", "READY ON"))
     for entry in entries:
-        image = entry.image
-        cells = [entry.tag, image.digest[:12], str(image.size >> 20), _time(entry.updated), image.disk.location]
-        table.add_row(*cells)
+        there = [tags.get(entry["tag"], {}).get("state", "") for tags in nodes.values()]
+        cells = [entry["tag"], entry["digest"][:12], str(entry["version"]), str(entry["size"] >> 20)]
+        cells += [_time(entry["updated"]), _expiry(entry["expires"], now), f"{there.count('ready')}/{len(there)}"]
+        table.add_row(*cells, _allowed(entry))
     return _empty(table, "no image tags: `wnodes images publish` sets them")
+
+
+def tag(name: str, now: dict[str, Any] | None, history: list[dict[str, Any]], nodes: dict[str, Any]) -> RenderableType:
+    """Show one tag: what it points to now (None: it is retired), what it did before, and how each node has it."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("tag", name)
+    if now is None:
+        table.add_row("state", _state("retired"))
+    else:
+        for key in ("digest", "version", "location", "format", "size", "root_device", "cmdline"):
+            table.add_row(key.replace("_", " "), Text(str(now[key])))
+        table.add_row("for", Text(_allowed(now)))
+        for key, value in sorted(now["properties"].items()):
+            table.add_row(key, Text(value))
+        if "rollout" in now:
+            rollout = now["rollout"]
+            table.add_row("rollout", Text(f"{rollout['digest'][:12]} on {', '.join(rollout['hosts'])}"))
+    for old in history:
+        table.add_row("since", Text(f"{_time(old['updated'])}  {old['digest'][:12]}  version {old['version']}"))
+    for host, image in sorted(nodes.items()):
+        table.add_row(host, Text(" ".join(filter(None, (image["state"], image["digest"][:12], image["reason"])))))
+    return table
+
+
+def _allowed(entry: dict[str, Any]) -> str:
+    return str(decode(Allowed, entry["allowed"]))
+
+
+def _expiry(expires: int, now: float) -> Text:
+    if not expires:
+        return Text("never", style="dim")
+    days = (expires - now) / 86400
+    return Text("expired", style="bold red") if days <= 0 else Text(f"in {days:.0f} days", style="yellow" * (days < 14))
 
 
 def leases(entries: Iterable[Lease], now: float) -> RenderableType:
@@ -154,10 +191,16 @@ def leases(entries: Iterable[Lease], now: float) -> RenderableType:
     return _empty(table, "no leases")
 
 
-def published(manifest: Manifest, entries: Iterable[TagEntry]) -> RenderableType:
-    """Show what was published."""
-    lines = [f"{entry.tag} → {manifest.digest}" for entry in entries]
-    return Text("\n".join(lines) or f"unchanged: {manifest.digest}")
+def pointed(wish: Wish, todo: Iterable[TagChange]) -> RenderableType:
+    """Show what became of tags."""
+    lines = []
+    for change in todo:
+        if wish.release is None:
+            lines.append(f"{change.tag} is retired")
+        else:
+            where = f" on {', '.join(wish.hosts)}" if wish.hosts else ""
+            lines.append(f"{change.tag} → {wish.release.claims().digest}{where}")
+    return Text("\n".join(lines) or "unchanged")
 
 
 def console() -> Console:

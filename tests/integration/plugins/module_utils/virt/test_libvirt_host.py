@@ -19,15 +19,17 @@ from types import SimpleNamespace
 import pytest
 
 from tests.integration.libvirt_fixture import PrivateLibvirt, until
+from tests.releases import TAG, release
 from wnodes.directory.base import Pool, PoolName
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.hook import channel
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.service import Hypervisor
 from wnodes.hypervisor.wish import wait
+from wnodes.image.fake import FakeTrust
 from wnodes.model.clock import Clock
 from wnodes.model.errors import StateError, UnavailableError, VirtError
-from wnodes.model.image import CachedImage, Image
+from wnodes.model.image import CachedImage, Image, Release
 from wnodes.model.lease import NetworkSettings
 from wnodes.model.resources import Resources
 from wnodes.model.states import VmState
@@ -38,7 +40,7 @@ from wnodes.virt.guest import Guest
 from wnodes.virt.libvirt_host import LibvirtHost
 from wnodes.virt.personality import personalise, personality
 
-TAG, BAD_TAG = "worker_debian12_x86_64", "broken_debian12_x86_64"
+BAD_TAG = "broken_debian12_x86_64"
 FOREIGN = """<domain type='qemu'><name>database</name><memory unit='MiB'>16</memory>
 <os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"""
 UP_S = 120.0
@@ -59,7 +61,7 @@ class Machine(SimpleNamespace):
 
     def build(self) -> None:
         self.host = LibvirtHost(self.libvirt.uri, timeout_s=5.0)
-        self.hypervisor = Hypervisor(self.config, self.host, self.images, self.directory)
+        self.hypervisor = Hypervisor(self.config, self.host, self.images, self.directory, FakeTrust())
         self.hypervisor.start()
 
     def ask(self, vm_id: str, tag: str = TAG) -> None:
@@ -74,7 +76,7 @@ class Machine(SimpleNamespace):
 
 
 @pytest.fixture(scope="module")
-def machine(worker_image: CachedImage) -> Iterator[Machine]:
+def machine(worker_image: CachedImage, worker_release: Release) -> Iterator[Machine]:
     probe_cache = Path("/var/tmp/wnlab-virt-accel.json")
     accel = AccelProbe(str(probe_cache)).probe(worker_image.kernel, worker_image.image.kernel.digest)
     probe_cache.unlink()
@@ -92,9 +94,10 @@ def machine(worker_image: CachedImage) -> Iterator[Machine]:
                 tuple(PoolName(f"vwn-{i}", f"52:54:00:00:01:{i:02x}", f"10.0.2.{i}") for i in (100, 101)),
             )
         )
-        machine.directory.set_tag(TAG, worker_image.image)
+        machine.directory.set_tags((TAG,), worker_release)
         # the kernel finds nothing to run and panics; the reboot that follows ends the domain
-        machine.directory.set_tag(BAD_TAG, replace(worker_image.image, cmdline="console=ttyS0 rdinit=/none panic=-1"))
+        bad = replace(worker_release.claims(), cmdline="console=ttyS0 rdinit=/none panic=-1")
+        machine.directory.set_tags((BAD_TAG,), release(bad, worker_release.location))
         machine.config = HypervisorConfig(
             host="hv1",
             nameserver=NameserverAccess("https://head"),

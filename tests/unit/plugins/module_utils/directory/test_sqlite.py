@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from tests.releases import MANIFEST, RELEASE, TAG, release
 from wnodes.directory.base import Heartbeat, Pool, PoolName
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.clock import FakeClock
 from wnodes.model.errors import DirectoryError, NotFoundError, RequestError, StateError
-from wnodes.model.image import Artefact, Image
+from wnodes.model.image import Release, Rollout
 from wnodes.model.lease import Lease, NetworkSettings
 
 NETWORK = NetworkSettings(24, "10.0.0.1")
-IMAGE = Image("d", "qcow2", 2, 1, Artefact("/d", "d"), Artefact("/k", "k"), Artefact("/i", "i"), "/dev/vda", "quiet")
-TAG = "worker_debian12_x86_64"
 
 
 def pool(count: int, first: int = 0) -> Pool:
@@ -132,7 +132,7 @@ def test_everything_but_heartbeats_survives_a_restart(tmp_path: Path, clock: Fak
     directory = SqliteDirectory(path, clock)
     directory.set_pool(pool(2))
     lease = directory.lease("a", "hv1", 60)
-    entry = directory.set_tag(TAG, IMAGE)
+    (entry,) = directory.set_tags((TAG,), RELEASE)
     directory.set_config("bait/hv1", {"open": False})
     directory.close()
     again = SqliteDirectory(path, clock)
@@ -148,8 +148,12 @@ def test_a_directory_that_can_not_be_opened_says_so(tmp_path: Path, clock: FakeC
         SqliteDirectory(str(tmp_path / "file" / "directory.sqlite"), clock)
 
 
-def test_tags_point_to_images(directory: SqliteDirectory, clock: FakeClock) -> None:
-    entry = directory.set_tag(TAG, IMAGE)
+def version(number: int) -> Release:
+    return release(replace(MANIFEST, version=number))
+
+
+def test_tags_point_to_releases(directory: SqliteDirectory, clock: FakeClock) -> None:
+    (entry,) = directory.set_tags((TAG,), RELEASE)
     assert entry.updated == clock.now()
     assert directory.tag(TAG) == entry
     assert directory.remove_tag(TAG)
@@ -157,7 +161,40 @@ def test_tags_point_to_images(directory: SqliteDirectory, clock: FakeClock) -> N
     with pytest.raises(NotFoundError, match="there are: none"):
         directory.tag(TAG)
     with pytest.raises(RequestError, match="not of the form"):
-        directory.set_tag("nonsense", IMAGE)
+        directory.set_tags(("nonsense",), RELEASE)
+
+
+def test_several_tags_switch_together_or_not_at_all(directory: SqliteDirectory) -> None:
+    other = "other_debian12_x86_64"
+    directory.set_tags((other,), version(3))
+    with pytest.raises(StateError, match="older than version 3"):
+        directory.set_tags((TAG, other), version(2))
+    assert [entry.tag for entry in directory.tags()] == [other]
+    directory.set_tags((TAG, other), version(4))
+    assert [entry.release for entry in directory.tags()] == [version(4), version(4)]
+
+
+def test_the_history_of_a_tag_has_each_release_once_and_outlives_it(
+    directory: SqliteDirectory, clock: FakeClock
+) -> None:
+    for number in (1, 2, 2):
+        directory.set_tags((TAG,), version(number))
+        clock.advance(5)
+    directory.remove_tag(TAG)
+    assert [entry.release for entry in directory.history(TAG)] == [version(2), version(1)]
+    assert directory.history("other_debian12_x86_64") == ()
+
+
+def test_a_rollout_is_for_its_hosts_until_the_tag_is_switched_for_all(directory: SqliteDirectory) -> None:
+    directory.set_tags((TAG,), version(1))
+    entry = directory.roll_out(TAG, Rollout(version(2), ("hv2",)))
+    assert directory.tag(TAG) == entry
+    assert (entry.release_for("hv1"), entry.release_for("hv2")) == (version(1), version(2))
+    directory.set_tags((TAG,), version(2))
+    assert directory.tag(TAG).rollout is None
+    assert [old.release for old in directory.history(TAG)] == [version(2), version(1)]
+    with pytest.raises(NotFoundError):
+        directory.roll_out("other_debian12_x86_64", None)
 
 
 def test_configuration_of_a_scope_is_replaced(directory: SqliteDirectory) -> None:

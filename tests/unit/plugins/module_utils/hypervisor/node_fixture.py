@@ -10,14 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+from tests.releases import MANIFEST, RELEASE, TAG
 from wnodes.directory.base import Directory, Pool, PoolName
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.files import VmFiles
 from wnodes.hypervisor.service import Hypervisor
+from wnodes.image.fake import FakeTrust
 from wnodes.model.clock import Failpoints, FakeClock
 from wnodes.model.errors import DirectoryError
-from wnodes.model.image import Artefact, CachedImage, Image
+from wnodes.model.image import CachedImage, Image
 from wnodes.model.lease import NetworkSettings
 from wnodes.model.resources import Resources
 from wnodes.model.vm import Mount, Vm, VmRequest
@@ -26,18 +28,7 @@ from wnodes.process import Completed
 from wnodes.virt.fake import FakeHost
 from wnodes.virt.policy import domain_uuid
 
-TAG = "worker_debian12_x86_64"
-IMAGE = Image(
-    digest="d" * 64,
-    format="qcow2",
-    virtual_size=3 << 30,
-    size=400 << 20,
-    disk=Artefact("https://head/disk", "d" * 64),
-    kernel=Artefact("https://head/vmlinuz", "k" * 64),
-    initrd=Artefact("https://head/initrd", "i" * 64),
-    root_device="/dev/vda",
-    cmdline="console=ttyS0 root=/dev/vda rw",
-)
+IMAGE = MANIFEST.image(RELEASE.location)
 
 
 class Crash(BaseException):
@@ -99,7 +90,8 @@ class Node:
         self.directory = SqliteDirectory(":memory:", self.clock)
         pool = tuple(PoolName(f"vwn-{i}", f"52:54:00:00:01:{i:02x}", f"10.77.0.{i}") for i in range(100, 100 + names))
         self.directory.set_pool(Pool(NetworkSettings(24, "10.77.0.1", ("10.77.0.10",), "lab"), pool))
-        self.directory.set_tag(TAG, IMAGE)
+        self.directory.set_tags((TAG,), RELEASE)
+        self.trust = FakeTrust()
         self.nameserver = Nameserver(self.directory)
         settings = {
             "host": "hv1",
@@ -127,6 +119,7 @@ class Node:
             self.host,
             self.images,
             self.nameserver,  # type: ignore[arg-type]
+            self.trust,
             clock=self.clock,
             failpoints=self.failpoints,
             files=self.files,

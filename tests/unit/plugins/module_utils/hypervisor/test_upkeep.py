@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.releases import RELEASE
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import IMAGE, TAG, Node, request, uuid
 from wnodes.model.errors import RequestError
 from wnodes.virt.domain import Metadata
@@ -96,7 +97,7 @@ def test_the_nameserver_is_told_of_our_vms_at_once(node: Node) -> None:
 
 def test_a_tag_is_asked_for_afresh_before_it_is_refused(node: Node) -> None:
     node.run()
-    node.directory.set_tag("new_debian12_x86_64", IMAGE)
+    node.directory.set_tags(("new_debian12_x86_64",), RELEASE)
     assert node.hypervisor.create(request(tag="new_debian12_x86_64")).request.tag == "new_debian12_x86_64"
 
 

@@ -10,44 +10,54 @@ from pathlib import Path
 
 import pytest
 
-from wnodes.image.manifest import Manifest, read_manifest
+from tests.releases import MANIFEST, release
+from wnodes.image.manifest import read_release
 from wnodes.model.codec import encode
-from wnodes.model.errors import ImageError, RequestError
-
-MANIFEST = Manifest.of("d" * 64, 3 << 30, 400, "a" * 64, "b" * 64, "/dev/vda", "quiet", ("worker_debian12_x86_64",))
+from wnodes.model.errors import ImageError
 
 
-def test_what_is_written_is_read_with_absolute_locations(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps(encode(MANIFEST)))
-    image, tags = read_manifest(str(tmp_path))
-    assert tags == ("worker_debian12_x86_64",)
-    assert image.kernel.location == str(tmp_path / "vmlinuz")
-    assert image == MANIFEST.image(str(tmp_path))
+def put(folder: Path, text: str) -> str:
+    (folder / "manifest.json").write_text(text)
+    return str(folder)
 
 
-def test_a_tag_that_is_none_is_refused() -> None:
-    with pytest.raises(RequestError):
-        Manifest.of("d" * 64, 1, 1, "a", "b", "/dev/vda", "", ("x",))
+def test_what_is_written_is_read_to_the_letter_with_the_folder_behind_the_link(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    text = json.dumps(encode(MANIFEST), indent=3)
+    put(folder, text)
+    (folder / "manifest.json.p7s").write_text("signature")
+    (tmp_path / "tag").symlink_to("d")
+    found = read_release(str(tmp_path / "tag"))
+    assert (found.manifest, found.signature, found.location) == (text, "signature", str(folder))
+    assert found.claims() == MANIFEST
+    assert MANIFEST.image(found.location).kernel.location == str(folder / "vmlinuz")
+
+
+def test_an_unsigned_one_is_read_as_unsigned(tmp_path: Path) -> None:
+    assert read_release(put(tmp_path, release().manifest)).signature == ""
+
+
+def test_files_at_a_url_are_beside_the_manifest() -> None:
+    assert MANIFEST.image("https://head/images/").disk.location == "https://head/images/disk.qcow2"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         (None, "can't be read"),
-        ("{", "can't be read"),
-        ("{}", "digest"),
+        ("{", "not a manifest"),
+        ("{}", "version"),
+        ("[]", "mapping"),
         ('{"surprise": 1}', "surprise"),
+        (" " * 70_000, "at most"),
+        (release().manifest.replace('"vmlinuz"', '"../../etc/shadow"'), "beside the manifest"),
+        (release().manifest.replace("d" * 64, "D" * 64), "not a sha256"),
+        (release().manifest.replace("worker_debian12_x86_64", "worker"), "not of the form"),
     ],
 )
 def test_a_wrong_manifest_is_named(tmp_path: Path, text: str | None, said: str) -> None:
     if text is not None:
-        (tmp_path / "manifest.json").write_text(text)
+        put(tmp_path, text)
     with pytest.raises(ImageError, match=said):
-        read_manifest(str(tmp_path))
-
-
-def test_a_manifest_can_not_point_elsewhere(tmp_path: Path) -> None:
-    path = tmp_path / "manifest.json"
-    path.write_text(json.dumps(encode(MANIFEST)).replace('"vmlinuz"', '"../../etc/shadow"'))
-    with pytest.raises(ImageError, match="beside the manifest"):
-        read_manifest(str(path.parent))
+        read_release(str(tmp_path))

@@ -9,13 +9,16 @@ import hashlib
 import json
 import os
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import FakeTools, qcow2, raw
-from wnodes.image.manifest import read_manifest
-from wnodes.image.publish import Published, Target, publish
+from wnodes.image.manifest import read_release
+from wnodes.image.publish import Published, Target, publish, republish
+from wnodes.model.clock import FakeClock
 from wnodes.model.errors import ImageError, RequestError
 
 TAG = "worker_debian12_x86_64"
@@ -28,13 +31,16 @@ def parts(tmp_path: Path) -> tuple[str, str, str]:
     return str(tmp_path / "disk"), str(tmp_path / "kernel"), str(tmp_path / "initrd")
 
 
-def target(tmp_path: Path, cmdline: str = "root=/dev/vda") -> Target:
-    return Target(str(tmp_path / "images"), (TAG,), cmdline)
+def target(tmp_path: Path) -> Target:
+    return Target(str(tmp_path / "images"), (TAG,), "root=/dev/vda")
 
 
-def put(tmp_path: Path, parts: tuple[str, str, str], check: bool = False, cmdline: str = "root=/dev/vda") -> Published:
+CLOCK = FakeClock(1_700_000_000.0)
+
+
+def put(tmp_path: Path, parts: tuple[str, str, str], check: bool = False, **more: Any) -> Published:
     disk, kernel, initrd = parts
-    return publish(disk, "qcow2", kernel, initrd, target(tmp_path, cmdline), check=check)
+    return publish(disk, "qcow2", kernel, initrd, replace(target(tmp_path), **more), check=check, clock=CLOCK)
 
 
 def sha256(path: str) -> str:
@@ -51,8 +57,9 @@ def test_a_published_image_is_whole_and_read_back_as_the_model_s_image(
     assert sorted(os.listdir(folder)) == ["disk.qcow2", "initrd", "manifest.json", "vmlinuz"]
     assert {oct((folder / name).stat().st_mode & 0o777) for name in ("disk.qcow2", "vmlinuz", "initrd")} == {"0o444"}
 
-    image, tags = read_manifest(str(tmp_path / "images" / TAG))
-    assert tags == (TAG,)
+    release = read_release(str(tmp_path / "images" / TAG))
+    image = release.claims().image(release.location)
+    assert release.claims().tags == (TAG,)
     assert image.digest == image.disk.digest == sha256(parts[0])
     assert image.kernel.digest == sha256(parts[1]) == sha256(image.kernel.location)
     assert image.initrd.digest == sha256(image.initrd.location)
@@ -64,16 +71,20 @@ def test_a_published_image_is_whole_and_read_back_as_the_model_s_image(
 def test_the_manifest_holds_what_others_rely_on(tmp_path: Path, parts: tuple[str, str, str]) -> None:
     data = json.loads((Path(put(tmp_path, parts).path) / "manifest.json").read_text())
     assert data == {
-        "digest": sha256(parts[0]),
+        "version": 20231114221320,
+        "created": 1_700_000_000,
+        "expires": 0,
         "format": "qcow2",
         "virtual_size": 3 << 30,
         "size": os.path.getsize(parts[0]),
         "kernel": {"path": "vmlinuz", "digest": sha256(parts[1])},
         "initrd": {"path": "initrd", "digest": sha256(parts[2])},
-        "disk": {"path": "disk.qcow2"},
+        "disk": {"path": "disk.qcow2", "digest": sha256(parts[0])},
         "root_device": "/dev/vda",
         "cmdline": "root=/dev/vda",
         "tags": [TAG],
+        "allowed": {"users": [], "groups": [], "vos": []},
+        "properties": {},
     }
 
 
@@ -99,7 +110,7 @@ def test_another_command_line_replaces_the_manifest_only(tmp_path: Path, parts: 
     inode = disk.stat().st_ino
     assert put(tmp_path, parts, check=True, cmdline="quiet").changed
     assert put(tmp_path, parts, cmdline="quiet").changed
-    assert read_manifest(first.path)[0].cmdline == "quiet"
+    assert read_release(first.path).claims().cmdline == "quiet"
     assert disk.stat().st_ino == inode
 
 
@@ -142,3 +153,58 @@ def test_what_a_dead_publisher_left_goes_and_what_a_living_one_writes_stays(
         os.utime(tmp_path / "images" / name, (then, then))
     put(tmp_path, parts)
     assert [name for name in os.listdir(tmp_path / "images") if name.startswith(".")] == [".incoming-living"]
+
+
+@dataclass(frozen=True)
+class FakeSigner:
+    def sign(self, text: str) -> str:
+        return f"signed {len(text)}"
+
+
+SIGNED: dict[str, Any] = {"signer": FakeSigner(), "valid_days": 30}
+
+
+def test_what_is_signed_is_signed_to_the_letter_and_tells_when_it_ends(
+    tmp_path: Path, parts: tuple[str, str, str]
+) -> None:
+    done = put(tmp_path, parts, **SIGNED)
+    release = read_release(done.path)
+    assert release.signature == FakeSigner().sign(release.manifest)
+    assert release.claims().expires == 1_700_000_000 + 30 * 86400
+    assert not put(tmp_path, parts, **SIGNED).changed
+
+
+def test_an_unsigned_image_is_signed_later_and_gets_a_higher_version(
+    tmp_path: Path, parts: tuple[str, str, str]
+) -> None:
+    first = put(tmp_path, parts)
+    later = put(tmp_path, parts, **SIGNED)
+    assert later.changed
+    assert later.manifest.version > first.manifest.version
+    assert put(tmp_path, parts).changed
+    assert read_release(first.path).signature == ""
+
+
+def test_a_signature_is_renewed_when_a_third_of_its_time_is_left(tmp_path: Path, parts: tuple[str, str, str]) -> None:
+    disk, kernel, initrd = parts
+    wanted = replace(target(tmp_path), **SIGNED)
+    clock = FakeClock(1_700_000_000.0)
+    first = publish(disk, "qcow2", kernel, initrd, wanted, clock=clock)
+    clock.advance(19 * 86400)
+    assert not publish(disk, "qcow2", kernel, initrd, wanted, clock=clock).changed
+    clock.advance(2 * 86400)
+    again = publish(disk, "qcow2", kernel, initrd, wanted, clock=clock)
+    assert again.changed
+    assert (again.path, again.manifest.expires) == (first.path, int(clock.now()) + 30 * 86400)
+
+
+def test_an_older_image_comes_back_by_being_stated_anew(tmp_path: Path, parts: tuple[str, str, str]) -> None:
+    first = put(tmp_path, parts, **SIGNED)
+    Path(parts[0]).write_bytes(qcow2(4 << 30))
+    second = put(tmp_path, parts, **SIGNED)
+    back = republish(first.path, replace(target(tmp_path), **SIGNED), clock=CLOCK)
+    assert back.manifest.version > second.manifest.version > first.manifest.version
+    assert replace(back.manifest, version=0) == replace(first.manifest, version=0)
+    release = read_release(str(tmp_path / "images" / TAG))
+    assert (release.location, release.claims()) == (first.path, back.manifest)
+    assert release.signature == FakeSigner().sign(release.manifest)

@@ -9,16 +9,14 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.releases import RELEASE, TAG
 from wnodes.directory.base import Directory, Heartbeat, Pool, PoolName
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.clock import FakeClock
 from wnodes.model.errors import AuthError
-from wnodes.model.image import Artefact, Image
 from wnodes.model.lease import NetworkSettings
 from wnodes.nameserver.service import ROLES, Caller, DirectoryView, certificate_caller, user_caller
 
-IMAGE = Image("d", "qcow2", 2, 1, Artefact("/d", "d"), Artefact("/k", "k"), Artefact("/i", "i"), "/dev/vda", "quiet")
-TAG = "worker_debian12_x86_64"
 POOL = Pool(NetworkSettings(24), (PoolName("vm-1", "52:54:00:00:00:01", "10.0.0.1"),))
 
 
@@ -26,7 +24,7 @@ POOL = Pool(NetworkSettings(24), (PoolName("vm-1", "52:54:00:00:00:01", "10.0.0.
 def directory() -> Directory:
     made = SqliteDirectory(":memory:", FakeClock())
     made.set_pool(POOL)
-    made.set_tag(TAG, IMAGE)
+    made.set_tags((TAG,), RELEASE)
     return made
 
 
@@ -36,9 +34,11 @@ CALLS: dict[str, tuple[Callable[[Directory], object], set[str]]] = {
     "release": (lambda d: d.release("a", 1), {"hypervisor"}),
     "leases": (lambda d: d.leases(), set()),
     "set_pool": (lambda d: d.set_pool(POOL), set()),
-    "set_tag": (lambda d: d.set_tag(TAG, IMAGE), set()),
+    "set_tags": (lambda d: d.set_tags((TAG,), RELEASE), set()),
     "tag": (lambda d: d.tag(TAG), {"hypervisor", "bait", "user"}),
     "tags": (lambda d: d.tags(), {"hypervisor", "bait", "user"}),
+    "roll_out": (lambda d: d.roll_out(TAG, None), set()),
+    "history": (lambda d: d.history(TAG), {"user"}),
     "remove_tag": (lambda d: d.remove_tag(TAG), set()),
     "set_config": (lambda d: d.set_config("site", {}), set()),
     "config": (lambda d: d.config("site"), {"hypervisor", "bait"}),

@@ -5,22 +5,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.releases import RELEASE, TAG
 from wnodes.directory.base import Heartbeat, Pool, PoolName
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.clock import FakeClock
 from wnodes.model.errors import AuthError, DirectoryError, NotFoundError, RequestError
-from wnodes.model.image import Artefact, Image
+from wnodes.model.image import Rollout
 from wnodes.model.lease import NetworkSettings
 from wnodes.nameserver.client import NameserverClient
 from wnodes.nameserver.config import NameserverConfig, PoolConfig, PoolRange
 from wnodes_services import nameserver_main
 
-IMAGE = Image("d", "qcow2", 2, 1, Artefact("/d", "d"), Artefact("/k", "k"), Artefact("/i", "i"), "/dev/vda", "quiet")
-TAG = "worker_debian12_x86_64"
 CONFIG = NameserverConfig(PoolConfig(NetworkSettings(24), (PoolRange("vm-", 1, "10.0.0.1", 2),)))
 HYPERVISOR = ("hypervisor.wnodes", "hv1.hypervisor.wnodes")
 BAIT = ("bait.wnodes", "hv1.bait.wnodes")
@@ -75,14 +75,17 @@ def test_the_pool_can_be_replaced(hypervisor: NameserverClient, manager: Nameser
 
 
 def test_tags(manager: NameserverClient) -> None:
-    entry = manager.set_tag(TAG, IMAGE)
-    assert (manager.tag(TAG), manager.tags()) == (entry, (entry,))
+    (entry,) = manager.set_tags((TAG,), RELEASE)
+    assert (manager.tag(TAG), manager.tags(), manager.history(TAG)) == (entry, (entry,), (entry,))
+    rollout = Rollout(RELEASE, ("hv1",))
+    assert manager.roll_out(TAG, rollout) == replace(entry, rollout=rollout) == manager.tag(TAG)
+    assert manager.roll_out(TAG, None) == entry
     assert manager.remove_tag(TAG)
     assert not manager.remove_tag(TAG)
     with pytest.raises(NotFoundError):
         manager.tag(TAG)
     with pytest.raises(RequestError, match="not of the form"):
-        manager.set_tag("nonsense", IMAGE)
+        manager.set_tags(("nonsense",), RELEASE)
 
 
 def test_configuration(manager: NameserverClient) -> None:
@@ -124,7 +127,7 @@ def test_bodies_are_checked(calling: Any, app: Any) -> None:
     for target, body in (
         ("/v1/leases/a", {"owner": "hv1"}),
         ("/v1/leases/a", {"owner": "hv1", "ttl_s": 1, "more": 1}),
-        (f"/v1/tags/{TAG}", {"digest": "d"}),
+        (f"/v1/tags/{TAG}/rollout", {"rollout": {"hosts": ["hv1"]}}),
         ("/v1/config/site", [1]),
     ):
         with pytest.raises(RequestError):

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from wnodes.model.image import Artefact, Image, TagEntry
+from tests.releases import MANIFEST, TAG, release
+from wnodes.model.image import Allowed, TagEntry
 from wnodes.model.lease import Lease, NetworkSettings
+from wnodes.nameserver.catalogue import described
 from wnodes_services.cli import show, site
 
 LONG = "x" * 120
@@ -36,13 +40,21 @@ def test_empty_lists_say_so(capsys: pytest.CaptureFixture[str]) -> None:
     view = site.View("site", 0.0, (), (), ())
     assert "no virtual jobs under way" in printed(capsys, show.jobs(view, False))
     assert "no virtual machines" in printed(capsys, show.vms(view, False))
-    assert "wnodes images publish" in printed(capsys, show.tags(()))
+    assert "wnodes images publish" in printed(capsys, show.tags((), {}, 0.0))
 
 
 def test_long_cells_stay_on_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    file = Artefact(LONG, "d")
-    image = Image("d" * 64, "qcow2", 1, 3 << 20, file, file, file, "/dev/vda", "")
-    assert LONG in printed(capsys, show.tags((TagEntry("a_b_c", image, 0.0),)))
+    entry = described(TagEntry(TAG, release(replace(MANIFEST, allowed=Allowed((LONG,))))))
+    assert LONG in printed(capsys, show.tags((entry,), {}, 0.0))
+
+
+def test_an_image_tells_when_it_ends_and_where_it_is_ready(capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = {"hv1": {TAG: {"state": "ready"}}, "hv2": {TAG: {"state": "waiting"}}, "hv3": {}}
+    for expires, said in ((0, "never"), (10 * 86400, "in 9 days"), (86400, "expired")):
+        entry = described(TagEntry(TAG, release(replace(MANIFEST, expires=expires))))
+        shown = printed(capsys, show.tags((entry,), nodes, 86400.0))
+        assert said in shown
+        assert "1/3" in shown
 
 
 def test_leases_tell_when_they_run_out(capsys: pytest.CaptureFixture[str]) -> None:

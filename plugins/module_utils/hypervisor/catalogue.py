@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The site's image tags as this node has them: which may boot here, and which are here already."""
+
+from __future__ import annotations
+
+import logging
+from typing import Callable, Dict, Optional, Tuple
+
+from ..model.errors import ImageError, RequestError, WnodesError
+from ..model.image import Image, Manifest, TagEntry
+from ..model.vm import VmRequest
+from .api import NodeImage
+from .life import Parts
+
+log = logging.getLogger(__name__)
+
+#: the step of the upkeep that brings images here
+WARM = ":images"
+
+READY, WAITING, REFUSED, FAILED = "ready", "waiting", "refused", "failed"
+
+
+class Catalogue:
+    """What the nameserver told last, sorted by what this node trusts.
+
+    :param refresh: reads it again now, whatever the outcome
+    :param stale: tells whether the nameserver can't be asked now
+    """
+
+    def __init__(self, parts: Parts, refresh: Callable[[], None], stale: Callable[[], bool]) -> None:
+        self._p, self._refresh, self._stale = parts, refresh, stale
+        self._entries: Optional[Tuple[TagEntry, ...]] = None
+        self._good: Dict[str, Tuple[Manifest, Image]] = {}
+        self._refused: Dict[str, str] = {}
+        self._failed: Dict[str, str] = {}
+        self._ready: Dict[str, str] = {}
+
+    def read(self) -> None:
+        """Ask the nameserver; DirectoryError or UnavailableError where it can't be asked."""
+        self._entries = self._p.nameserver.tags()
+
+    def sort_out(self) -> None:
+        """Verify what was read. A refused image costs its tag only.
+
+        :raises UnavailableError: nothing can be verified here now
+        """
+        good: Dict[str, Tuple[Manifest, Image]] = {}
+        refused: Dict[str, str] = {}
+        for entry in self._entries or ():
+            release = entry.release_for(self._p.config.host)
+            try:
+                manifest = self._p.trust.admit(release, entry.tag)
+            except ImageError as error:
+                refused[entry.tag] = str(error)
+            else:
+                good[entry.tag] = manifest, manifest.image(release.location)
+        self._good, self._refused = good, refused
+        if any(self._ready.get(tag) != image.digest for tag, (_manifest, image) in good.items()):
+            self._p.care(WARM)
+
+    def warm(self) -> None:
+        """Bring the images that are not here yet, one after the other, so that no job has to wait for them."""
+        for tag, (_manifest, image) in sorted(self._good.items()):
+            if self._ready.get(tag) == image.digest:
+                continue
+            try:
+                self._p.images.ensure(image)
+            except WnodesError as error:
+                if self._failed.get(tag) != str(error):
+                    log.warning("image=%s tag=%s can't be made ready: %s", image.digest[:12], tag, error)
+                self._failed[tag] = str(error)
+            else:
+                self._failed.pop(tag, None)
+                self._ready[tag] = image.digest
+                log.info("image=%s tag=%s is ready", image.digest[:12], tag)
+
+    @property
+    def tags(self) -> Tuple[str, ...]:
+        """The tags whose images may boot here."""
+        return tuple(sorted(self._good))
+
+    def images(self) -> Tuple[NodeImage, ...]:
+        """Return how each tag stands here, by name."""
+        found = {}
+        for tag, (manifest, image) in self._good.items():
+            ready, failed = self._ready.get(tag) == image.digest, self._failed.get(tag, "")
+            state = READY if ready else FAILED if failed else WAITING
+            found[tag] = NodeImage(tag, image.digest, manifest.version, state, "" if ready else failed)
+        for tag, reason in self._refused.items():
+            found[tag] = NodeImage(tag, "", 0, REFUSED, reason)
+        return tuple(found[tag] for tag in sorted(found))
+
+    def check(self, request: VmRequest) -> None:
+        """Raise RequestError where the image of ``request`` can't be had here, as far as that is known."""
+        tag, what = request.tag, f"VM request {request.id}"
+        if self._entries is not None and tag not in self._good:
+            self._refresh()  # it may have been published a moment ago
+        if tag in self._refused:
+            raise RequestError(object=what, value=tag, reason=self._refused[tag])
+        if tag in self._good:
+            allowed = self._good[tag][0].allowed
+            if not allowed.admits(request.owner, request.groups):
+                raise RequestError(
+                    object=what,
+                    value=tag,
+                    reason=f"{request.owner} may not use this image",
+                    hint=f"it is for {allowed}",
+                )
+        elif self._entries is not None and not self._stale():
+            raise RequestError(
+                object=what,
+                value=tag,
+                reason="no image has this tag",
+                hint=f"known: {', '.join(self.tags) or 'none'}",
+            )

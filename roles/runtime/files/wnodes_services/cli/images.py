@@ -1,0 +1,194 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``wnodes images``: the catalogue, from publication to removal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wnodes.directory.base import Heartbeat
+from wnodes.image.build import Build
+from wnodes.image.customise import Engine
+from wnodes.image.manifest import read_release
+from wnodes.image.operations import Recipe
+from wnodes.image.publish import Target, republish
+from wnodes.image.signature import Keyring, Signer
+from wnodes.model.clock import Clock
+from wnodes.model.codec import encode
+from wnodes.model.errors import NotFoundError, WnodesError
+from wnodes.nameserver import catalogue
+from wnodes.nameserver.garbage import Garbage, collect, find_garbage
+
+from . import show, site
+
+app = typer.Typer(help="Images of virtual machines (on the head node).", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Authority = Annotated[str, typer.Option(help="Certificate authority of those who may sign.")]
+Key = Annotated[str, typer.Option(help="The signer's private key.")]
+Certificate = Annotated[str, typer.Option(help="The signer's certificate.")]
+Days = Annotated[int, typer.Option("--valid-days", help="Days until the image boots nowhere any more; 0: never.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+
+
+def _keyring(authority: str) -> Keyring:
+    return Keyring(authority, clock=Clock())
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(encode(value), indent=2))
+
+
+def _nodes() -> dict[str, dict[str, Any]]:
+    """Return, by host and tag, how each node says that the tag stands there."""
+    services = site.look(Clock()).services
+    return catalogue.on_nodes(Heartbeat(one.role, one.host, status=one.detail) for one in services)
+
+
+@app.command("list")
+def list_tags(as_json: Json = False) -> None:
+    """Show the tags, their images, and how many nodes have them."""
+    entries = [catalogue.described(entry) for entry in site.nameserver().tags()]
+    nodes = _nodes()
+    if as_json:
+        _print_json([{**entry, "nodes": {host: nodes[host].get(entry["tag"]) for host in nodes}} for entry in entries])
+    else:
+        show.console().print(show.tags(entries, nodes, Clock().now()))
+
+
+@app.command("show")
+def show_tag(tag: str, as_json: Json = False) -> None:
+    """Show one tag: its image, who may use it, what it pointed to before, and which nodes have it."""
+    directory = site.nameserver()
+    history = [catalogue.described(entry) for entry in directory.history(tag)]
+    now = next((catalogue.described(entry) for entry in directory.tags() if entry.tag == tag), None)
+    if now is None and not history:
+        directory.tag(tag)  # says which there are
+    nodes = {host: tags[tag] for host, tags in _nodes().items() if tag in tags}
+    if as_json:
+        _print_json({"tag": tag, "now": now, "history": history, "nodes": nodes})
+    else:
+        show.console().print(show.tag(tag, now, history, nodes))
+
+
+@app.command()
+def publish(
+    source: Annotated[Path, typer.Argument(help="Folder (or manifest.json) of a built image that all nodes can read.")],
+    tag: Annotated[list[str] | None, typer.Option(help="Instead of the manifest's tags; may be repeated.")] = None,
+    host: Annotated[list[str] | None, typer.Option(help="Only for this hypervisor yet; may be repeated.")] = None,
+    authority: Authority = catalogue.AUTHORITY,
+    as_json: Json = False,
+) -> None:
+    """Point tags to an image, after checking its signature (as root)."""
+    wish = catalogue.wish_for(str(source), tuple(tag or ()), tuple(host) if host else None, _keyring(authority))
+    _point(wish, as_json)
+
+
+@app.command()
+def retire(tag: str, as_json: Json = False) -> None:
+    """Take a tag away: no new VM gets its image; those that run go on (as root)."""
+    _point(catalogue.Wish((tag,), None), as_json)
+
+
+def _point(wish: catalogue.Wish, as_json: bool) -> None:
+    directory = site.nameserver()
+    todo = catalogue.changes(directory, wish)
+    catalogue.apply(directory, wish, todo)
+    if as_json:
+        _print_json({"changed": bool(todo), "tags": [catalogue.described(change.after) for change in todo]})
+    else:
+        show.console().print(show.pointed(wish, todo))
+
+
+@app.command()
+def verify(
+    tags: Annotated[list[str] | None, typer.Argument(metavar="[TAG|FOLDER]...", help="All tags if none given.")] = None,
+    authority: Authority = catalogue.AUTHORITY,
+    as_json: Json = False,
+) -> None:
+    """Check signatures, and read every file of the images again."""
+    results = [_verified(name, authority) for name in tags or [entry.tag for entry in site.nameserver().tags()]]
+    if as_json:
+        _print_json(results)
+    else:
+        for result in results:
+            show.console().print(f"{result['name']}: {result['error'] or 'good, signed by ' + result['signer']}")
+    if any(result["error"] for result in results):
+        raise typer.Exit(1)
+
+
+def _verified(name: str, authority: str) -> dict[str, str]:
+    try:
+        if "/" in name:
+            release = read_release(name)
+            wanted = release.claims().tags
+        else:
+            release, wanted = site.nameserver().tag(name).release, (name,)
+        signers = [_keyring(authority).verify(release, tag)[1] for tag in wanted]
+        catalogue.check_files(release)
+    except WnodesError as error:
+        return {"name": name, "signer": "", "error": str(error)}
+    return {"name": name, "signer": ", ".join(dict.fromkeys(signers)) or "nobody: it names no tags", "error": ""}
+
+
+@app.command("tag")
+def tag_image(
+    source: Annotated[Path, typer.Argument(help="Folder of a published image.")],
+    tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="All tags it shall have.")],
+    key: Key,
+    certificate: Certificate,
+    valid_days: Days = 0,
+    as_json: Json = False,
+) -> None:
+    """Sign a published image anew, under these tags and with a new version; so does an older image come back."""
+    before = read_release(str(source)).claims()
+    folder, signer = str(source.resolve().parent), Signer(key, certificate)
+    target = Target(folder, tuple(tags), before.cmdline, valid_days=valid_days, allowed=before.allowed, signer=signer)
+    done = republish(str(source), target)
+    _print_json(done) if as_json else show.console().print(f"{done.path}: version {done.manifest.version}")
+
+
+@app.command("import")
+def import_image(
+    source: Annotated[Path, typer.Argument(help="A disk image file.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder of published images, which all nodes can read.")],
+    tag: Annotated[list[str], typer.Option(help="<name>_<os>_<arch>; may be repeated.")],
+    key: Key,
+    certificate: Certificate,
+    image_format: Annotated[str, typer.Option("--format", help="qcow2 or raw; never guessed.")] = "qcow2",
+    cmdline: Annotated[str, typer.Option(help="Kernel command line.")] = "console=ttyS0 root=/dev/vda rw",
+    valid_days: Days = 0,
+    as_json: Json = False,
+) -> None:
+    """Check an image file for what must not be handed out, take its kernel out, sign and publish it."""
+    target = Target(str(to), tuple(tag), cmdline, valid_days=valid_days, signer=Signer(key, certificate))
+    done = Build(Engine(), str(source), image_format, None, Recipe(), target).run().published
+    if done is None:
+        raise NotFoundError(object=str(source), reason="was not published")
+    _print_json(done) if as_json else show.console().print(f"{done.path}: now wnodes images publish {done.path}")
+
+
+@app.command()
+def gc(
+    keep: Annotated[int, typer.Option(help="Releases of each tag to keep besides the current one.")] = 1,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Delete published images that no tag needs any more (as root)."""
+    garbage = find_garbage(site.nameserver(), keep, Clock())
+    if not dry_run:
+        collect(garbage)
+    if as_json:
+        _print_json({"dry_run": dry_run, "deleted": garbage})
+    else:
+        show.console().print(_collected(garbage, dry_run))
+
+
+def _collected(garbage: tuple[Garbage, ...], dry_run: bool) -> str:
+    lines = [f"{'would delete' if dry_run else 'deleted'} {item.path} ({item.size >> 20} MiB)" for item in garbage]
+    return "\n".join(lines) or "nothing to delete"

@@ -13,6 +13,10 @@ from .lease import Lease
 from .resources import Resources
 from .states import VmState, check_move
 
+#: a request's labels, and letters of each
+MAX_LABELS = 16
+MAX_LABEL = 128
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -32,6 +36,8 @@ class VmRequest:
     :param tag: image tag
     :param resources: what the payload needs; the hypervisor adds the guest's overhead
     :param mounts: folders of the node the guest gets
+    :param labels: what its logs and people call it, e.g. ``{"job": "17"}``; opaque, and no part of what is wished:
+        requests that differ only in them are equal
     """
 
     id: str
@@ -39,6 +45,7 @@ class VmRequest:
     tag: str
     resources: Resources
     mounts: Tuple[Mount, ...] = ()
+    labels: Dict[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

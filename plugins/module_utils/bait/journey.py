@@ -23,7 +23,7 @@ from ..model.job import Job
 from ..model.states import JOB_BEFORE_RUNNING, JobState, VmState
 from ..model.vm import VmRequest
 from .config import BaitConfig
-from .request import Mark
+from .request import Mark, groups, labels, printable
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,8 @@ class Journey:
         except NotFoundError:
             return self._give_back(job, "its placeholder ended", self._config.backoff_s)
         if placed:
-            return self._move(job, JobState.VM_REQUESTED)
+            name = printable(self._lrms.name(job.lrms_id))
+            return self._move(replace(job, name=name), JobState.VM_REQUESTED)
         if self._in_state_s(job) > self._config.place_timeout_s:
             return self._give_back(job, "the node has no room for its VM now", self._config.backoff_s)
         return SOON_S
@@ -190,7 +191,10 @@ class Journey:
         gone = self._gone(job, self._look(job, LrmsJobState.HELD))
         if gone is not None:
             return gone
-        request = VmRequest(job.id, job.user, job.request.tag, job.request.resources, job.request.mounts)
+        asked = job.request
+        request = VmRequest(
+            job.id, job.user, asked.tag, asked.resources, asked.mounts, groups=groups(job.user), labels=labels(job)
+        )
         try:
             vm = self._hypervisor.create(request)
         except RequestError as error:

@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import grp
+import os
+import pwd
 import re
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import Dict, Optional, Tuple
 
 from ..lrms.base import LrmsJob, Wish
 from ..model.errors import RequestError
 from ..model.image import check_tag
-from ..model.job import JobRequest
+from ..model.job import Job, JobRequest
+from ..model.vm import MAX_LABEL
 from .config import BaitConfig
 
 _SIZE = re.compile(r"([0-9]{1,9})([KMGT]?)\Z")
@@ -52,6 +57,30 @@ def job_request(wish: Wish, job: LrmsJob, config: BaitConfig) -> JobRequest:
             reason=f"is more than a VM may have here ({config.max_scratch_mib} MiB)",
         )
     return JobRequest(check_tag(wish.tag), replace(job.resources, scratch_mib=scratch), config.mounts)
+
+
+def printable(name: str) -> str:
+    """Return the user's name for a job (anything) as one short line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)[:MAX_LABEL]
+
+
+def groups(user: str) -> Tuple[str, ...]:
+    """Return the names of a user's Unix groups as this node knows them; none for a user it does not know."""
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        return ()
+    names = []
+    for gid in os.getgrouplist(user, account.pw_gid):
+        with contextlib.suppress(KeyError):
+            names.append(grp.getgrgid(gid).gr_name)
+    return tuple(sorted(names))
+
+
+def labels(job: Job) -> Dict[str, str]:
+    """Return what the logs of the job's VM are to be found by."""
+    found = {"job": job.lrms_id, "job_name": job.name, "user": printable(job.user)}
+    return {key: value for key, value in found.items() if value}
 
 
 @dataclass(frozen=True)

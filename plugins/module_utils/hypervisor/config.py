@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
@@ -39,6 +40,10 @@ class HypervisorConfig:
     :param image_authority: file (PEM) of the certificate authority that makes people signers of images
     :param image_signers: names of signers whose images boot here; empty: all of that authority
     :param min_free_mib: room that must be free below ``state_dir`` before VMs are offered
+    :param syslog_listen: this node's address on which VMs' syslog is received, UDP and TCP; empty: it is not
+    :param syslog_port: port of both
+    :param syslog_rate: messages a second of one VM, in the long run
+    :param syslog_burst: messages of one VM at once; a boot makes some hundred
     :param broken_keep_s: how long a BROKEN VM is kept for people to look at, when nobody takes it away
     """
 
@@ -62,6 +67,10 @@ class HypervisorConfig:
     min_free_mib: int = 1024
     image_authority: str = "/etc/wnodes/pki/ca.crt"
     image_signers: Tuple[str, ...] = ()
+    syslog_listen: str = ""
+    syslog_port: int = 5514
+    syslog_rate: float = 50.0
+    syslog_burst: int = 1000
 
     def __post_init__(self) -> None:
         if not self.host:
@@ -76,6 +85,7 @@ class HypervisorConfig:
             self._check_folder(key, getattr(self, key))
         for folder in self.mounts_allowed:
             self._check_folder("mounts_allowed", folder)
+        self._check_syslog()
         for key in ("max_starting", "boot_timeout_s", "personalise_timeout_s", "setup_timeout_s", "heartbeat_s"):
             if getattr(self, key) <= 0:
                 raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be more than 0")
@@ -89,6 +99,24 @@ class HypervisorConfig:
                 reason=f"must be at least three times heartbeat_s ({self.heartbeat_s:g})",
                 hint="else one lost call could lose leases",
             )
+
+    def _check_syslog(self) -> None:
+        try:
+            ipaddress.ip_address(self.syslog_listen or "::")
+        except ValueError:
+            raise ConfigError(
+                object="syslog_listen", value=repr(self.syslog_listen), reason="must be an IP address, or empty"
+            ) from None
+        if not 1024 <= self.syslog_port < 65536:
+            raise ConfigError(
+                object="syslog_port",
+                value=str(self.syslog_port),
+                reason="must be 1024 to 65535",
+                hint="the service may not use the ports below",
+            )
+        for key in ("syslog_rate", "syslog_burst"):
+            if getattr(self, key) < 1:
+                raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be 1 or more")
 
     @staticmethod
     def _check_folder(key: str, folder: str) -> None:

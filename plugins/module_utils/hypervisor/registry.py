@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import threading
 from dataclasses import replace
@@ -19,6 +20,20 @@ from ..virt.policy import domain_uuid
 from .events import EventLog
 
 log = logging.getLogger(__name__)
+
+
+_NOT_STARTED = (VmState.PLANNED, VmState.IMAGE)
+
+
+def usual_notation(address: str) -> str:
+    """Return an IP address as others write it too: short, without zone, IPv4 not in IPv6; other texts as they are."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(parsed.ipv4_mapped or parsed)
 
 
 class Superseded(Exception):
@@ -42,6 +57,7 @@ class Registry:
         self._journal, self._clock, self._events, self._told = journal, clock, events, told
         self._lock = threading.RLock()
         self._waiting: Dict[str, str] = {}
+        self._by_address: Optional[Dict[str, Vm]] = None
 
     def add(self, request: VmRequest) -> Tuple[Vm, bool]:
         """Return the VM of this request and whether it is new.
@@ -97,6 +113,7 @@ class Registry:
             current = self._journal.get(vm.id)
             if current is None or current.state is not vm.state:
                 raise Superseded(vm.id)
+            self._by_address = None
             return self._journal.put(changed(current))
 
     def _announce(self, vm: Vm) -> None:
@@ -107,6 +124,14 @@ class Registry:
         """Tell the state of every VM that is not over."""
         for vm in self.active():
             self._announce(vm)
+
+    def at(self, address: str) -> Optional[Vm]:
+        """Return the VM that may be sending from ``address`` (IP, in its usual notation), or None."""
+        with self._lock:
+            if self._by_address is None:
+                up = (vm for vm in self.active() if vm.state not in _NOT_STARTED)
+                self._by_address = {usual_notation(vm.address): vm for vm in up}  # oldest first: the newest stays
+            return self._by_address.get(address)
 
     def active(self) -> Tuple[Vm, ...]:
         """Return the VMs that are not GONE, oldest first."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
+from ..journald import Journald
 from ..model.clock import Clock, Failpoints
 from ..model.codec import encode
 from ..model.errors import StateError
@@ -30,6 +32,8 @@ from .files import VmFiles
 from .life import Life, Parts
 from .ports import ImageCache, Nameserver, Trust
 from .registry import Registry, Superseded, is_gone
+from .syslog import SyslogReceiver
+from .syslog_intake import Intake
 from .upkeep import Upkeep
 
 log = logging.getLogger(__name__)
@@ -96,10 +100,18 @@ class Hypervisor(HypervisorApi):
             node_problems=node_problems or (lambda: node.problems(config)),
             care=lambda key: self._caretaker.wake(key),
         )
+        self._syslog = self._syslog_receiver(config)
         self._life = Life(parts)
         self._upkeep = Upkeep(parts, self._reconciler.wake, self._beat)
         host.subscribe(self._from_host)
         self._resume(parts)
+
+    def _syslog_receiver(self, config: HypervisorConfig) -> Optional[SyslogReceiver]:
+        if not config.syslog_listen:
+            return None
+        journal = Journald()
+        intake = Intake(journal, config.syslog_rate, config.syslog_burst, time.monotonic)
+        return SyslogReceiver(config.syslog_listen, config.syslog_port, self._vms.at, intake, journal)
 
     def _resume(self, parts: Parts) -> None:
         """Take up what the journal says was under way."""
@@ -116,6 +128,8 @@ class Hypervisor(HypervisorApi):
     def start(self) -> None:
         """Start to work, in threads."""
         self._channels.start()
+        if self._syslog is not None:
+            self._syslog.start()
         self._caretaker.start(len(self._upkeep.steps), "upkeep")
         self._reconciler.start(self._config.max_starting + EXTRA_WORKERS, "vm")
 
@@ -138,6 +152,8 @@ class Hypervisor(HypervisorApi):
         self._reconciler.stop(STOP_S)
         self._caretaker.stop(STOP_S)
         self._channels.stop()
+        if self._syslog is not None:
+            self._syslog.stop()
         self._host.close()
         self._journal.close()
 
@@ -204,8 +220,16 @@ class Hypervisor(HypervisorApi):
 
     def status(self) -> HypervisorStatus:
         problems = self._upkeep.problems
-        catalogue = self._upkeep.catalogue
-        return HypervisorStatus(not problems, problems, catalogue.tags, self._accel_name, catalogue.images())
+        catalogue, told = self._upkeep.catalogue, problems + self._syslog_problems()
+        return HypervisorStatus(not problems, told, catalogue.tags, self._accel_name, catalogue.images())
+
+    def syslog_counts(self) -> Dict[str, int]:
+        """Return the VMs' log messages since the start by what became of them; empty where none are received."""
+        return {} if self._syslog is None else self._syslog.counts
+
+    def _syslog_problems(self) -> Tuple[str, ...]:
+        # told, but no reason to take no jobs: without a receiver VMs lose log lines, with a closed node users lose time
+        return (self._syslog.problem,) if self._syslog is not None and self._syslog.problem else ()
 
     def _expect(self, vm: Vm, what: str, *states: VmState) -> None:
         if vm.state not in states:
@@ -219,7 +243,7 @@ class Hypervisor(HypervisorApi):
         problems = [problem for problem in self._upkeep.problems if not problem.startswith("nameserver")]
         return {
             "ok": not problems,
-            "problems": problems,
+            "problems": [*problems, *self._syslog_problems()],
             "vms": [encode(self._vms.shown(vm)) for vm in self._vms.active()],
             "tags": list(self._upkeep.catalogue.tags),
             "images": encode(self._upkeep.catalogue.images()),

@@ -106,6 +106,10 @@ class Lrms(ABC):
         """Return those of the jobs that the LRMS knows, in one call."""
 
     @abstractmethod
+    def name(self, job_id: str) -> str:
+        """Return the user's name for the job, for people: it may hold anything; empty where there is none."""
+
+    @abstractmethod
     def largest_node_mib(self, tag: str) -> int:
         """Return the memory (MiB) of the largest node that serves ``tag``; 0 if none does."""
 

@@ -38,6 +38,7 @@ class FakeLrms(Lrms):
     largest_mib: int = 8000
     down: bool = False
     table: Dict[str, LrmsJob] = field(default_factory=dict)
+    names: Dict[str, str] = field(default_factory=dict)
     holders: Dict[str, str] = field(default_factory=dict)
     shares: Dict[str, Resources] = field(default_factory=dict)
     hosts: Dict[str, FakeHost] = field(default_factory=dict)
@@ -106,6 +107,10 @@ class FakeLrms(Lrms):
     def jobs(self, job_ids: Iterable[str]) -> Dict[str, LrmsJob]:
         self._called("jobs")
         return {job_id: self.table[job_id] for job_id in job_ids if job_id in self.table}
+
+    def name(self, job_id: str) -> str:
+        self._called("name")
+        return self.names.get(job_id, "")
 
     def largest_node_mib(self, tag: str) -> int:
         self._called("largest_node_mib")

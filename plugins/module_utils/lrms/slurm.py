@@ -118,6 +118,12 @@ class Slurm(Lrms):
             return {}
         return text.jobs(output)
 
+    def name(self, job_id: str) -> str:
+        try:
+            return text.job_name(self._run("scontrol", "show", "-o", "job", job_id))
+        except NotFoundError:
+            return ""
+
     def _nodes(self) -> List[Tuple[str, int, Tuple[str, ...]]]:
         return text.nodes(self._run("sinfo", "-h", "-a", "-N", "-O", text.NODES_FORMAT))
 

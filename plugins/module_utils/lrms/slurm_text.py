@@ -183,6 +183,12 @@ def fields(line: str) -> Dict[str, str]:
     return found
 
 
+def job_name(line: str) -> str:
+    """Return the name in ``scontrol show -o job``; users choose it, and can make it look like more fields."""
+    match = re.search(r"(?:^|\s)JobName=(.*?) UserId=", line, re.DOTALL)
+    return _empty(match.group(1)) if match else ""
+
+
 def node_reason(line: str) -> str:
     """Return the reason in ``scontrol show -o node``, without who set it and when."""
     match = re.search(r"\sReason=(.*?)(?:\s\[[^\]]*\])?(?:\s+Comment=.*)?\s*\Z", line)

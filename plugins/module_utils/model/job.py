@@ -57,6 +57,7 @@ class Job:
     :param attempt: 1 for the first dispatch, one more each time it was returned after a failure
     :param original: what we change in the LRMS's job and have to put back, in the LRMS's own terms
     :param placeholder: the LRMS's id of the job that keeps the VM's share off the node's books
+    :param name: the user's name for it, made printable; empty while it is not known
     :param joined: whether the VM's host may be in the LRMS
     :param released: whether the pinned job was let go to its VM
     :param settled: whether the LRMS's job is no longer ours to touch (given back, refused, or changed by others)
@@ -75,6 +76,7 @@ class Job:
     attempt: int = 1
     original: Optional[Dict[str, str]] = None
     placeholder: str = ""
+    name: str = ""
     joined: bool = False
     released: bool = False
     settled: bool = False

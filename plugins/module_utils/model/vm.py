@@ -13,6 +13,10 @@ from .lease import Lease
 from .resources import Resources
 from .states import VmState, check_move
 
+#: a request's labels, and letters of each
+MAX_LABELS = 16
+MAX_LABEL = 128
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -32,7 +36,9 @@ class VmRequest:
     :param tag: image tag
     :param resources: what the payload needs; the hypervisor adds the guest's overhead
     :param mounts: folders of the node the guest gets
-    :param groups: Unix groups of the owner, for images that not everybody may use
+    :param groups: Unix groups of the owner, for images that not everybody may use; they may change meanwhile
+    :param labels: what its logs and people call it, e.g. ``{"job": "17"}``; opaque, and no part of what is wished:
+        requests that differ only in them are equal
     """
 
     id: str
@@ -40,7 +46,8 @@ class VmRequest:
     tag: str
     resources: Resources
     mounts: Tuple[Mount, ...] = ()
-    groups: Tuple[str, ...] = ()
+    groups: Tuple[str, ...] = field(default=(), compare=False)
+    labels: Dict[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

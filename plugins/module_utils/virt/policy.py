@@ -9,13 +9,13 @@ import os
 import re
 import uuid
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Dict, Tuple
 
 from ..model.errors import RequestError
 from ..model.image import CachedImage
 from ..model.lease import Lease
 from ..model.resources import Overheads
-from ..model.vm import Mount, VmRequest
+from ..model.vm import MAX_LABEL, MAX_LABELS, Mount, VmRequest
 from .domain import Boot, Channel, Disk, Domain, Filesystem, Interface, Metadata
 
 AGENT_PORT = "org.qemu.guest_agent.0"
@@ -31,6 +31,7 @@ FREE_ROOT_PORTS = 10
 MAX_CPUS = 255
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_LABEL = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 _PATH = re.compile(r"/[^\s\x00-\x1f\x7f]*\Z")
 _UUIDS = uuid.uuid5(uuid.NAMESPACE_URL, "https://wnodes.farm/xmlns/domain/1")
 
@@ -96,6 +97,21 @@ def check_request(request: VmRequest, mounts_allowed: Tuple[str, ...], memory_mi
     targets = [mount.target for mount in request.mounts]
     if len(set(targets)) != len(targets):
         raise RequestError(object=what, value=", ".join(targets), reason="two mounts have the same target")
+    _check_labels(what, request.labels)
+
+
+def _check_labels(what: str, labels: Dict[str, str]) -> None:
+    if len(labels) > MAX_LABELS:
+        raise RequestError(object=what, value=f"{len(labels)} labels", reason=f"must be at most {MAX_LABELS}")
+    for key, value in labels.items():
+        if not _LABEL.match(key):
+            raise RequestError(
+                object=what, value=f"label {key[:80]!r}", reason="must be 1 to 32 of a-z 0-9 _, a letter first"
+            )
+        if len(value) > MAX_LABEL or not value.isprintable():
+            raise RequestError(
+                object=what, value=f"label {key} {value[:80]!r}", reason=f"must be up to {MAX_LABEL} printable letters"
+            )
 
 
 def _check_mount(what: str, mount: Mount, allowed: Tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -102,8 +102,11 @@ def status(api: Api) -> HypervisorStatus:
     return api.status()
 
 
-def application(api: HypervisorApi) -> FastAPI:
-    """Return a hypervisor's calls over HTTP."""
+def application(api: HypervisorApi, syslog_counts: Callable[[], dict[str, int]] = dict) -> FastAPI:
+    """Return a hypervisor's calls over HTTP.
+
+    :param syslog_counts: returns the VMs' log messages since the start by what became of them
+    """
     app = edge.application("hypervisor")
     app.state.hypervisor = api
     app.include_router(router)
@@ -113,6 +116,8 @@ def application(api: HypervisorApi) -> FastAPI:
         yield "wnodes_hypervisor_ok", "1 if VMs can be had", {"accel": now.accel}, float(now.ok)
         for state, count in Counter(vm.state.value for vm in api.list()).items():
             yield "wnodes_vms", "VMs known, by state", {"state": state}, count
+        for fate, count in syslog_counts().items():
+            yield "wnodes_syslog_messages", "VMs' log messages since the start, by their fate", {"fate": fate}, count
 
     edge.metrics(app, figures)
     return app
@@ -136,7 +141,7 @@ def build(config: HypervisorConfig, clock: Clock, failpoints: Failpoints) -> Pro
     def listen() -> list[tuple[socket.socket, Tls | None]]:
         return [(unix_socket(os.path.join(config.run_dir, "hypervisor.sock")), None)]
 
-    return Program(application(hypervisor), listen, hypervisor.start, hypervisor.stop)
+    return Program(application(hypervisor, hypervisor.syslog_counts), listen, hypervisor.start, hypervisor.stop)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,15 @@ def test_a_virtual_job_runs_on_its_vm_and_leaves_nothing(site: Site) -> None:
     nothing_left(site)
 
 
+def test_a_vm_is_labelled_with_what_people_call_its_job(site: Site) -> None:
+    number, _ = site.dispatch()
+    site.lrms.names[number] = "my\njob"
+    site.run(5)
+    (vm,) = site.hypervisor.vms.values()
+    assert vm.request.labels == {"job": number, "job_name": "my?job", "user": "alice"}
+    assert site.job(number).name == "my?job"
+
+
 def test_the_books_carry_the_vm_from_before_the_job_leaves_until_after_the_vm_went(site: Site) -> None:
     number, _ = site.dispatch(memory_mib=1000)
     assert site.lrms.calls.index("place") < site.lrms.calls.index("stop")

@@ -35,6 +35,12 @@ def test_two_keys_are_enough() -> None:
         ("lease_ttl_s", 10.0),
         ("overheads", {"guest_mib": -1}),
         ("nameserver", {"url": "head"}),
+        ("syslog_listen", "br.default"),
+        ("syslog_listen", "10.77.0.0/24"),
+        ("syslog_port", 514),
+        ("syslog_port", 65536),
+        ("syslog_rate", 0.5),
+        ("syslog_burst", 0),
         ("max_starting", "two"),
         ("colour", "red"),
     ],
@@ -44,6 +50,12 @@ def test_each_wrong_key_is_named(key: str, value: object) -> None:
         decode(HypervisorConfig, {**GOOD, key: value}, "/etc/wnodes/hypervisor.yml")
     assert key in caught.value.object
     assert caught.value.reason
+
+
+@pytest.mark.parametrize("address", ["", "10.77.0.1", "fd00::1", "::"])
+def test_syslog_is_received_on_an_address_or_not_at_all(address: str) -> None:
+    config = decode(HypervisorConfig, {**GOOD, "syslog_listen": address}, "/etc/wnodes/hypervisor.yml")
+    assert (config.syslog_listen, config.syslog_port) == (address, 5514)
 
 
 def test_missing_keys_are_named() -> None:

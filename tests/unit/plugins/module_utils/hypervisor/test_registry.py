@@ -10,9 +10,10 @@ import pytest
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import request
 from wnodes.engine.journal import Journal
 from wnodes.hypervisor.events import EventLog
-from wnodes.hypervisor.registry import Registry, Superseded, is_gone
+from wnodes.hypervisor.registry import Registry, Superseded, is_gone, usual_notation
 from wnodes.model.clock import FakeClock
 from wnodes.model.errors import StateError
+from wnodes.model.lease import Lease, NetworkSettings
 from wnodes.model.states import VmState
 from wnodes.model.vm import Vm
 
@@ -51,3 +52,45 @@ def test_what_a_vm_waits_for_is_shown_until_its_next_move(registry: Registry) ->
     assert registry.get("r1").reason == ""
     registry.move(vm, VmState.IMAGE)
     assert registry.shown(registry.get("r1")).reason == ""
+
+
+def leased(registry: Registry, vm_id: str, address: str) -> Vm:
+    vm, _ = registry.add(request(vm_id))
+    lease = Lease(f"vwn-{vm_id}", "52:54:00:00:00:01", address, NetworkSettings(24), vm_id, "hv1", 1, 0.0)
+    return registry.move(registry.move(vm, VmState.IMAGE, lease=lease), VmState.STARTING)
+
+
+def test_a_vm_has_its_address_from_its_start_until_it_is_gone(registry: Registry) -> None:
+    assert registry.at("10.77.0.100") is None
+    vm = leased(registry, "r1", "10.77.0.100")
+    assert registry.at("10.77.0.100") == vm
+    gone = registry.move(registry.move(vm, VmState.RECYCLING), VmState.GONE)
+    assert gone.address == "10.77.0.100"
+    assert registry.at("10.77.0.100") is None
+
+
+def test_of_two_with_one_address_it_is_the_newer_ones(registry: Registry) -> None:
+    leased(registry, "old", "FD00:0::64")
+    newer = leased(registry, "new", "fd00::0064")
+    assert registry.at("fd00::64") == newer
+
+
+def test_a_lease_without_a_started_domain_has_no_sender(registry: Registry) -> None:
+    vm, _ = registry.add(request())
+    lease = Lease("vwn-1", "52:54:00:00:00:01", "10.77.0.100", NetworkSettings(24), "r1", "hv1", 1, 0.0)
+    registry.move(vm, VmState.IMAGE, lease=lease)
+    assert registry.at("10.77.0.100") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "usual"),
+    [
+        ("10.77.0.100", "10.77.0.100"),
+        ("::ffff:10.77.0.100", "10.77.0.100"),
+        ("fe80::1%br.default", "fe80::1"),
+        ("FD00:0:0::A", "fd00::a"),
+        ("no:address", "no:address"),
+    ],
+)
+def test_addresses_are_compared_in_one_notation(given: str, usual: str) -> None:
+    assert usual_notation(given) == usual

@@ -131,6 +131,23 @@ def test_a_node_without_room_or_bridge_says_so(node: Node) -> None:
     assert node.hypervisor.status().ok
 
 
+def test_a_receiver_that_can_not_listen_is_told_and_keeps_no_vm_from_being_made(tmp_path: Path) -> None:
+    node = Node(tmp_path, syslog_listen="10.77.0.1")
+    try:
+        assert node.hypervisor.syslog_counts() == {}
+        receiver = node.hypervisor._syslog
+        assert receiver is not None
+        receiver.problem = "syslog: can't listen on 10.77.0.1 port 5514"
+        assert node.make().state is VmState.READY
+        status = node.hypervisor.status()
+        assert (status.ok, status.problems) == (True, (receiver.problem,))
+        (beat,) = node.directory.heartbeats()
+        assert (beat.status["ok"], beat.status["problems"]) == (True, [receiver.problem])
+    finally:
+        node.hypervisor.stop()
+        node.directory.close()
+
+
 def test_a_vm_that_goes_while_the_nameserver_is_down_gives_its_lease_back_later(node: Node) -> None:
     node.make()
     node.nameserver.down = True

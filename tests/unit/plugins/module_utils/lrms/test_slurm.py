@@ -55,6 +55,13 @@ def slurm(played: Played, **config: object) -> Slurm:
     return Slurm(SlurmConfig(node="hv1", **config), played)  # type: ignore[arg-type]
 
 
+def test_the_name_of_a_job_is_asked_for_by_its_id_and_need_not_be_there() -> None:
+    played = Played(scontrol_show="JobId=7 JobName=my job UserId=alice(2001) GroupId=users(100) Name=x\n")
+    assert slurm(played).name("7") == "my job"
+    assert played.said() == ["scontrol show -o job 7"]
+    assert slurm(Played(scontrol_show="error: Invalid job id specified")).name("7") == ""
+
+
 def test_the_hold_comes_before_the_requeue() -> None:
     played = Played(squeue=row(State="CONFIGURING"))
     slurm(played).stop("7")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wnodes.lrms.base import HostState, LrmsJobState
-from wnodes.lrms.slurm_text import COLUMNS, END, fields, host_state, jobs, mib, node_reason, nodes, wish
+from wnodes.lrms.slurm_text import COLUMNS, END, fields, host_state, job_name, jobs, mib, node_reason, nodes, wish
 from wnodes.model.errors import LrmsError, RequestError
 from wnodes.model.resources import Resources
 
@@ -45,6 +45,21 @@ def row(**values: str) -> str:
         **values,
     }
     return "".join(seen[name].ljust(min(width, 20)) + END for name, width in COLUMNS) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("JobId=7 JobName=wrap UserId=alice(2001) GroupId=alice(2001)", "wrap"),
+        ("JobId=8 ArrayJobId=7 ArrayTaskId=1 JobName=a b UserId=alice(2001)", "a b"),
+        ("JobId=7 JobName=two\nlines UserId=alice(2001)", "two\nlines"),
+        ("JobId=7 JobName=x JobName=y UserId=alice(2001)", "x JobName=y"),
+        ("JobId=7 JobName=(null) UserId=alice(2001)", ""),
+        ("", ""),
+    ],
+)
+def test_a_jobs_name_is_read_whatever_it_holds(line: str, name: str) -> None:
+    assert job_name(line) == name
 
 
 def test_a_pending_job_is_read() -> None:

@@ -136,8 +136,21 @@ def test_mounts_must_be_allowed_even_by_detours(tmp_path: Path) -> None:
         {"resources": Resources(1, 512, -1)},
         {"resources": Resources(1, 8192)},
         {"mounts": (Mount("/home", "/x"), Mount("/home", "/x"))},
+        {"labels": {f"key{number}": "" for number in range(17)}},
+        {"labels": {"": "x"}},
+        {"labels": {"Job": "x"}},
+        {"labels": {"_transport": "x"}},
+        {"labels": {"a=b": "x"}},
+        {"labels": {"job": "1\n2"}},
+        {"labels": {"job": "\x1b[2J"}},
+        {"labels": {"job": "x" * 129}},
     ],
 )
 def test_what_can_never_be_made_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(RequestError):
         check_request(replace(REQUEST, **wrong), ("/home",), 8192, OVERHEADS)  # type: ignore[arg-type]
+
+
+def test_labels_are_short_printable_texts() -> None:
+    labels = {"job": "17_2", "job_name": 'größe = "1"', "user": "alice", **{f"key{n}": "x" * 128 for n in range(13)}}
+    check_request(replace(REQUEST, labels=labels), (), 8192, OVERHEADS)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,3 +103,15 @@ def test_metrics(calling: Any, app: Any, client: HypervisorClient) -> None:
     text = calling(app).ask("GET", "/metrics")[1].decode()
     assert 'wnodes_vms{state="READY"} 1.0' in text
     assert 'wnodes_hypervisor_ok{accel="qemu"} 1.0' in text
+
+
+def test_metrics_tell_what_became_of_log_messages(calling: Any, fake: FakeHypervisor) -> None:
+    app = hypervisor_main.application(fake, lambda: {"written": 7, "rate": 2})
+    text = calling(app).ask("GET", "/metrics")[1].decode()
+    assert 'wnodes_syslog_messages{fate="written"} 7.0' in text
+    assert 'wnodes_syslog_messages{fate="rate"} 2.0' in text
+
+
+def test_labels_go_through_http(client: HypervisorClient, fake: FakeHypervisor) -> None:
+    client.create(replace(REQUEST, labels={"job": "7"}))
+    assert fake.vms["r1"].request.labels == client.get("r1").request.labels == {"job": "7"}

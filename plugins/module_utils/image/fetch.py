@@ -16,13 +16,13 @@ import ssl
 import threading
 import urllib.request
 from dataclasses import dataclass
-from typing import IO, Any, Callable, ContextManager, Iterator, Optional
+from typing import IO, Any, Callable, ContextManager, Iterator, Optional, Tuple
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from ..model.clock import Clock
 from ..model.errors import ImageError, UnavailableError
-from .disk import HashedFile, write_atomically
+from .disk import HashedFile, read_into, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -85,13 +85,11 @@ def fetch(
                 hint="publish it again",
             )
         os.rename(target + PARTIAL, target)
-        os.unlink(target + ORIGIN)
+        _remove(target + ORIGIN)
     except OSError as error:
         raise UnavailableError(object=f"file {location}", value=target, reason=str(error)) from error
     except ImageError:
-        for suffix in (PARTIAL, ORIGIN):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(target + suffix)
+        _remove(target + PARTIAL, target + ORIGIN)
         raise
 
 
@@ -180,7 +178,7 @@ class _Fetch:
         room = len(view) if end is None else min(len(view), end - self.file.size)
         return answer.read(view[:room]) if room else 0
 
-    def _recall(self) -> tuple[str, Optional[int]]:
+    def _recall(self) -> Tuple[str, Optional[int]]:
         try:
             with open(self.target + ORIGIN, encoding="utf-8") as stream:
                 origin = json.load(stream)
@@ -217,6 +215,12 @@ class _Fetch:
         return UnavailableError(object=f"file {self.location}", value=f"{self.file.size} bytes are here", reason=reason)
 
 
+def _remove(*paths: str) -> None:
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
 def _source(location: str, opener: Opener) -> _Source:
     if location.startswith(_WEB):
         return functools.partial(_open_web, opener, location)
@@ -235,7 +239,7 @@ def _open_file(path: str, offset: int, validator: str) -> Iterator[_Answer]:
         found = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
         start = offset if found == validator else 0
         os.lseek(stream.fileno(), start, os.SEEK_SET)
-        yield _Answer(lambda view: os.readv(stream.fileno(), [view]), start, status.st_size, found)
+        yield _Answer(functools.partial(read_into, stream.fileno()), start, status.st_size, found)
 
 
 @contextlib.contextmanager

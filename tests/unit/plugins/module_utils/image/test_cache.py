@@ -229,7 +229,7 @@ class Site:
         self.cache = ImageCache(str(folder / "cache"), limit_mib=3, in_use=lambda: self.in_use, clock=self.clock)
         (folder / "kernel").write_bytes(b"k")
         self.boot = Artefact(str(folder / "kernel"), sha256(b"k"))
-        self.images = {name: self.image(name, 1 << 20) for name in "abcd"}
+        self.images = {name: self.image(name, 5 << 18) for name in "abcd"}
 
     def image(self, name: str, size: int) -> Image:
         content = qcow2(1 << 30).ljust(size, name.encode())

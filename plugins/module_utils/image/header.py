@@ -17,7 +17,8 @@ from ..model.errors import ImageError
 
 QCOW2_MAGIC = b"QFI\xfb"
 #: incompatible features that are harmless: another compression type, extended L2 entries
-_ALLOWED_FEATURES = (1 << 3) | (1 << 4)
+_EXTENDED_L2 = 1 << 4
+_ALLOWED_FEATURES = (1 << 3) | _EXTENDED_L2
 _FEATURE_WORDS = {0: "dirty: it was not closed", 1: "corrupt", 2: "its data is in another file"}
 _EXTENSION_END = 0
 _EXTENSION_DATA_FILE = 0x44415441
@@ -78,10 +79,10 @@ def _check(stream: BinaryIO, size: int, format: str, what: str) -> Header:
         raise ImageError(object=what, value=format, reason="format is not one we take", hint="qcow2 or raw")
     if found != "qcow2":
         raise ImageError(object=what, value=found or "no known signature", reason="is labelled qcow2 but is not")
-    return Header("qcow2", _check_qcow2(head, what))
+    return Header("qcow2", _check_qcow2(head, size, what))
 
 
-def _check_qcow2(head: bytes, what: str) -> int:
+def _check_qcow2(head: bytes, file_size: int, what: str) -> int:
     def refuse(reason: str, value: object = "", hint: str = "") -> ImageError:
         return ImageError(object=what, value=str(value), reason=reason, hint=hint)
 
@@ -99,15 +100,30 @@ def _check_qcow2(head: bytes, what: str) -> int:
         raise refuse("is encrypted", f"method {crypt}")
     if snapshots:
         raise refuse("has internal snapshots", snapshots, "flatten it: qemu-img convert -O qcow2")
-    header_length = _check_features(head, refuse) if version == 3 else 72
-    for kind, data in _extensions(head, header_length, min(1 << cluster_bits, _HEAD), refuse):
+    features, header_length = _check_features(head, refuse) if version == 3 else (0, 72)
+    for kind, data in _extensions(head, header_length, 1 << cluster_bits, refuse):
         if kind == _EXTENSION_DATA_FILE:
             raise refuse("names an external data file", data[:200].decode("utf-8", "replace"))
+    _check_tables(head, file_size, 1 << cluster_bits, 16 if features & _EXTENDED_L2 else 8, refuse)
     return int(size)
 
 
-def _check_features(head: bytes, refuse: Callable[..., ImageError]) -> int:
-    """Refuse incompatible features that are not harmless; return the length of the header."""
+def _check_tables(head: bytes, file_size: int, cluster: int, l2_entry: int, refuse: Callable[..., ImageError]) -> None:
+    """Refuse a disk whose first tables are not in the file or do not span it."""
+    (size,) = struct.unpack_from(">Q", head, 24)
+    l1_entries, l1_offset, refcount_offset, refcount_clusters = struct.unpack_from(">IQQI", head, 36)
+    if l1_entries * (cluster // l2_entry) * cluster < size:
+        raise refuse("its qcow2 L1 table is too small for its virtual size", f"{l1_entries} entries for {size} bytes")
+    for name, offset, length in (
+        ("L1", l1_offset, l1_entries * 8),
+        ("refcount", refcount_offset, refcount_clusters * cluster),
+    ):
+        if offset % cluster or offset + length > file_size:
+            raise refuse(f"its qcow2 {name} table is not in the file", f"{length} bytes at {offset} of {file_size}")
+
+
+def _check_features(head: bytes, refuse: Callable[..., ImageError]) -> Tuple[int, int]:
+    """Refuse incompatible features that are not harmless; return the harmless ones and the length of the header."""
     (features,) = struct.unpack_from(">Q", head, 72)
     (header_length,) = struct.unpack_from(">I", head, 100)
     bad = [bit for bit in range(64) if features & ~_ALLOWED_FEATURES & (1 << bit)]
@@ -116,12 +132,15 @@ def _check_features(head: bytes, refuse: Callable[..., ImageError]) -> int:
         raise refuse(words, f"{features:#x}", "repair or convert it with qemu-img on a machine that trusts it")
     if header_length < 104 or header_length % 8:
         raise refuse("impossible qcow2 header length", header_length)
-    return int(header_length)
+    return int(features), int(header_length)
 
 
-def _extensions(head: bytes, offset: int, limit: int, refuse: Callable[..., ImageError]) -> Iterator[Tuple[int, bytes]]:
+def _extensions(
+    head: bytes, offset: int, cluster: int, refuse: Callable[..., ImageError]
+) -> Iterator[Tuple[int, bytes]]:
     """Yield (type, data) of the header extensions, which lie between the header and the end of the first cluster."""
-    while offset + 8 <= min(limit, len(head)):
+    limit = min(cluster, len(head))
+    while offset + 8 <= limit:
         kind, length = struct.unpack_from(">II", head, offset)
         if kind == _EXTENSION_END:
             return
@@ -130,10 +149,15 @@ def _extensions(head: bytes, offset: int, limit: int, refuse: Callable[..., Imag
             raise refuse("its qcow2 header extensions are cut off", f"{length} bytes at {offset}")
         yield kind, head[offset : offset + length]
         offset += (length + 7) // 8 * 8
+    if limit < cluster:
+        raise refuse("its qcow2 header extensions do not end", f"at {offset}")
 
 
 def _signature(head: bytes) -> Optional[str]:
     for offset, magic, name in _FOREIGN:
         if head[offset : offset + len(magic)] == magic:
             return name
-    return None
+    # QEMU takes comments and blank lines before this as a VMDK descriptor, whatever they say.
+    lines = (line.strip() for line in head.split(b"\n"))
+    first = next((line for line in lines if line and not line.startswith(b"#")), b"")
+    return "VMDK" if first.startswith(b"version=") else None

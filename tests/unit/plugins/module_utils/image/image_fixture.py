@@ -94,8 +94,9 @@ def qcow2(
     header_length: int = 104,
     extensions: bytes = b"",
 ) -> bytes:
-    """Return the first 64 KiB of a qcow2 file."""
+    """Return the first 256 KiB of a qcow2 file: header, refcount table at 64 KiB, L1 table at 192 KiB."""
+    l1_entries = size >> (2 * cluster_bits - (4 if features & 1 << 4 else 3)) or 1
     head = struct.pack(">4sIQIIQIIQQIIQ", b"QFI\xfb", version, backing, 4 if backing else 0, cluster_bits, size, crypt,
-                       1, 196608, 65536, 1, snapshots, 0)  # fmt: skip
+                       l1_entries, 196608, 65536, 1, snapshots, 0)  # fmt: skip
     head += struct.pack(">QQQII", features, 0, 0, 4, header_length) if version == 3 else b""
-    return (head + extensions).ljust(65536, b"\0")
+    return (head + extensions).ljust(262144, b"\0")

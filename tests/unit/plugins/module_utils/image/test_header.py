@@ -27,6 +27,13 @@ def write(folder: Path, content: bytes) -> str:
     return str(path)
 
 
+def patched(offset: int, format: str, value: int) -> bytes:
+    """Return a plain qcow2 with one field of its header set."""
+    content = bytearray(qcow2())
+    struct.pack_into(format, content, offset, value)
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -63,6 +70,14 @@ def test_a_plain_raw_passes_with_its_size(tmp_path: Path) -> None:
         (qcow2(cluster_bits=30), "cluster size"),
         (qcow2(header_length=100), "header length"),
         (qcow2()[:80], "cut off"),
+        (qcow2()[:196608], "L1 table is not in the file"),
+        (patched(40, ">Q", 1 << 62), "L1 table is not in the file"),
+        (patched(40, ">Q", 65537), "L1 table is not in the file"),
+        (patched(36, ">I", (1 << 32) - 1), "L1 table is not in the file"),
+        (patched(36, ">I", 1), "L1 table is too small"),
+        (patched(24, ">Q", (1 << 64) - 1), "L1 table is too small"),
+        (patched(56, ">I", 1 << 30), "refcount table is not in the file"),
+        (qcow2(cluster_bits=21, extensions=extension(7, b"x" * 65424) + extension(0x44415441, b"x")), "do not end"),
         (b"", "is not"),
         (b"\0" * 4096, "is not"),
         (b"QED\0" + b"\0" * 4096, "is not"),
@@ -81,6 +96,7 @@ def test_a_qcow2_that_is_more_or_less_than_plain_is_refused(tmp_path: Path, cont
         (b"QED\0", "QED"),
         (b"KDMV", "VMDK"),
         (b'# Disk DescriptorFile\nRW 1 FLAT "/etc/shadow" 0', "VMDK"),
+        (b'# anything\n\n  \r\nversion=1\nRW 1 FLAT "/etc/shadow" 0', "VMDK"),
         (b"vhdxfile", "VHDX"),
         (b"conectix", "VHD"),
         (b"LUKS\xba\xbe", "LUKS"),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, Optional, Set, Tuple
 
 from ..model.errors import ImageError, RequestError, WnodesError
 from ..model.image import Image, Manifest, TagEntry
@@ -75,6 +75,11 @@ class Catalogue:
                 self._failed.pop(tag, None)
                 self._ready[tag] = image.digest
                 log.info("image=%s tag=%s is ready", image.digest[:12], tag)
+
+    @property
+    def digests(self) -> Set[str]:
+        """The images that may boot here."""
+        return {image.digest for _manifest, image in self._good.values()}
 
     @property
     def tags(self) -> Tuple[str, ...]:

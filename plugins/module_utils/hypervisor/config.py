@@ -8,9 +8,10 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Tuple
 
+from ..image.operations import Recipe, RemoteSyslog
 from ..model.errors import ConfigError
 from ..model.resources import Overheads
 from ..nameserver.config import NameserverAccess
@@ -40,6 +41,8 @@ class HypervisorConfig:
     :param image_authority: file (PEM) of the certificate authority that makes people signers of images
     :param image_signers: names of signers whose images boot here; empty: all of that authority
     :param min_free_mib: room that must be free below ``state_dir`` before VMs are offered
+    :param image_cache_mib: room for images below ``state_dir``; 0: as much as there is
+    :param image_seal: what this node puts on each image, once, before its first VM; see the module ``image``
     :param syslog_listen: this node's address on which VMs' syslog is received, UDP and TCP; empty: it is not
     :param syslog_port: port of both
     :param syslog_rate: messages a second of one VM, in the long run
@@ -67,6 +70,8 @@ class HypervisorConfig:
     min_free_mib: int = 1024
     image_authority: str = "/etc/wnodes/pki/ca.crt"
     image_signers: Tuple[str, ...] = ()
+    image_cache_mib: int = 0
+    image_seal: Recipe = field(default_factory=Recipe)
     syslog_listen: str = ""
     syslog_port: int = 5514
     syslog_rate: float = 50.0
@@ -89,7 +94,7 @@ class HypervisorConfig:
         for key in ("max_starting", "boot_timeout_s", "personalise_timeout_s", "setup_timeout_s", "heartbeat_s"):
             if getattr(self, key) <= 0:
                 raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be more than 0")
-        for key in ("orphan_delay_s", "broken_keep_s", "min_free_mib"):
+        for key in ("orphan_delay_s", "broken_keep_s", "min_free_mib", "image_cache_mib"):
             if getattr(self, key) < 0:
                 raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be 0 or more")
         if self.lease_ttl_s < 3 * self.heartbeat_s:
@@ -122,3 +127,10 @@ class HypervisorConfig:
     def _check_folder(key: str, folder: str) -> None:
         if not folder.startswith("/") or os.path.normpath(folder) != folder:
             raise ConfigError(object=key, value=repr(folder), reason="must be an absolute, normal path")
+
+    @property
+    def seal(self) -> Recipe:
+        """What this node puts on each image: its recipe, and where the logs go."""
+        if not self.syslog_listen or self.image_seal.remote_syslog is not None:
+            return self.image_seal
+        return replace(self.image_seal, remote_syslog=RemoteSyslog(self.syslog_listen, self.syslog_port))

@@ -58,7 +58,7 @@ class VmFiles:
             os.chmod(folder, 0o711)  # noqa: S103
         # small clusters with sub-clusters: the first write to a block copies 2 KiB of the base, not 64
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "extended_l2=on"]
-        argv += ["-b", image.disk, "-F", image.image.format, files.overlay]
+        argv += ["-b", image.disk, "-F", image.format, files.overlay]
         self._run(argv, timeout=TOOL_S)
         os.chmod(files.overlay, 0o600)
         if files.scratch:

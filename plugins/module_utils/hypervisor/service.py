@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Set, Tuple
 
 from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
@@ -217,6 +217,11 @@ class Hypervisor(HypervisorApi):
 
     def events(self, after: int, timeout_s: float) -> Tuple[VmEvent, ...]:
         return self._events.after(after, timeout_s)
+
+    def images_in_use(self) -> Set[str]:
+        """Return the digests of images that VMs run from, or that the site's tags point to."""
+        running = {vm.image.digest for vm in self._vms.active() if vm.image is not None}
+        return running | self._upkeep.catalogue.digests
 
     def status(self) -> HypervisorStatus:
         problems = self._upkeep.problems

@@ -50,21 +50,22 @@ class Header:
     virtual_size: int
 
 
-def check_header(path: str, format: str) -> Header:
+def check_header(path: str, format: str, backing: str = "") -> Header:
     """Return the header of the image at ``path`` if it is a plain, self-contained image of ``format``.
 
+    :param backing: the one file it has to be a layer over, to the letter; empty: none
     :raises ImageError: it is something else, or could lead a reader to another file
     """
     what = f"image {path}"
     try:
         with open(path, "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
-            return _check(stream, size, format, what)
+            return _check(stream, size, format, what, backing)
     except OSError as error:
         raise ImageError(object=what, reason=f"can't be read: {error.strerror}") from None
 
 
-def _check(stream: BinaryIO, size: int, format: str, what: str) -> Header:
+def _check(stream: BinaryIO, size: int, format: str, what: str, backing: str) -> Header:
     head = stream.read(_HEAD)
     found = _signature(head)
     if format == "raw":
@@ -79,23 +80,26 @@ def _check(stream: BinaryIO, size: int, format: str, what: str) -> Header:
         raise ImageError(object=what, value=format, reason="format is not one we take", hint="qcow2 or raw")
     if found != "qcow2":
         raise ImageError(object=what, value=found or "no known signature", reason="is labelled qcow2 but is not")
-    return Header("qcow2", _check_qcow2(head, size, what))
+    return Header("qcow2", _check_qcow2(head, size, what, backing))
 
 
-def _check_qcow2(head: bytes, file_size: int, what: str) -> int:
+def _check_qcow2(head: bytes, file_size: int, what: str, layer_over: str) -> int:
     def refuse(reason: str, value: object = "", hint: str = "") -> ImageError:
         return ImageError(object=what, value=str(value), reason=reason, hint=hint)
 
     if len(head) < 104:
         raise refuse("its qcow2 header is cut off", f"{len(head)} bytes")
-    version, backing, _length, cluster_bits, size, crypt = struct.unpack_from(">IQIIQI", head, 4)
+    version, backing, length, cluster_bits, size, crypt = struct.unpack_from(">IQIIQI", head, 4)
     (snapshots,) = struct.unpack_from(">I", head, 60)
     if version not in (2, 3):
         raise refuse("unknown qcow2 version", version)
     if not 9 <= cluster_bits <= 21:
         raise refuse("impossible qcow2 cluster size", f"2^{cluster_bits}")
-    if backing:
+    if backing and not layer_over:
         raise refuse("names a backing file", hint="flatten it: qemu-img convert -O qcow2")
+    name = os.fsdecode(head[backing : backing + length]) if backing else ""
+    if name != layer_over:
+        raise refuse(f"must be a layer over {layer_over}", name)
     if crypt:
         raise refuse("is encrypted", f"method {crypt}")
     if snapshots:

@@ -206,9 +206,18 @@ class TagEntry:
 
 @dataclass(frozen=True)
 class CachedImage:
-    """An image in a hypervisor's cache: absolute paths of verified, immutable files."""
+    """An image in a hypervisor's cache: absolute paths of verified, immutable files.
+
+    :param disk_format: of ``disk``, where that is a layer over the image; empty: the image's
+    """
 
     image: Image
     disk: str
     kernel: str
     initrd: str
+    disk_format: str = ""
+
+    @property
+    def format(self) -> str:
+        """Return the format of ``disk``."""
+        return self.disk_format or self.image.format

@@ -127,3 +127,17 @@ def test_no_header_makes_the_gate_stumble(tmp_path: Path, content: bytes, positi
             check_header(write(tmp_path, data), "qcow2")
         except ImageError:
             continue
+
+
+@pytest.mark.parametrize("named", ["", "/base.qcow2x", "/base", "json:{}", "/etc/shadow"])
+def test_a_layer_is_over_the_one_file_it_has_to_be(tmp_path: Path, named: str) -> None:
+    def layer(name: str) -> str:
+        head = bytearray(qcow2(backing=512 if name else 0))
+        struct.pack_into(">I", head, 16, len(name))
+        head[512 : 512 + len(name)] = name.encode()
+        (tmp_path / "layer").write_bytes(head)
+        return str(tmp_path / "layer")
+
+    check_header(layer("/base.qcow2"), "qcow2", backing="/base.qcow2")
+    with pytest.raises(ImageError, match=r"must be a layer over /base\.qcow2"):
+        check_header(layer(named), "qcow2", backing="/base.qcow2")

@@ -13,12 +13,11 @@ import argparse
 import json
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from tests.bench import images
+from tests.bench.figures import show
 from tests.e2e import lab
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -37,15 +36,6 @@ for _ in range(runs):
     spent.append(1000 * (time.perf_counter() - start))
 print(json.dumps(spent))
 """
-
-
-def show(bench: str, values: Sequence[float], unit: str, yardstick: Any, **more: Any) -> None:
-    """Print one figure."""
-    ordered = sorted(values)
-    p95 = ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
-    figure = {"bench": bench, "p50": round(statistics.median(ordered), 3), "p95": round(p95, 3), "unit": unit}
-    sys.stdout.write(json.dumps({**figure, "yardstick": yardstick, "runs": len(ordered), **more}) + "\n")
-    sys.stdout.flush()
 
 
 def hook(runs: int) -> None:
@@ -106,10 +96,17 @@ def footprint() -> None:
     show("services_idle_pss", sizes, "MiB", {"limit": 160})
 
 
+WITHOUT_LAB = {"image_fetch": images.image_fetch, "image_waiters": images.image_waiters}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="virtual jobs (default: 5)")
+    parser.add_argument("--only", choices=sorted(WITHOUT_LAB), help="this figure, which needs no lab")
     options = parser.parse_args()
+    if options.only:
+        WITHOUT_LAB[options.only]()
+        return
     prepared = subprocess.run(
         [str(REPO / ".venv/bin/python"), str(REPO / "tools/demo"), "--site-only"],
         capture_output=True,
@@ -121,6 +118,8 @@ def main() -> None:
     footprint()
     hook(200)
     job_start(options.runs)
+    for figure in WITHOUT_LAB.values():
+        figure()
 
 
 if __name__ == "__main__":

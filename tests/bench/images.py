@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Figures of images on one machine; no lab is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from unittest import mock
+
+import tests.conftest  # noqa: F401  (gives the name wnodes)
+from tests.bench.figures import show
+from tests.unit.plugins.module_utils.image.image_fixture import qcow2
+from wnodes.image import cache as cache_module
+from wnodes.image.cache import ImageCache
+from wnodes.image.disk import sha256, sync
+from wnodes.model.image import Artefact, Image
+
+CACHE = Path(__file__).resolve().parent.parent.parent / ".cache"
+WAITERS = 20
+
+
+@contextlib.contextmanager
+def published(mib: int) -> Iterator[tuple[Path, Image]]:
+    """Give a folder on this disk and an image of ``mib`` MiB of noise in it, in the page cache."""
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="bench-") as name:
+        folder = Path(name)
+        (folder / "boot").write_bytes(b"boot")
+        disk = folder / "disk"
+        with disk.open("wb") as stream:
+            stream.write(qcow2(1 << 30))
+            for _piece in range(mib):
+                stream.write(os.urandom(1 << 20))
+        sync(str(disk))
+        boot = Artefact(str(folder / "boot"), hashlib.sha256(b"boot").hexdigest())
+        digest = sha256(str(disk))
+        size = disk.stat().st_size
+        yield folder, Image(digest, "qcow2", 1 << 30, size, Artefact(str(disk), digest), boot, boot, "/dev/vda", "")
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Time ``work``, with nothing left to write from before."""
+    os.sync()
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def plain_copy(source: str, target: Path) -> None:
+    """Copy as cp does, durably."""
+    shutil.copyfile(source, target)
+    sync(str(target))
+
+
+def image_fetch(runs: int = 9, mib: int = 1024) -> None:
+    """Into the cache, verified, against a plain copy of the same file; both durable, in turns."""
+    fetched, copied = [], []
+    with published(mib) as (folder, image):
+        root, target = folder / "cache", folder / "copy"
+        for _run in range(runs):
+            copied.append(mib / seconds(lambda: plain_copy(image.disk.location, target)))
+            target.unlink()
+            fetched.append(mib / seconds(lambda: ImageCache(str(root)).ensure(image)))
+            shutil.rmtree(root)
+    ratios = sorted(mine / plain for mine, plain in zip(fetched, copied))
+    show(
+        "image_fetch",
+        fetched,
+        "MiB/s",
+        {"plain copy": round(statistics.median(copied), 3)},
+        ratio=round(statistics.median(ratios), 3),
+        ratio_best=round(ratios[-1], 3),
+    )
+
+
+def image_waiters(runs: int = 5, mib: int = 256) -> None:
+    """Twenty at the same time want one image that is not here; ``fetches`` are of all runs, three files each."""
+    spent, alone = [], []
+    with (
+        published(mib) as (folder, image),
+        mock.patch.object(cache_module, "fetch", wraps=cache_module.fetch) as fetch,
+        ThreadPoolExecutor(WAITERS) as pool,
+    ):
+        root = folder / "cache"
+        for _run in range(runs):
+            alone.append(seconds(lambda: ImageCache(str(root)).ensure(image)))
+            shutil.rmtree(root)
+        fetch.reset_mock()
+        for _run in range(runs):
+            cache = ImageCache(str(root))
+            spent.append(seconds(lambda: list(pool.map(cache.ensure, [image] * WAITERS))))  # noqa: B023
+            shutil.rmtree(root)
+    show("image_waiters", spent, "s", {"one alone": round(statistics.median(alone), 3)},
+         waiters=WAITERS, fetches=fetch.call_count)  # fmt: skip

@@ -9,7 +9,7 @@ import ipaddress
 import logging
 import threading
 from dataclasses import replace
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from ..engine.journal import Journal
 from ..model.clock import Clock
@@ -57,7 +57,7 @@ class Registry:
         self._journal, self._clock, self._events, self._told = journal, clock, events, told
         self._lock = threading.RLock()
         self._waiting: Dict[str, str] = {}
-        self._by_address: Optional[Dict[str, Vm]] = None
+        self._senders: Optional[Dict[str, Vm]] = None
 
     def add(self, request: VmRequest) -> Tuple[Vm, bool]:
         """Return the VM of this request and whether it is new.
@@ -113,7 +113,7 @@ class Registry:
             current = self._journal.get(vm.id)
             if current is None or current.state is not vm.state:
                 raise Superseded(vm.id)
-            self._by_address = None
+            self._senders = None
             return self._journal.put(changed(current))
 
     def _announce(self, vm: Vm) -> None:
@@ -125,13 +125,13 @@ class Registry:
         for vm in self.active():
             self._announce(vm)
 
-    def at(self, address: str) -> Optional[Vm]:
-        """Return the VM that may be sending from ``address`` (IP, in its usual notation), or None."""
+    def senders(self) -> Mapping[str, Vm]:
+        """Return the VMs that may be sending now, by address (IP, in its usual notation)."""
         with self._lock:
-            if self._by_address is None:
-                up = (vm for vm in self.active() if vm.state not in _NOT_STARTED)
-                self._by_address = {usual_notation(vm.address): vm for vm in up}  # oldest first: the newest stays
-            return self._by_address.get(address)
+            if self._senders is None:
+                up = (vm for vm in self.active() if vm.address and vm.state not in _NOT_STARTED)
+                self._senders = {usual_notation(vm.address): vm for vm in up}  # oldest first: the newest stays
+            return self._senders
 
     def active(self) -> Tuple[Vm, ...]:
         """Return the VMs that are not GONE, oldest first."""

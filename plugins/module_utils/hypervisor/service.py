@@ -111,7 +111,7 @@ class Hypervisor(HypervisorApi):
             return None
         journal = Journald()
         intake = Intake(journal, config.syslog_rate, config.syslog_burst, time.monotonic)
-        return SyslogReceiver(config.syslog_listen, config.syslog_port, self._vms.at, intake, journal)
+        return SyslogReceiver(config.syslog_listen, config.syslog_port, self._vms.senders, intake, journal)
 
     def _resume(self, parts: Parts) -> None:
         """Take up what the journal says was under way."""

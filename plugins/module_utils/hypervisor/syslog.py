@@ -4,7 +4,7 @@
 """Receives the VMs' syslog over UDP and TCP: one thread for all, and nothing a guest sends can hurt it or other guests.
 
 The sender is known by its source address, which must be that of a VM's lease. Each VM has a datagram socket of its own,
-connected to its address: a flood fills that one's queue only, and can be left unread.
+connected to its address: its flood fills that one's queue only, and can be left unread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Mapping, Optional
 
 from ..journald import Journald
 from ..model.vm import Vm
@@ -69,7 +69,7 @@ class SyslogReceiver:
 
     :param listen: address of this node
     :param port: of both protocols
-    :param find: returns the VM that an address (in its usual notation) belongs to, or None
+    :param senders: returns the VMs that may be sending now, by address in its usual notation
     :param journal: where records go
     """
 
@@ -77,12 +77,12 @@ class SyslogReceiver:
         self,
         listen: str,
         port: int,
-        find: Callable[[str], Optional[Vm]],
+        senders: Callable[[], Mapping[str, Vm]],
         intake: Intake,
         journal: Journald,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._listen, self._port, self._find, self._now = listen, port, find, now
+        self._listen, self._port, self._senders, self._now = listen, port, senders, now
         self._journal, self._intake = journal, intake
         self._family = socket.AF_INET6 if ipaddress.ip_address(listen).version == 6 else socket.AF_INET
         self._shared: Dict[socket.socket, Callable[[], None]] = {}
@@ -178,14 +178,15 @@ class SyslogReceiver:
 
     def _tick(self) -> None:
         for guest in list(self._guests.values()):
-            vm = self._find(guest.address)
-            if vm is None or vm.id != guest.vm_id:
+            if self._vm(guest) is None:
                 self._forget(guest)
                 continue
             guest.bytes = 0
             if guest.muted:
                 guest.muted = False
                 self._hear_again(guest)
+        for address in self._senders() if self._shared else ():
+            self._hear_alone(address)
         self._strange = 0
         for shared, handler in self._shared.items():
             if shared.fileno() not in self._selector.get_map():
@@ -195,9 +196,9 @@ class SyslogReceiver:
     # who sends
 
     def _guest(self, host: str) -> Optional[_Guest]:
-        """Return the guest at ``host`` and see that it is heard by itself from now on; None for a stranger."""
+        """Return the guest at ``host``, or None for a stranger."""
         address = usual_notation(host)
-        vm = self._find(address)
+        vm = self._senders().get(address)
         if vm is None:
             self._intake.drop("strangers", "unknown")
             return None
@@ -228,11 +229,16 @@ class SyslogReceiver:
         return own + [link.connection for link in guest.links]
 
     def _take(self, guest: _Guest, messages: List[bytes]) -> None:
-        vm = self._find(guest.address)
-        if vm is None or vm.id != guest.vm_id:
+        vm = self._vm(guest)
+        if vm is None:
             self._forget(guest)
         elif messages:
             self._intake.take(vm, messages)
+
+    def _vm(self, guest: _Guest) -> Optional[Vm]:
+        """Return the guest's VM; None where it is gone, though another may have its address by now."""
+        vm = self._senders().get(guest.address)
+        return vm if vm is not None and vm.id == guest.vm_id else None
 
     def _forget(self, guest: _Guest) -> None:
         for each in self._sockets(guest):
@@ -259,31 +265,40 @@ class SyslogReceiver:
 
     # datagrams
 
+    def _hear_alone(self, address: str) -> None:
+        """Give a guest a datagram socket of its own."""
+        guest = self._guest(address)
+        if guest is None or guest.datagrams is not None:
+            return
+        mapped = self._family == socket.AF_INET6 and ":" not in address
+        try:
+            own = self._socket(socket.SOCK_DGRAM)
+            try:
+                own.connect((f"::ffff:{address}" if mapped else address, 0))  # whatever port it sends from
+            except OSError:
+                own.close()
+                raise
+        except OSError as error:  # it is heard at the shared one, and tried again
+            log.debug("syslog: no socket for %s: %s", address, error)
+            return
+        guest.datagrams = own
+        if not guest.muted:
+            self._selector.register(own, selectors.EVENT_READ, partial(self._hear, own))
+
     def _hear(self, datagrams: socket.socket) -> None:
         for _turn in range(IN_A_ROW):
             try:
                 data, source = datagrams.recvfrom(MAX_MESSAGE)
-            except OSError:  # none, or a complaint about one of ours, which we never sent
+            except OSError:  # nothing more
                 return
             guest = self._guest(source[0])
             if guest is not None:
-                self._heard(guest, source, data)
+                self._take(guest, [data])
+                self._took(guest, max(len(data), 256))
             if datagrams in self._shared and self._too_strange(datagrams):
                 return
             if guest is not None and guest.muted:
                 return
-
-    def _heard(self, guest: _Guest, source: Any, data: bytes) -> None:
-        self._take(guest, [data])
-        if guest.address not in self._guests:
-            return
-        if guest.datagrams is None:
-            own = self._socket(socket.SOCK_DGRAM)
-            own.connect((source[0], 0, *source[2:]))  # any port of its
-            guest.datagrams = own
-            if not guest.muted:
-                self._selector.register(own, selectors.EVENT_READ, partial(self._hear, own))
-        self._took(guest, max(len(data), 256))
 
     # connections
 

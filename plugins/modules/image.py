@@ -14,17 +14,20 @@ description:
   - The difference between image and wish is computed first. Check mode, diff and the work itself all use it.
   - A step that fails leaves the image as it was.
   - Optionally looks for what must not be handed out and publishes the image with kernel and initrd under its digest.
-  - "Order of work: O(packages); then O(files), O(edits), O(kernel_modules), O(remote_syslog), O(ssh_keys), O(units);
-    then O(commands); then O(delete)."
+  - "Order of work: O(packages_absent), O(upgrade), O(packages); then O(groups), O(users), O(timezone), O(dns),
+    O(files), O(edits), O(kernel_modules), O(remote_syslog), O(ssh_keys), O(units); then O(scripts); then O(commands);
+    then O(delete)."
+  - Indexes and downloads of package managers go to a scratch drive, so a small update changes little of the image file.
 author:
   - The wnodes.farm contributors (@wnodes-farm)
 extends_documentation_fragment:
   - wnodes.farm.attributes
+  - wnodes.farm.recipe
 attributes:
   check_mode:
     support: full
     details:
-      - While packages are missing, what depends on their files is left out of the prediction.
+      - While packages are to be handled, what depends on their files is left out of the prediction.
   diff_mode:
     support: full
   idempotent:
@@ -52,158 +55,6 @@ options:
       - An image of the same O(format) that is copied to O(path) where O(path) does not exist yet.
       - O(path) appears only when all work on it has succeeded.
     type: path
-  files:
-    description: Files that shall be in the image. Missing folders above them are made, owned by root with mode 0755.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      path:
-        description: Absolute path in the image.
-        type: str
-        required: true
-      content:
-        description: The file's content. Either this or O(files[].source).
-        type: str
-      source:
-        description: A file on the machine this module runs on, whose content is taken.
-        type: path
-      mode:
-        description: Permissions in octal.
-        type: str
-        default: "0644"
-      owner:
-        description: User as the image knows it, or a number.
-        type: str
-        default: root
-      group:
-        description: Group as the image knows it, or a number.
-        type: str
-        default: root
-  edits:
-    description: Changes inside text files of the image. An edit that would change its file on every run is refused.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      path:
-        description: Absolute path in the image, of a file that exists. Links are followed.
-        type: str
-        required: true
-      regexp:
-        description: Python regular expression.
-        type: str
-        required: true
-      line:
-        description: Replaces the last line in which O(edits[].regexp) is found; is appended where there is none.
-        type: str
-      replacement:
-        description: Replaces every match of O(edits[].regexp); V(^) and V($) match at lines, back references work.
-        type: str
-  commands:
-    description: Commands that are run inside the image, in order.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      argv:
-        description: Program and arguments. Either this or O(commands[].shell).
-        type: list
-        elements: str
-        default: []
-      shell:
-        description: Text for the image's shell.
-        type: str
-      creates:
-        description: Absolute path in the image. Where it exists the command is not run.
-        type: str
-  packages:
-    description: Packages to install with the image's own package manager. Missing ones need O(network).
-    type: list
-    elements: str
-    default: []
-  kernel_modules:
-    description: Kernel modules of the image.
-    type: dict
-    suboptions:
-      load:
-        description: Loaded at boot.
-        type: list
-        elements: str
-        default: []
-      blacklist:
-        description: Not loaded by alias.
-        type: list
-        elements: str
-        default: []
-      options:
-        description: Options by module name.
-        type: dict
-        default: {}
-  remote_syslog:
-    description: Where the image sends its system log, through rsyslog where the image has it, else from the journal.
-    type: dict
-    suboptions:
-      host:
-        description: Host name or address.
-        type: str
-        required: true
-      port:
-        description: Port.
-        type: int
-        default: 514
-      protocol:
-        description: Transport protocol.
-        type: str
-        choices: [tcp, udp]
-        default: tcp
-  ssh_keys:
-    description: Public keys that may log in.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      user:
-        description: A user in the image's C(/etc/passwd).
-        type: str
-        required: true
-      keys:
-        description: Lines for C(authorized_keys).
-        type: list
-        elements: str
-        required: true
-      exclusive:
-        description: Whether other keys of the user are removed.
-        type: bool
-        default: false
-  units:
-    description: States of systemd units, full names.
-    type: dict
-    suboptions:
-      enable:
-        description: Started at boot.
-        type: list
-        elements: str
-        default: []
-      disable:
-        description: Not started at boot.
-        type: list
-        elements: str
-        default: []
-      mask:
-        description: Not startable at all.
-        type: list
-        elements: str
-        default: []
-  delete:
-    description: Absolute paths that shall not be in the image, folders with all that is in them.
-    type: list
-    elements: str
-    default: []
-  network:
-    description: Whether the appliance reaches the network.
-    type: bool
-    default: false
   accel:
     description:
       - What the appliance runs on. V(tcg) works everywhere.
@@ -215,7 +66,9 @@ options:
   publish_to:
     description:
       - Folder in which the image is published as C(<digest>/), with kernel, initrd and manifest, and one link per tag.
-      - An image that holds passwords, private keys, a machine id or a random seed is refused.
+      - An image that holds passwords, private keys, tokens, a machine id, a random seed, instance data of cloud-init,
+        DHCP leases or shell histories is refused, and so is one that lets keys in as root that the recipe does not
+        name.
     type: path
   tags:
     description: Tags of the published image, C(<name>_<os>_<arch>).
@@ -238,7 +91,25 @@ EXAMPLES = r"""
     base: /var/lib/wnodes/bases/debian12.qcow2
     path: /var/lib/wnodes/build/worker.qcow2
     packages: [chrony]
+    packages_absent: [telnet]
+    upgrade: true
     network: true
+    groups:
+      - name: atlas
+        gid: 5000
+    users:
+      - name: atlas001
+        uid: 5001
+        group: atlas
+    timezone: Europe/Rome
+    dns:
+      servers: [192.0.2.53]
+      search: [example.org]
+    scripts:
+      - name: trust-anchors
+        content: |
+          #!/bin/sh
+          install -d /etc/grid-security/certificates
     files:
       - path: /etc/motd
         content: "A worker node\n"
@@ -297,7 +168,6 @@ error:
       type: str
 """
 
-import dataclasses
 import os
 from typing import Any, Dict
 
@@ -308,77 +178,19 @@ from ansible_collections.wnodes.farm.plugins.module_utils.image.build import Bui
 from ansible_collections.wnodes.farm.plugins.module_utils.image.customise import Engine
 from ansible_collections.wnodes.farm.plugins.module_utils.image.operations import Recipe
 from ansible_collections.wnodes.farm.plugins.module_utils.image.publish import Target
+from ansible_collections.wnodes.farm.plugins.module_utils.image.spec import RECIPE_SPEC
 from ansible_collections.wnodes.farm.plugins.module_utils.model.codec import decode, encode
 from ansible_collections.wnodes.farm.plugins.module_utils.model.errors import WnodesError
 from ansible_collections.wnodes.farm.plugins.module_utils.virt.accel import KVM, AccelProbe
-
-_RECIPE = [field.name for field in dataclasses.fields(Recipe)]
-
-
-def _strings(**more: Any) -> Dict[str, Any]:
-    return dict(type="list", elements="str", **more)
-
-
-def _dicts(options: Dict[str, Any], **more: Any) -> Dict[str, Any]:
-    return dict(type="list", elements="dict", default=[], options=options, **more)
-
 
 ARGUMENT_SPEC: Dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "format": {"choices": ["qcow2", "raw"], "default": "qcow2"},
     "base": {"type": "path"},
-    "files": _dicts(
-        {
-            "path": {"required": True},
-            "content": {},
-            "source": {"type": "path"},
-            "mode": {"default": "0644"},
-            "owner": {"default": "root"},
-            "group": {"default": "root"},
-        },
-        mutually_exclusive=[("content", "source")],
-        required_one_of=[("content", "source")],
-    ),
-    "edits": _dicts(
-        {"path": {"required": True}, "regexp": {"required": True}, "line": {}, "replacement": {}},
-        mutually_exclusive=[("line", "replacement")],
-        required_one_of=[("line", "replacement")],
-    ),
-    "commands": _dicts({"argv": _strings(default=[]), "shell": {}, "creates": {}}),
-    "packages": _strings(default=[]),
-    "kernel_modules": {
-        "type": "dict",
-        "options": {
-            "load": _strings(default=[]),
-            "blacklist": _strings(default=[]),
-            "options": {"type": "dict", "default": {}},
-        },
-    },
-    "remote_syslog": {
-        "type": "dict",
-        "options": {
-            "host": {"required": True},
-            "port": {"type": "int", "default": 514},
-            "protocol": {"choices": ["tcp", "udp"], "default": "tcp"},
-        },
-    },
-    "ssh_keys": _dicts(
-        {
-            "user": {"required": True},
-            "keys": _strings(required=True, no_log=False),
-            "exclusive": {"type": "bool", "default": False},
-        },
-        no_log=False,
-    ),
-    "units": {
-        "type": "dict",
-        "options": {"enable": _strings(default=[]), "disable": _strings(default=[]), "mask": _strings(default=[])},
-    },
-    "delete": _strings(default=[]),
-    "network": {"type": "bool", "default": False},
+    **RECIPE_SPEC,
     "accel": {"choices": ["auto", "kvm", "tcg"], "default": "auto"},
     "publish_to": {"type": "path"},
-    "tags": _strings(default=[]),
+    "tags": {"type": "list", "elements": "str", "default": []},
     "cmdline": {"default": "console=ttyS0 root=/dev/vda rw"},
     "root_device": {"default": "/dev/vda"},
 }
@@ -394,7 +206,7 @@ def _given(value: Any) -> Any:
 def run(module: AnsibleModule, engine: Engine) -> Dict[str, Any]:
     """Return the module's result; raise WnodesError."""
     params = module.params
-    recipe = decode(Recipe, _given({key: params[key] for key in _RECIPE}), "image")
+    recipe = decode(Recipe, _given({key: params[key] for key in RECIPE_SPEC}), "image")
     target = None
     if params["publish_to"]:
         target = Target(params["publish_to"], tuple(params["tags"]), params["cmdline"], params["root_device"])

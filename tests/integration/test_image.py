@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -15,20 +13,12 @@ from typing import Any
 
 import pytest
 
+from tests.integration.image_run import command, digest, run
 from wnodes.image.cache import ImageCache
 from wnodes.image.header import check_header
 from wnodes.image.manifest import read_release
 
-ROOT = Path(__file__).resolve().parents[2]
 TAG = "worker_debian12_x86_64"
-#: the distribution's Python has the bindings of libguestfs; Ansible's own files it gets from the virtual environment
-RUNNER = """
-import json, sys
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.wnodes.farm.plugins.modules import image
-with patch_module_args(json.load(sys.stdin)):
-    image.main()
-"""
 OPERATIONS: dict[str, Any] = {
     "files": [
         {"path": "/etc/motd", "content": "hello\n"},
@@ -42,7 +32,13 @@ OPERATIONS: dict[str, Any] = {
     "packages": ["busybox"],
     "kernel_modules": {"load": ["tun"], "blacklist": ["floppy"]},
     "remote_syslog": {"host": "logs.example.org"},
-    "ssh_keys": [{"user": "root", "keys": ["ssh-ed25519 AAAA me"]}],
+    "groups": [{"name": "atlas", "gid": 5000}],
+    "users": [{"name": "ops", "group": "atlas"}, {"name": "condor", "system": True}],
+    "timezone": "Europe/Rome",
+    "dns": {"servers": ["192.0.2.53"], "search": ["example.org"]},
+    "scripts": [{"name": "site", "content": "#!/bin/sh\nread zone </etc/timezone; echo $zone >>/opt/from-script\n"}],
+    "packages_absent": ["telnet"],
+    "ssh_keys": [{"user": "ops", "keys": ["ssh-ed25519 AAAA me"]}],
     "units": {"enable": ["munge.service"], "disable": ["slurmd.service"], "mask": ["getty@tty1.service"]},
     "delete": ["/root/old"],
 }
@@ -62,33 +58,8 @@ TREE = {
     "boot/vmlinuz-6.1.0-1-cloud-amd64": "kernel",
     "boot/initrd.img-6.1.0-1-cloud-amd64": "initrd",
     "root/old/file": "old",
+    "usr/share/zoneinfo/Europe/Rome": "TZif2",
 }
-
-
-def command(*argv: str) -> str:
-    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=120).stdout
-
-
-def run(path: Path, *, check: bool = False, **options: Any) -> dict[str, Any]:
-    """Run the module as Ansible would on a builder and return its answer."""
-    site_packages = next((ROOT / ".venv" / "lib").glob("python3*")) / "site-packages"
-    arguments = {"path": str(path), "accel": "tcg", **options, "_ansible_check_mode": check, "_ansible_diff": True}
-    done = subprocess.run(
-        ["/usr/bin/python3", "-c", RUNNER],
-        input=json.dumps(arguments),
-        env={**os.environ, "PYTHONPATH": f"{ROOT / '.venv' / 'collections'}:{site_packages}", "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def inside(disk: Path, path: str) -> str:
@@ -106,7 +77,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "usr/bin/apt-get").chmod(0o755)
     for name in ("proc", "sys", "dev", "tmp", "bin", "lib"):
         (folder / name).mkdir(exist_ok=True)
-    for program in ("/bin/dash", "/bin/cat", "/usr/bin/id"):
+    for program in ("/bin/dash", "/bin/cat", "/usr/bin/id", "/usr/bin/env"):
         shutil.copy(program, folder / "bin")
         for word in command("ldd", program).split():
             if word.startswith("/"):
@@ -142,6 +113,10 @@ def test_the_whole_life_of_an_image(base: Path, tmp_path: Path) -> None:
     assert inside(disk, "/etc/nsswitch.conf") == "passwd: files extrausers\n"
     assert inside(disk, "/etc/modules-load.d/wnodes.conf") == "tun\n"
     assert "--server logs.example.org" in inside(disk, "/etc/systemd/system/wnodes-syslog.service")
+    assert inside(disk, "/opt/from-script") == "Europe/Rome\n"
+    assert "ops:x:1000:5000::/home/ops:/bin/sh\ncondor:x:999:999:" in inside(disk, "/etc/passwd")
+    assert "ops:!::0:99999:7:::\n" in inside(disk, "/etc/shadow")
+    assert inside(disk, "/home/ops/.ssh/authorized_keys") == "ssh-ed25519 AAAA me\n"
     status = command("debugfs", "-R", "stat /opt/a/b", str(disk))
     assert "Mode:  0750" in status
     assert "User:   101   Group:     7" in status
@@ -214,3 +189,69 @@ def test_an_image_that_names_a_file_of_the_host_is_not_opened(tmp_path: Path) ->
     refused = run(disk, files=[{"path": "/a", "content": ""}])
     assert "backing file" in refused["msg"]
     assert secret.stat().st_atime_ns == accessed
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (["mknod passwd p"], "special file"),
+        (["mknod passwd c 1 5"], "special file"),
+        (["symlink passwd passwd"], "a link"),
+        (["write {latin} passwd", "set_inode_field passwd size 1099511627776"], "too large"),
+        (["write {latin} passwd"], "UTF-8"),
+        (["symlink group group2", "symlink group2 group"], "a link"),
+    ],
+)
+def test_what_an_image_puts_in_place_of_its_accounts_is_refused_and_named(
+    base: Path, tmp_path: Path, make: list[str], said: str
+) -> None:
+    disk, latin, script = tmp_path / "disk.raw", tmp_path / "latin", tmp_path / "debugfs"
+    shutil.copy(base, disk)
+    latin.write_bytes(b"root:x:0:0:J\xf6rg:/root:/bin/sh\n")
+    file = "group" if "group" in make[-1] else "passwd"
+    script.write_text("\n".join(["cd /etc", f"rm {file}", *make]).format(latin=latin))
+    command("debugfs", "-w", "-f", str(script), str(disk))
+    refused = run(disk, check=True, format="raw", users=[{"name": "ops"}])
+    assert refused["error"]["object"] == f"/etc/{file}"
+    assert said in refused["msg"]
+
+
+RPM = 'while IFS= read -r line; do echo "$line"; done </var/lib/rpm/packages\n'
+DNF = r"""
+for word; do
+    case $word in
+    makecache) test "${folder#/tmp/}" != "$folder"; echo cached >/tmp/index; exit ;;
+    --setopt=cachedir=*) folder=${word#--setopt=cachedir=} ;;
+    repoquery) read -r index </tmp/index; while read -r name version; do
+        test "$version" = 2 || printf '%s 2\n\n' "$name"; done </var/lib/rpm/packages; exit ;;
+    upgrade) echo 'munge 2' >/var/lib/rpm/packages; exit ;;
+    install) shift $(($# - 1)); echo "$1 2" >>/var/lib/rpm/packages; exit ;;
+    esac
+done
+exit 9
+"""
+
+
+def test_a_tree_of_rhel_s_family_is_upgraded_once_as_check_mode_foretold(tree: Path, tmp_path: Path) -> None:
+    folder, disk = tmp_path / "tree", tmp_path / "disk.raw"
+    shutil.copytree(tree, folder, symlinks=True)
+    for name in ("etc/debian_version", "usr/bin/apt-get", "var/lib/dpkg"):
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+    (folder / "etc/os-release").write_text('ID="rocky"\nID_LIKE="rhel centos fedora"\n')
+    (folder / "var/lib/rpm").mkdir(parents=True)
+    (folder / "var/lib/rpm/packages").write_text("munge 1\n")
+    for name, text in (("rpm", RPM), ("dnf", DNF)):
+        (folder / "usr/bin" / name).write_text(f"#!/bin/sh\nset -e\n{text}")
+        (folder / "usr/bin" / name).chmod(0o755)
+    (folder / "usr/bin/env").unlink(missing_ok=True)
+    shutil.move(folder / "bin/env", folder / "usr/bin/env")
+    command("mke2fs", "-q", "-t", "ext4", "-d", str(folder), str(disk), "64M")
+    before = digest(disk)
+
+    options = {"format": "raw", "network": True, "upgrade": True, "packages": ["slurm"], "timezone": "Europe/Rome"}
+    foretold = run(disk, check=True, **options)
+    assert foretold["actions"] == ["upgrade munge 1 → 2", "install slurm", "write /etc/localtime"]
+    assert digest(disk) == before
+    assert run(disk, **options)["diff"] == foretold["diff"]
+    assert inside(disk, "/var/lib/rpm/packages") == "munge 2\nslurm 2\n"
+    assert not run(disk, **options)["changed"]

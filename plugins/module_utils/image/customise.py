@@ -5,18 +5,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 from dataclasses import dataclass
 from typing import Callable, ContextManager, Optional
 
 from ..model.errors import ImageError
-from . import packages
 from .disk import TOOLS, DiskTools
 from .guest import Factory, Guest, Handle, libguestfs, open_guest
 from .header import check_header
 from .nodes import Change, Directory, File, Link
-from .operations import CommandOp, Recipe
+from .operations import CommandOp, Recipe, ScriptOp
+from .packages import PackageManager, package_manager
 from .plan import Difference, plan_packages, plan_rest
 
 #: what goes into one message to the appliance; larger content is uploaded from a file
@@ -42,58 +43,124 @@ class Engine:
         *,
         check: bool = False,
         afterwards: Optional[Callable[[Handle], None]] = None,
+        progress: Optional[Callable[[str], None]] = None,
     ) -> Difference:
         """Bring the image ``disk`` to what ``recipe`` says and return what was (``check``: would be) different.
 
         A step that fails leaves the image as it was. ``check`` and an empty difference do not touch it at all.
 
         :param afterwards: called with the open image in the end, e.g. to look for what must not be published
+        :param progress: called with one line before each step that may take long
         :raises ImageError: refused header, impossible operation, or a command that failed
         """
+        say = progress or _silent
         check_header(disk, format)
         if check:
-            with self._open(disk, format, recipe, readonly=True) as guest:
-                lacking = plan_packages(guest.handle, recipe)
-                difference = lacking + plan_rest(guest.handle, recipe, pending=bool(lacking))
+            with self._open(disk, format, recipe, say, readonly=True) as guest:
+                difference = _packages(guest, recipe, say, check=True)
+                difference = _joined(difference, plan_rest(guest.handle, recipe, pending=bool(difference)))
                 if afterwards is not None and not difference:
                     afterwards(guest.handle)
                 return difference
         with self.tools.overlay(disk, format) as overlay:
-            with self._open(overlay.path, "qcow2", recipe, readonly=False) as guest:
-                difference = self._apply(guest, recipe)
+            with self._open(overlay.path, "qcow2", recipe, say, readonly=False) as guest:
+                difference = _packages(guest, recipe, say, check=False)
+                rest = plan_rest(guest.handle, recipe)
+                if rest:
+                    guest.writable()
+                difference = _joined(difference, rest)
+                apply(guest.handle, difference, say)
                 if afterwards is not None:
                     afterwards(guest.handle)
             if difference:
+                say("commit the changes")
                 overlay.commit()
         return difference
 
-    def _open(self, disk: str, format: str, recipe: Recipe, *, readonly: bool) -> ContextManager[Guest]:
+    def _open(
+        self, disk: str, format: str, recipe: Recipe, say: Callable[[str], None], *, readonly: bool
+    ) -> ContextManager[Guest]:
+        say("launch the appliance")
+        scratch = bool(recipe.packages or recipe.packages_absent or recipe.upgrade)
         return open_guest(
-            disk, format, readonly=readonly, network=recipe.network, accel=self.accel, factory=self.factory
+            disk,
+            format,
+            readonly=readonly,
+            network=recipe.network,
+            scratch=scratch,
+            accel=self.accel,
+            factory=self.factory,
         )
 
-    @staticmethod
-    def _apply(guest: Guest, recipe: Recipe) -> Difference:
-        lacking = plan_packages(guest.handle, recipe)
-        if lacking:
-            guest.writable()
-            packages.install(guest.handle, lacking.packages)
-        rest = plan_rest(guest.handle, recipe)
-        if rest:
-            guest.writable()
-            apply(guest.handle, rest)
-        return lacking + rest
+
+def _silent(_line: str) -> None:
+    pass
 
 
-def apply(handle: Handle, difference: Difference) -> None:
+def _joined(first: Difference, rest: Difference) -> Difference:
+    return dataclasses.replace(rest, removals=first.removals, upgrades=first.upgrades, packages=first.packages)
+
+
+def _packages(guest: Guest, recipe: Recipe, say: Callable[[str], None], *, check: bool) -> Difference:
+    """Return what is to be done about packages and, unless ``check``, do it."""
+    if not (recipe.packages or recipe.packages_absent or recipe.upgrade):
+        return Difference()
+    manager = package_manager(guest.handle)
+    if not recipe.upgrade:
+        if manager.runs_programs:
+            guest.writable()
+        difference = plan_packages(manager, recipe)
+        if check or not difference:
+            return difference
+    with guest.scratch():
+        if recipe.network:
+            say("fetch the package index")
+            manager.refresh()
+        if recipe.upgrade:
+            difference = plan_packages(manager, recipe)
+        if not check:
+            _handle_packages(manager, difference, say)
+    return difference
+
+
+def _handle_packages(manager: PackageManager, difference: Difference, say: Callable[[str], None]) -> None:
+    removals, upgrades, names = difference.removals, difference.upgrades, difference.packages
+    if removals:
+        say(f"remove {len(removals)} packages: {' '.join(removals)}")
+        manager.remove(removals)
+    if upgrades:
+        say(f"upgrade {len(upgrades)} packages")
+        manager.upgrade()
+    if names:
+        say(f"install {len(names)} packages: {' '.join(names)}")
+        manager.install(names)
+
+
+def apply(handle: Handle, difference: Difference, say: Callable[[str], None] = _silent) -> None:
     """Do what ``difference`` says on a writable image, except for its packages."""
     for change in difference.changes:
         _write(handle, change)
+    for script in difference.scripts:
+        say(f"run script {script.name}")
+        _run_script(handle, script)
     for command in difference.commands:
+        say(f"run {command}")
         _run(handle, command)
-    if difference.commands or difference.packages:
+    packages = difference.removals or difference.upgrades or difference.packages
+    if difference.scripts or difference.commands or packages:
         for path in difference.delete:
             handle.rm_rf(path)
+
+
+def _run_script(handle: Handle, script: ScriptOp) -> None:
+    path = f"{script.stamp}.running"
+    handle.write(path, script.content.encode())
+    handle.chmod(0o700, path)
+    try:
+        handle.command([path])
+    except RuntimeError as error:
+        raise ImageError(object="script in the image", value=script.name, reason=str(error).strip()) from error
+    handle.rm_rf(path)
 
 
 def _run(handle: Handle, command: CommandOp) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import posixpath
 import stat
 from typing import Callable, Dict, List, Optional, Union
@@ -35,6 +36,7 @@ class FakeHandle:
         self.roots: List[str] = []
         self.mountpoints: Dict[str, str] = {}
         self._rw = False
+        self._covered: Dict[str, FakeNode] = {}
         for path, node in (tree or {}).items():
             self.put(path, File(node.encode(), 0o644) if isinstance(node, str) else node)
 
@@ -84,6 +86,9 @@ class FakeHandle:
     def add_drive_opts(self, filename: str, *, readonly: bool, format: str) -> None:
         self.calls.append(f"drive {filename} {format} {'ro' if readonly else 'rw'}")
 
+    def add_drive_scratch(self, size: int) -> None:
+        self.calls.append("drive scratch")
+
     def launch(self) -> None:
         self.launches += 1
         self._rw = False
@@ -97,7 +102,7 @@ class FakeHandle:
     # -- devices -------------------------------------------------------------------------------------------------
 
     def list_devices(self) -> List[str]:
-        return ["/dev/sda"]
+        return ["/dev/sda", "/dev/sdb"] if "drive scratch" in self.calls else ["/dev/sda"]
 
     def list_partitions(self) -> List[str]:
         return self.partitions
@@ -117,6 +122,21 @@ class FakeHandle:
     def remount(self, mountpoint: str, *, rw: bool) -> None:
         self.calls.append(f"remount {mountpoint}")
         self._rw = rw
+
+    def mkfs(self, fstype: str, device: str) -> None:
+        self.calls.append(f"mkfs {fstype} {device}")
+
+    def mount(self, mountable: str, mountpoint: str) -> None:
+        self.calls.append(f"mount {mountable} {mountpoint}")
+        self._covered = {path: node for path, node in self.tree.items() if path.startswith(mountpoint + "/")}
+        self._covered[mountpoint] = self._get(mountpoint)
+        self.tree = {path: node for path, node in self.tree.items() if path not in self._covered}
+        self.tree[mountpoint] = Directory(0o755)
+
+    def umount(self, pathordevice: str, *, lazyunmount: bool) -> None:
+        self.calls.append(f"umount {pathordevice}")
+        self.rm_rf(pathordevice)
+        self.tree.update(self._covered)
 
     def umount_all(self) -> None:
         self._rw = False
@@ -161,9 +181,20 @@ class FakeHandle:
             raise RuntimeError(f"{path}: Is a directory")
         return node.content
 
+    def pread(self, path: str, count: int, offset: int) -> bytes:
+        return self.read_file(path)[offset : offset + count]
+
+    def checksum(self, csumtype: str, path: str) -> str:
+        return hashlib.new(csumtype, self.read_file(path)).hexdigest()
+
+    def ls(self, directory: str) -> List[str]:
+        real = self._real(directory)
+        return sorted(path.rpartition("/")[2] for path in self.tree if posixpath.dirname(path) == real and path != "/")
+
     def glob_expand(self, pattern: str) -> List[str]:
         depth = pattern.count("/")
-        return sorted(path for path in self.tree if path.count("/") == depth and fnmatch.fnmatchcase(path, pattern))
+        found = [path for path in self.tree if path.count("/") == depth and fnmatch.fnmatchcase(path, pattern)]
+        return sorted(path + "/" * isinstance(self.tree[path], Directory) for path in found)
 
     def write(self, path: str, content: bytes) -> None:
         real = self._need_rw(path)
@@ -209,12 +240,18 @@ class FakeHandle:
     # -- commands ------------------------------------------------------------------------------------------------
 
     def command(self, arguments: List[str]) -> str:
+        self._need_resolver()
         self.commands.append(arguments)
         return self.on_command(self, arguments)
 
     def sh(self, command: str) -> str:
+        self._need_resolver()
         self.commands.append(command)
         return self.on_command(self, command)
+
+    def _need_resolver(self) -> None:
+        if self.network:  # then libguestfs puts its own resolv.conf into the image while a command runs
+            self._need_rw("/etc/resolv.conf")
 
 
 def _with(node: Union[File, Directory], mode: int, uid: int, gid: int) -> FakeNode:

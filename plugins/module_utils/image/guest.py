@@ -10,6 +10,10 @@ from typing import Callable, Dict, Iterator, List, Optional, Protocol, Sequence,
 
 from ..model.errors import ConfigError, ImageError
 
+#: where the image sees the scratch drive
+SCRATCH = "/tmp"  # noqa: S108 - the image's, covered by a drive of our own
+#: bytes; the file behind it on the host is sparse
+_SCRATCH_SIZE = 16 << 30
 _FILE_SYSTEMS = ("ext2", "ext3", "ext4", "xfs", "btrfs")
 
 
@@ -21,6 +25,7 @@ class Handle(Protocol):
     def set_network(self, network: bool) -> None: ...
     def set_memsize(self, memsize: int) -> None: ...
     def add_drive_opts(self, filename: str, *, readonly: bool, format: str) -> None: ...
+    def add_drive_scratch(self, size: int) -> None: ...
     def launch(self) -> None: ...
     def shutdown(self) -> None: ...
     def close(self) -> None: ...
@@ -31,12 +36,17 @@ class Handle(Protocol):
     def inspect_get_mountpoints(self, root: str) -> Dict[str, str]: ...
     def mount_ro(self, mountable: str, mountpoint: str) -> None: ...
     def remount(self, mountpoint: str, *, rw: bool) -> None: ...
+    def mkfs(self, fstype: str, device: str) -> None: ...
+    def mount(self, mountable: str, mountpoint: str) -> None: ...
+    def umount(self, pathordevice: str, *, lazyunmount: bool) -> None: ...
     def umount_all(self) -> None: ...
     def lstatnslist(self, path: str, names: List[str]) -> List[Dict[str, int]]: ...
     def exists(self, path: str) -> bool: ...
     def is_dir(self, path: str, *, followsymlinks: bool) -> bool: ...
     def readlink(self, path: str) -> str: ...
-    def read_file(self, path: str) -> bytes: ...
+    def pread(self, path: str, count: int, offset: int) -> bytes: ...
+    def checksum(self, csumtype: str, path: str) -> str: ...
+    def ls(self, directory: str) -> List[str]: ...
     def glob_expand(self, pattern: str) -> List[str]: ...
     def write(self, path: str, content: bytes) -> None: ...
     def upload(self, filename: str, remotefilename: str) -> None: ...
@@ -68,6 +78,26 @@ class Guest:
                 self.handle.remount(mountpoint, rw=True)
             self._writable = True
 
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[None]:
+        """Make the image writable and cover its ``/tmp`` with the scratch drive: what is written there is never kept.
+
+        :raises ImageError: ``/tmp`` is something else than a folder
+        """
+        self.writable()
+        handle = self.handle
+        if not handle.exists(SCRATCH):
+            handle.mkdir_p(SCRATCH)
+        if not handle.is_dir(SCRATCH, followsymlinks=False):
+            raise ImageError(object=SCRATCH, reason="is not a folder in the image", hint="delete it first")
+        device = handle.list_devices()[-1]
+        handle.mkfs("ext2", device)
+        handle.mount(device, SCRATCH)
+        handle.chmod(0o1777, SCRATCH)
+        yield
+        # Lazily: a program that a package has left running may still stand in there.
+        handle.umount(SCRATCH, lazyunmount=True)
+
 
 def libguestfs() -> Handle:
     """Return a new real handle; raise ConfigError where the bindings are missing."""
@@ -90,6 +120,7 @@ def open_guest(
     *,
     readonly: bool,
     network: bool = False,
+    scratch: bool = False,
     accel: str = "tcg",
     factory: Factory = libguestfs,
 ) -> Iterator[Guest]:
@@ -97,6 +128,7 @@ def open_guest(
 
     :param disk: path of the image; with ``readonly`` it is not written to, whatever is done inside
     :param format: ``qcow2`` or ``raw``; never guessed
+    :param scratch: whether :meth:`Guest.scratch` will be used
     :param accel: ``kvm`` or ``tcg``
     :raises ImageError: anything that goes wrong in the appliance; nothing is lost by closing then
     """
@@ -107,6 +139,8 @@ def open_guest(
         handle.set_network(network)
         handle.set_memsize(1024)
         handle.add_drive_opts(disk, readonly=readonly, format=format)
+        if scratch:
+            handle.add_drive_scratch(_SCRATCH_SIZE)
         handle.launch()
         mounts = _find(handle, disk)
         for mountpoint, device in mounts:

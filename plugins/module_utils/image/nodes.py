@@ -1,11 +1,16 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a path in an image is or shall be, and a view of an image with what is not yet written laid over it."""
+"""What a path in an image is or shall be, and a view of an image with what is not yet written laid over it.
+
+What an image says is not to be trusted: nothing but regular files is read, and of those only so much.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
+import re
 import stat
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple, Union
@@ -13,12 +18,27 @@ from typing import Dict, List, Optional, Tuple, Union
 from ..model.errors import ImageError
 from .guest import Handle
 
+#: bytes of a file that are read and compared; a larger one is known by its size
+LIMIT = 16 << 20
+#: bytes in one answer of the appliance, whose messages end at 4 MiB
+_CHUNK = 2 << 20
+
 
 @dataclass(frozen=True)
 class File:
     """A regular file."""
 
     content: bytes
+    mode: int
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True)
+class LargeFile:
+    """A regular file of the image with more than :data:`LIMIT` bytes, not read."""
+
+    size: int
     mode: int
     uid: int = 0
     gid: int = 0
@@ -47,7 +67,8 @@ class Other:
     mode: int
 
 
-Node = Union[File, Directory, Link, Other]
+Node = Union[File, LargeFile, Directory, Link, Other]
+_KINDS = {LargeFile: "too large", Directory: "a folder", Link: "a link", Other: "a special file"}
 
 
 @dataclass(frozen=True)
@@ -93,10 +114,13 @@ class View:
     def text(self, path: str) -> Tuple[str, File]:
         """Return the text of the file at ``path`` and its node; raise ImageError where there is none."""
         node = self.look(path)
-        if not isinstance(node, File):
+        if node is None:
             raise ImageError(
-                object=path, reason="is not a file of the image", hint="add it with files, or name the right path"
+                object=path, reason="is not in the image", hint="add it with files, or name the right path"
             )
+        if not isinstance(node, File):
+            kind = _KINDS[type(node)]
+            raise ImageError(object=path, value=kind, reason="has to be a plain file here, of at most 16 MiB")
         try:
             return node.content.decode(), node
         except UnicodeDecodeError:
@@ -117,32 +141,48 @@ class View:
 
     def user(self, name: str) -> Tuple[int, int, str]:
         """Return uid, gid and home of a user of the image."""
-        for fields in self._table("/etc/passwd"):
+        for fields in self.table("/etc/passwd"):
             if fields[0] == name and len(fields) >= 6:
-                return int(fields[2]), int(fields[3]), fields[5]
+                uid, gid, home = number(fields[2]), number(fields[3]), fields[5]
+                if uid is None or gid is None or not home.startswith("/") or posixpath.normpath(home) != home:
+                    raise ImageError(
+                        object="user", value=name, reason="has no number or no proper home in the image's /etc/passwd"
+                    )
+                return uid, gid, home
         raise ImageError(object="user", value=name, reason="is not in the image's /etc/passwd")
 
     def changes(self) -> Tuple[Change, ...]:
         """Return what differs, parents before what is in them."""
         differing = [
-            Change(path, self.current(path), node) for path, node in self._wanted.items() if self.current(path) != node
+            Change(path, self.current(path), node)
+            for path, node in self._wanted.items()
+            if not self._same(path, self.current(path), node)
         ]
         return tuple(sorted(differing, key=lambda change: change.path))
+
+    def table(self, path: str) -> List[List[str]]:
+        """Return the fields of the lines of an account file; none where there is no such file."""
+        if self.look(path) is None:
+            return []
+        return [line.split(":") for line in self.text(path)[0].split("\n") if line]
 
     def _id(self, table: str, name: str, what: str) -> int:
         if name.isdigit():
             return int(name)
-        for fields in self._table(table):
-            if fields[0] == name and len(fields) >= 3:
-                return int(fields[2])
+        for fields in self.table(table):
+            found = number(fields[2]) if fields[0] == name and len(fields) >= 3 else None
+            if found is not None:
+                return found
         if name == "root":
             return 0
         raise ImageError(object=what, value=name, reason=f"is not in the image's {table}", hint="give its number")
 
-    def _table(self, path: str) -> List[List[str]]:
-        node = self.look(path)
-        text = node.content.decode("utf-8", "replace") if isinstance(node, File) else ""
-        return [line.split(":") for line in text.splitlines()]
+    def _same(self, path: str, now: Optional[Node], wanted: Optional[Node]) -> bool:
+        if not isinstance(now, LargeFile) or not isinstance(wanted, File):
+            return now == wanted
+        # Only a file of the wanted size is worth reading: one with holes may claim to be larger than any disk.
+        same = (now.size, now.mode, now.uid, now.gid) == (len(wanted.content), wanted.mode, wanted.uid, wanted.gid)
+        return same and self._handle.checksum("sha256", path) == hashlib.sha256(wanted.content).hexdigest()
 
     def _is_folder(self, path: str) -> bool:
         node = self.current(path)
@@ -165,8 +205,32 @@ class View:
         if stat.S_ISDIR(mode):
             return Directory(permissions, uid, gid)
         if stat.S_ISREG(mode):
-            return File(handle.read_file(path) if status["st_size"] else b"", permissions, uid, gid)
+            size = status["st_size"]
+            if size > LIMIT:
+                return LargeFile(size, permissions, uid, gid)
+            # pread: read_file takes 100 times as long for a small file.
+            parts = [handle.pread(path, _CHUNK, offset) for offset in range(0, size, _CHUNK)]
+            return File(b"".join(parts), permissions, uid, gid)
         return Other(mode)
+
+
+def number(text: str) -> Optional[int]:
+    """Return a uid or gid of an account file, or None where that is none."""
+    return int(text) if re.fullmatch("[0-9]{1,10}", text) else None
+
+
+def want_parents(view: View, path: str) -> None:
+    """State that the folders above ``path`` exist; those that are missing become root's, mode 0755."""
+    missing = []
+    folder = posixpath.dirname(path)
+    while folder != "/" and view.look(folder) is None:
+        missing.append(folder)
+        folder = posixpath.dirname(folder)
+    node = view.look(view.resolve(folder)) if folder != "/" else Directory(0o755)
+    if not isinstance(node, Directory):
+        raise ImageError(object=path, value=folder, reason="can't be written: this part of its path is not a folder")
+    for folder in missing:
+        view.want(folder, Directory(0o755))
 
 
 def _match(folder: str, pattern: str) -> bool:

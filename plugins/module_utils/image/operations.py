@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 import posixpath
 import re
 from dataclasses import dataclass, field
@@ -15,6 +17,8 @@ from ..model.errors import ImageError
 _MODE = re.compile(r"0?[0-7]{3,4}\Z")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")
 _UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]+\.(service|socket|target|timer|mount|automount|path|slice|swap|device|scope)\Z")
+_ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,30}\$?\Z")
+_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*\Z")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?\Z")
 
 
@@ -34,6 +38,99 @@ def check_path(path: str, what: str) -> str:
 def _check(good: bool, what: str, value: object, allowed: str) -> None:
     if not good:
         raise ImageError(object=what, value=repr(value), reason=f"must be {allowed}")
+
+
+def _check_id(number: Optional[int], what: str) -> None:
+    # 65535 and 4294967295 mean "none" to the system calls.
+    _check(number is None or (0 <= number < 2**32 - 1 and number != 65535), what, number, "a number of 32 bits")
+
+
+@dataclass(frozen=True)
+class GroupOp:
+    """A group.
+
+    :param gid: None: as it is, for a new group the one that ``groupadd`` would choose
+    :param system: whether that is taken from the range of system groups
+    """
+
+    name: str
+    gid: Optional[int] = None
+    system: bool = False
+
+    def __post_init__(self) -> None:
+        _check(bool(_ACCOUNT.match(self.name)), "groups", self.name, "a group's name")
+        _check_id(self.gid, f"groups {self.name}: gid")
+
+
+@dataclass(frozen=True)
+class UserOp:
+    """A user, who has no password and can't get in with one. What is None stays as it is in the image.
+
+    :param uid: for a new user the one that ``useradd`` would choose, from the range of system users with ``system``
+    :param group: primary group, name or number; for a new user one of its own name
+    :param groups: further groups the user is put into; it stays in those where it is
+    :param home: made where it is missing, mode 0700; a new user gets ``/home/<name>``, a new system user none
+    :param shell: a new user gets bash, or sh where that is missing; a new system user nologin
+    """
+
+    name: str
+    uid: Optional[int] = None
+    group: Optional[str] = None
+    groups: Tuple[str, ...] = ()
+    home: Optional[str] = None
+    shell: Optional[str] = None
+    system: bool = False
+    comment: Optional[str] = None
+
+    def __post_init__(self) -> None:
+        _check(bool(_ACCOUNT.match(self.name)), "users", self.name, "a user's name")
+        _check_id(self.uid, f"users {self.name}: uid")
+        for path, what in ((self.home, "home"), (self.shell, "shell")):
+            if path is not None:
+                check_path(path, f"users {self.name}: {what}")
+                _check(not re.search(r"[:\n]", path), f"users {self.name}: {what}", path, "free of colons")
+        plain = self.comment is None or not re.search(r"[:\n]", self.comment)
+        _check(plain, f"users {self.name}: comment", self.comment, "one line without colons")
+
+
+@dataclass(frozen=True)
+class Dns:
+    """Name servers (addresses) and the domains in which short names are looked up."""
+
+    servers: Tuple[str, ...]
+    search: Tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check(bool(self.servers), "dns: servers", self.servers, "at least one address")
+        for server in self.servers:
+            try:
+                ipaddress.ip_address(server)
+            except ValueError:
+                raise ImageError(object="dns: servers", value=repr(server), reason="must be an IP address") from None
+        for domain in self.search:
+            _check(bool(_HOST.match(domain)), "dns: search", domain, "a domain's name")
+
+
+@dataclass(frozen=True)
+class ScriptOp:
+    """A script of the site, run inside the image once for each content it ever has; it starts with ``#!``."""
+
+    name: str
+    content: str
+
+    def __post_init__(self) -> None:
+        _check(bool(_NAME.match(self.name)), "scripts", self.name, "a file's name")
+        _check(self.content.startswith("#!/"), f"scripts {self.name}", self.content[:40], "a script that starts '#!/'")
+
+    @property
+    def stamp(self) -> str:
+        """Where the image remembers what has been run: a file with :attr:`digest`."""
+        return f"/var/lib/wnodes/scripts/{self.name}"
+
+    @property
+    def digest(self) -> str:
+        """The sha256 (hex) of the content."""
+        return hashlib.sha256(self.content.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -201,15 +298,25 @@ class Units:
 class Recipe:
     """All that is asked of one image.
 
-    Order of work: packages; then files, edits, kernel modules, syslog, ssh keys, units; then commands; then delete.
+    Order of work: packages (removed, upgraded, installed); then groups, users, timezone, dns, files, edits, kernel
+    modules, syslog, ssh keys, units; then scripts; then commands; then delete.
 
-    :param network: whether the appliance reaches the network (packages need it)
+    :param packages_absent: removed with their configuration and with all that needs them
+    :param upgrade: whether all installed packages are brought to the newest version their sources have
+    :param network: whether the appliance reaches the network (installing and upgrading need it)
     """
 
+    groups: Tuple[GroupOp, ...] = ()
+    users: Tuple[UserOp, ...] = ()
+    timezone: Optional[str] = None
+    dns: Optional[Dns] = None
     files: Tuple[FileOp, ...] = ()
     edits: Tuple[EditOp, ...] = ()
+    scripts: Tuple[ScriptOp, ...] = ()
     commands: Tuple[CommandOp, ...] = ()
     packages: Tuple[str, ...] = ()
+    packages_absent: Tuple[str, ...] = ()
+    upgrade: bool = False
     kernel_modules: KernelModules = KernelModules()
     remote_syslog: Optional[RemoteSyslog] = None
     ssh_keys: Tuple[SshKeys, ...] = ()
@@ -218,10 +325,20 @@ class Recipe:
     network: bool = False
 
     def __post_init__(self) -> None:
-        for name in self.packages:
+        for name in (*self.packages, *self.packages_absent):
             _check(bool(_NAME.match(name)), "packages", name, "a package's name")
-        twice = _twice(op.path for op in self.files)
-        _check(not twice, "files", twice, "given once")
+        both = sorted(set(self.packages) & set(self.packages_absent))
+        _check(not both, "packages", both, "either installed or absent")
+        _check(not self.upgrade or self.network, "upgrade", self.upgrade, "given with network: true")
+        if self.timezone is not None:
+            _check(bool(_ZONE.match(self.timezone)), "timezone", self.timezone, "a zone's name, e.g. Europe/Rome")
+        for what, names in (
+            ("files", [op.path for op in self.files]),
+            ("groups", [group.name for group in self.groups]),
+            ("users", [user.name for user in self.users]),
+            ("scripts", [script.name for script in self.scripts]),
+        ):
+            _check(not _twice(names), what, _twice(names), "given once")
         for path in self.delete:
             check_path(path, "delete")
             inside = [op.path for op in self.files if op.path == path or op.path.startswith(path + "/")]

@@ -12,11 +12,13 @@ from functools import partial
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..model.errors import ImageError
-from . import packages
+from .accounts import plan_accounts
 from .guest import Handle
-from .nodes import Change, Directory, File, Link, Node, View
-from .operations import CommandOp, EditOp, FileOp, KernelModules, Recipe, RemoteSyslog, SshKeys
-from .units import plan_units, want_parents
+from .nodes import Change, Directory, File, LargeFile, Link, Node, View, want_parents
+from .operations import CommandOp, EditOp, FileOp, KernelModules, Recipe, RemoteSyslog, ScriptOp, SshKeys
+from .packages import PackageManager, Upgrade
+from .site import plan_dns, plan_timezone
+from .units import plan_units
 
 _SHOWN = 64 * 1024
 
@@ -40,29 +42,33 @@ WantedBy=multi-user.target
 class Difference:
     """What an image lacks. Check mode, diff and apply all use this one object.
 
+    :param removals: packages to be removed
+    :param upgrades: packages to be brought to another version, as the sources have it now
     :param packages: to be installed
     :param changes: paths that must become something else
+    :param scripts: to be run, in order; that they were is among the changes
     :param commands: to be run, in order
-    :param delete: paths to remove once more after packages or commands have run
+    :param delete: paths to remove once more after packages, scripts or commands have run
     """
 
+    removals: Tuple[str, ...] = ()
+    upgrades: Tuple[Upgrade, ...] = ()
     packages: Tuple[str, ...] = ()
     changes: Tuple[Change, ...] = ()
+    scripts: Tuple[ScriptOp, ...] = ()
     commands: Tuple[CommandOp, ...] = ()
     delete: Tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.packages or self.changes or self.commands)
-
-    def __add__(self, later: Difference) -> Difference:
-        return Difference(
-            self.packages + later.packages, self.changes + later.changes, self.commands + later.commands, later.delete
-        )
+        return bool(self.removals or self.upgrades or self.packages or self.changes or self.scripts or self.commands)
 
     def actions(self) -> List[str]:
         """Return one line for each thing to do, in order."""
-        lines = [f"install {name}" for name in self.packages]
+        lines = [f"remove package {name}" for name in self.removals]
+        lines += [f"upgrade {upgrade}" for upgrade in self.upgrades]
+        lines += [f"install {name}" for name in self.packages]
         lines += [f"{'remove' if change.after is None else 'write'} {change.path}" for change in self.changes]
+        lines += [f"run script {script.name}" for script in self.scripts]
         return lines + [f"run {command}" for command in self.commands]
 
     def diff(self) -> List[Dict[str, str]]:
@@ -76,10 +82,17 @@ class Difference:
             }
             for change in self.changes
         ]
-        for header, items in (("packages", self.packages), ("commands", tuple(map(str, self.commands)))):
-            if items:
-                text = "".join(f"{item}\n" for item in items)
-                shown.append({"before_header": header, "before": "", "after_header": header, "after": text})
+        upgraded = [f"{upgrade.name} {upgrade.old}" for upgrade in self.upgrades if upgrade.old]
+        for header, before, after in (
+            ("packages removed", self.removals, ()),
+            ("packages upgraded", upgraded, [f"{upgrade.name} {upgrade.new}" for upgrade in self.upgrades]),
+            ("packages", (), self.packages),
+            *((f"script {script.name}", (), script.content.splitlines()) for script in self.scripts),
+            ("commands", (), [str(command) for command in self.commands]),
+        ):
+            if before or after:
+                texts = {"before": _lines(before).decode(), "after": _lines(after).decode()}
+                shown.append({"before_header": header, "after_header": header, **texts})
         return shown
 
 
@@ -91,6 +104,8 @@ def describe(node: Optional[Node]) -> str:
         return f"link to {node.target}\n"
     if isinstance(node, Directory):
         return f"folder, mode {node.mode:04o}, owner {node.uid}:{node.gid}\n"
+    if isinstance(node, LargeFile):
+        return f"file, mode {node.mode:04o}, owner {node.uid}:{node.gid}\n{node.size} bytes\n"
     if not isinstance(node, File):
         return f"special file, mode {node.mode:o}\n"
     head = f"file, mode {node.mode:04o}, owner {node.uid}:{node.gid}\n"
@@ -102,9 +117,13 @@ def describe(node: Optional[Node]) -> str:
     return head + f"{len(node.content)} bytes, sha256 {hashlib.sha256(node.content).hexdigest()}\n"
 
 
-def plan_packages(handle: Handle, recipe: Recipe) -> Difference:
-    """Return the packages that are missing; raise ImageError if some are and the recipe allows no network."""
-    lacking = packages.lacking(handle, recipe.packages) if recipe.packages else ()
+def plan_packages(manager: PackageManager, recipe: Recipe) -> Difference:
+    """Return what is to be done about packages; raise ImageError if some are missing and there is no network.
+
+    With ``upgrade`` the sources' indexes must have been fetched.
+    """
+    installed = manager.installed() if recipe.packages or recipe.packages_absent else set()
+    lacking = tuple(name for name in recipe.packages if name not in installed)
     if lacking and not recipe.network:
         raise ImageError(
             object="packages",
@@ -112,7 +131,9 @@ def plan_packages(handle: Handle, recipe: Recipe) -> Difference:
             reason="are not in the image and the appliance has no network",
             hint="set network: true",
         )
-    return Difference(packages=lacking)
+    removals = tuple(name for name in recipe.packages_absent if name in installed)
+    upgrades = manager.upgrades() if recipe.upgrade else ()
+    return Difference(removals, tuple(one for one in upgrades if one.name not in removals), lacking)
 
 
 def plan_rest(handle: Handle, recipe: Recipe, *, pending: bool = False) -> Difference:
@@ -121,7 +142,12 @@ def plan_rest(handle: Handle, recipe: Recipe, *, pending: bool = False) -> Diffe
     :param pending: packages are missing and not being installed (check mode): what needs them can't be known yet
     """
     view = View(handle)
-    steps: List[Callable[[], None]] = [partial(_file, view, op) for op in recipe.files]
+    steps: List[Callable[[], None]] = [
+        partial(plan_accounts, view, recipe.groups, recipe.users),
+        partial(plan_timezone, view, recipe.timezone),
+        partial(plan_dns, view, recipe.dns),
+    ]
+    steps += [partial(_file, view, op) for op in recipe.files]
     steps += [partial(_edit, view, op) for op in recipe.edits]
     steps += [partial(_modules, view, recipe.kernel_modules)]
     steps += [partial(_syslog, view, op) for op in (recipe.remote_syslog,) if op is not None]
@@ -130,12 +156,19 @@ def plan_rest(handle: Handle, recipe: Recipe, *, pending: bool = False) -> Diffe
     for step in steps:
         with contextlib.suppress(*([ImageError] if pending else [])):
             step()
+    scripts = tuple(op for op in recipe.scripts if view.look(op.stamp) != _stamp(op))
+    for script in scripts:
+        _write(view, script.stamp, _stamp(script).content, 0o644)
     for path in recipe.delete:
         if view.look(path) is not None:
             view.want(path, None)
     changes = view.changes()
     commands = tuple(op for op in recipe.commands if op.creates is None or view.look(op.creates) is None)
-    return Difference(changes=changes, commands=commands, delete=recipe.delete)
+    return Difference(changes=changes, scripts=scripts, commands=commands, delete=recipe.delete)
+
+
+def _stamp(script: ScriptOp) -> File:
+    return File(f"{script.digest}\n".encode(), 0o644)
 
 
 def _write(view: View, path: str, content: bytes, mode: int, uid: int = 0, gid: int = 0) -> None:

@@ -7,59 +7,153 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import List, Tuple
+from typing import Collection, FrozenSet, Iterator, List, Tuple
 
 from ..model.errors import ImageError
 from .guest import Handle
-from .nodes import File, View
+from .nodes import File, LargeFile, View
+from .operations import Recipe
 
-#: a password field that lets nobody in: locked, or "no password login"
-_LOCKED = re.compile(r"[!*]")
+#: a password field that lets nobody in: locked, or "no password login"; ``x`` says that shadow has it
+_LOCKED = re.compile(r"[!*]|x\Z")
+#: account file, whether an empty password field there lets everybody in
+_ACCOUNTS = (("/etc/shadow", True), ("/etc/passwd", True), ("/etc/gshadow", False), ("/etc/group", False))
 #: glob, what it is; all of these are secrets, or would make two VMs the same machine
 _FORBIDDEN: Tuple[Tuple[str, str], ...] = (
     ("/etc/ssh/ssh_host_*_key", "an ssh host key"),
-    ("/etc/munge/munge.key", "a munge key"),
-    ("/etc/slurm/*.key", "a key of Slurm"),
-    ("/root/.ssh/id_*", "a private ssh key"),
-    ("/home/*/.ssh/id_*", "a private ssh key"),
+    ("/etc/dropbear/dropbear_*_host_key", "an ssh host key"),
+    ("/etc/munge/*.key", "a munge key"),
+    ("/etc/slurm*/*.key", "a key of Slurm"),
+    ("/var/spool/slurm*/*.key", "a key of Slurm"),
+    ("/etc/condor/pool_password*", "a pool password of HTCondor"),
+    ("/var/lib/condor/pool_password*", "a pool password of HTCondor"),
+    ("/etc/condor/passwords.d/*", "a key of HTCondor"),
+    ("/etc/condor/tokens.d/*", "a token of HTCondor"),
+    ("/etc/*.keytab", "a Kerberos key table"),
+    ("/etc/krb5kdc/*keytab*", "a Kerberos key table"),
+    ("/var/kerberos/krb5/user/*/client.keytab", "a Kerberos key table"),
+    ("/tmp/krb5cc_*", "a Kerberos ticket"),  # noqa: S108 - of the image
+    ("/etc/grid-security/*key.pem", "a host certificate's key"),
+    ("/etc/security/opasswd", "former passwords"),
+    ("/etc/machine-id", "a machine id"),
+    ("/var/lib/dbus/machine-id", "a machine id"),
     ("/var/lib/systemd/random-seed", "a stored random seed"),
-    ("/etc/krb5.keytab", "a Kerberos key table"),
+    ("/var/lib/urandom/random-seed", "a stored random seed"),
+    ("/var/lib/random-seed", "a stored random seed"),
+    ("/boot/loader/random-seed", "a stored random seed"),
+    ("/boot/efi/loader/random-seed", "a stored random seed"),
+    ("/efi/loader/random-seed", "a stored random seed"),
+    ("/var/lib/systemd/credential.secret", "systemd's secret of one machine"),
+    ("/var/lib/NetworkManager/secret_key", "NetworkManager's secret of one machine"),
+    ("/var/lib/cloud/instance", "instance data of cloud-init"),
+    ("/var/lib/cloud/instances/*", "instance data of cloud-init"),
+    ("/var/lib/cloud/data/*instance*", "instance data of cloud-init"),
+    ("/var/lib/cloud/seed/*/*", "instance data of cloud-init"),
+    ("/var/log/cloud-init*.log", "a log of cloud-init"),
+    ("/var/lib/dhcp/*.lease*", "a DHCP lease"),
+    ("/var/lib/dhclient/*.lease*", "a DHCP lease"),
+    ("/var/lib/dhcpcd/*.lease*", "a DHCP lease"),
+    ("/var/lib/NetworkManager/*.lease*", "a DHCP lease"),
+    ("/var/lib/NetworkManager/*.leases", "a DHCP lease"),
 )
+#: the same in every home
+_IN_HOMES: Tuple[Tuple[str, str], ...] = (
+    (".*_history", "a shell history"),
+    (".globus/*key.pem", "a private key"),
+    (".condor/tokens.d/*", "a token of HTCondor"),
+    (".netrc", "passwords"),
+)
+_ROOT_KEYS = re.compile(r"authorized_keys2?\Z")
 _INITRDS = ("initrd.img-{version}", "initramfs-{version}.img")
 
 
-def check_sealed(handle: Handle) -> None:
-    """Raise ImageError that lists everything in the image that must not be handed out."""
+def meant_keys(recipe: Recipe) -> FrozenSet[str]:
+    """Return the public keys that ``recipe`` lets log in as root on purpose, for :func:`check_sealed`."""
+    keys = {key.strip() for op in recipe.ssh_keys if op.user == "root" for key in op.keys}
+    for file in recipe.files:
+        if file.path.startswith("/root/.ssh/") and _ROOT_KEYS.search(file.path):
+            keys.update(_key_lines(file.data().decode("utf-8", "replace")))
+    return frozenset(keys)
+
+
+def check_sealed(handle: Handle, allow: Collection[str] = ()) -> None:
+    """Raise ImageError that lists everything in the image that must not be handed out.
+
+    :param allow: public keys (whole lines) that may log in as root
+    """
     view = View(handle)
-    found: List[str] = []
-    for table in ("/etc/shadow", "/etc/shadow-"):
-        node = view.current(table)
-        if isinstance(node, File):
-            found += _passwords(table, node.content.decode("utf-8", "replace"))
-    for pattern, what in _FORBIDDEN:
-        found += [f"{path} ({what})" for path in handle.glob_expand(pattern) if not path.endswith(".pub")]
-    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        node = view.current(path)
-        if isinstance(node, File) and node.content.strip() not in (b"", b"uninitialized"):
-            found.append(f"{path} (a machine id)")
+    found = [*_passwords(view), *_matches(view, handle, _FORBIDDEN)]
+    for home in _homes(view, handle):
+        if not re.fullmatch(r"[A-Za-z0-9/_.+@-]+", home):
+            found.append(f"{home!r} (a home with a name that can't be looked into)")
+            continue
+        found += _matches(view, handle, tuple((f"{home.rstrip('/')}/{glob}", what) for glob, what in _IN_HOMES))
+        found += _ssh(view, handle, home, allow)
     if found:
         raise ImageError(
             object="image",
-            value=", ".join(found),
+            value=", ".join(dict.fromkeys(found)),
             reason="holds what must not be published",
             hint="empty or delete these first",
         )
 
 
-def _passwords(table: str, text: str) -> List[str]:
-    found = []
-    for line in text.splitlines():
-        name, _colon, rest = line.partition(":")
-        password = rest.partition(":")[0]
-        if not name or _LOCKED.match(password):
-            continue
-        found.append(f"{table} ({'a password' if password else 'an empty password'} of {name})")
-    return found
+def _matches(view: View, handle: Handle, rules: Tuple[Tuple[str, str], ...]) -> Iterator[str]:
+    """Give what is there and not empty; a link counts by where it leads."""
+    for pattern, what in rules:
+        for path in handle.glob_expand(pattern):
+            plain = path.rstrip("/")
+            node = view.current(view.resolve(plain))
+            content = node.content.strip() if isinstance(node, File) else b"?"
+            if node is not None and content not in (b"", b"uninitialized") and not plain.endswith(".pub"):
+                yield f"{plain} ({what})"
+
+
+def _passwords(view: View) -> Iterator[str]:
+    for table, open_when_empty in _ACCOUNTS:
+        for path in (table, f"{table}-"):
+            real = view.resolve(path)
+            node = view.current(real)
+            if node is None:
+                continue
+            if not isinstance(node, File):
+                yield f"{path} (no plain file: what it holds can't be known)"
+                continue
+            for line in node.content.decode("utf-8", "replace").split("\n"):
+                name, _colon, rest = line.partition(":")
+                field = rest.partition(":")[0]
+                if name and not _LOCKED.match(field) and (field or open_when_empty):
+                    yield f"{path} ({'a password' if field else 'an empty password'} of {name})"
+
+
+def _homes(view: View, handle: Handle) -> List[str]:
+    homes = {"/root", *(path.rstrip("/") for path in handle.glob_expand("/home/*"))}
+    for fields in view.table(view.resolve("/etc/passwd")):
+        if len(fields) > 5 and fields[5].startswith("/"):
+            homes.add(posixpath.normpath(fields[5]))
+    return sorted(homes)
+
+
+def _ssh(view: View, handle: Handle, home: str, allow: Collection[str]) -> Iterator[str]:
+    folder = f"{home.rstrip('/')}/.ssh"
+    if view.current(folder) is None or not handle.is_dir(folder, followsymlinks=True):
+        return
+    for name in handle.ls(folder):
+        path = f"{folder}/{name}"
+        node = view.current(view.resolve(path))
+        content = node.content if isinstance(node, File) else b""
+        named = name.startswith("id_") and not name.endswith(".pub") and (content or isinstance(node, LargeFile))
+        if named or b"PRIVATE KEY-----" in content[:4096]:
+            yield f"{path} (a private ssh key)"
+        elif home == "/root" and _ROOT_KEYS.match(name):
+            strange = set(_key_lines(content.decode("utf-8", "replace"))) - set(allow)
+            if strange or not isinstance(node, File):
+                yield f"{path} (who may log in as root)"
+
+
+def _key_lines(text: str) -> List[str]:
+    lines = (line.strip() for line in text.split("\n"))
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def extract_boot(handle: Handle, kernel: str, initrd: str) -> None:

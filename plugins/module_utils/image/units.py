@@ -12,22 +12,33 @@ import posixpath
 from typing import Dict, List, Tuple
 
 from ..model.errors import ImageError
-from .nodes import Directory, File, Link, View
+from .nodes import Directory, File, Link, View, want_parents
 from .operations import Units
 
 ETC = "/etc/systemd/system"
 _FOLDERS = (ETC, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+#: names that Debian and RHEL give to the same services
+_SAME = (("ssh", "sshd"), ("cron", "crond"), ("chrony", "chronyd"), ("apache2", "httpd"))
+_OTHER = {f"{a}.service": f"{b}.service" for pair in _SAME for a, b in (pair, pair[::-1])}
 _INSTALL = {"WantedBy": "wants", "RequiredBy": "requires"}
 
 
 def plan_units(view: View, units: Units) -> None:
     """State in ``view`` what ``units`` asks for; raise ImageError for a unit that is not there or can't be enabled."""
     for name in units.disable:
-        _disable(view, name)
+        _disable(view, _own_name(view, name))
     for name in units.mask:
-        _mask(view, name)
+        _mask(view, _own_name(view, name))
     for name in units.enable:
-        _enable(view, name)
+        _enable(view, _own_name(view, name))
+
+
+def _own_name(view: View, name: str) -> str:
+    """Return the name under which the image has the unit, where its family calls it differently."""
+    other = _OTHER.get(name)
+    if other is None or any(view.look(f"{folder}/{name}") is not None for folder in _FOLDERS[1:]):
+        return name
+    return other if any(view.look(f"{folder}/{other}") is not None for folder in _FOLDERS[1:]) else name
 
 
 def _mask(view: View, name: str) -> None:
@@ -102,17 +113,3 @@ def _install(view: View, name: str) -> Dict[str, List[str]]:
             words = value.replace("%i", instance).split()
             section[key.strip()] = section.get(key.strip(), []) + words if words else []
     return section
-
-
-def want_parents(view: View, path: str) -> None:
-    """State that the folders above ``path`` exist; those that are missing become root's, mode 0755."""
-    missing = []
-    folder = posixpath.dirname(path)
-    while folder != "/" and view.look(folder) is None:
-        missing.append(folder)
-        folder = posixpath.dirname(folder)
-    node = view.look(view.resolve(folder)) if folder != "/" else Directory(0o755)
-    if not isinstance(node, Directory):
-        raise ImageError(object=path, value=folder, reason="can't be written: this part of its path is not a folder")
-    for folder in missing:
-        view.want(folder, Directory(0o755))

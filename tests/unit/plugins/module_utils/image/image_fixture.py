@@ -9,11 +9,12 @@ import contextlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Union
 
 from wnodes.image.customise import Engine
 from wnodes.image.disk import DiskTools, Overlay
 from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import File, Link
+from wnodes.image.nodes import Directory, File, Link
 
 STATUS = """Package: apt
 Status: install ok installed
@@ -33,6 +34,8 @@ def image() -> FakeHandle:
         {
             "/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nmunge:x:101:102::/nonexistent:/bin/false\n",
             "/etc/group": "root:x:0:\nmunge:x:102:\n",
+            "/etc/gshadow": "root:*::\nmunge:!::\n",
+            "/etc/os-release": "ID=debian\n",
             "/etc/shadow": "root:*:1:0:99999:7:::\nmunge:!:1::::::\n",
             "/etc/nsswitch.conf": "passwd: files\nhosts: files\n",
             "/etc/machine-id": "",
@@ -48,8 +51,89 @@ def image() -> FakeHandle:
             "/boot/vmlinuz-6.1.0-12-cloud-amd64": "kernel",
             "/boot/initrd.img-6.1.0-12-cloud-amd64": "initrd",
             "/bin/sh": File(b"", 0o755),
+            "/usr/share/zoneinfo/Europe/Rome": "TZif2",
+            "/tmp": Directory(0o1777),
         }
     )
+
+
+def enterprise_linux() -> FakeHandle:
+    """Return the handle of an image of RHEL's family; a Debian tool is there too."""
+    return FakeHandle(
+        {
+            "/etc/os-release": 'ID="rocky"\nID_LIKE="rhel centos fedora"\n',
+            "/etc/passwd": "root:x:0:0:root:/root:/bin/bash\n",
+            "/etc/group": "root:x:0:\n",
+            "/etc/shadow": "root:*:1:0:99999:7:::\n",
+            "/etc/gshadow": "root:::\n",
+            "/bin/bash": "",
+            "/usr/bin/dnf": "",
+            "/usr/bin/apt-get": "",
+            "/usr/lib/systemd/system/sshd.service": "[Install]\nWantedBy=multi-user.target\n",
+            "/usr/share/zoneinfo/Europe/Rome": "TZif2",
+            "/tmp": Directory(0o1777),
+        }
+    )
+
+
+Command = Union[str, list[str]]
+
+
+class AptStub:
+    """What apt-get does to the tree of a fake handle: ``sources`` is what the index will say."""
+
+    def __init__(self, installed: dict[str, str], sources: dict[str, str]) -> None:
+        self.installed, self.sources = installed, sources
+        self.fetched = False
+
+    def __call__(self, handle: FakeHandle, command: Command) -> str:
+        words = command[command.index("--no-install-recommends") + 1 :]
+        words = [word for word in words if word[0] != "-" and "::" not in word and "=/" not in word]
+        verb, *names = words
+        if verb == "update":
+            self.fetched = True
+        elif verb == "upgrade" and "--simulate" in command:
+            return "".join(f"Inst {name} [{old}] ({new} local [all])\n" for name, old, new in self.newer())
+        elif verb == "upgrade":
+            self.installed.update({name: new for name, _old, new in self.newer()})
+        elif verb == "install":
+            self.installed.update({name: self.sources[name] for name in names})
+        elif verb == "purge":
+            for name in names:
+                del self.installed[name]
+        else:
+            raise RuntimeError(f"apt-get: {verb}?")
+        text = "".join(f"Package: {name}\nStatus: install ok installed\n\n" for name in self.installed)
+        handle.write("/var/lib/dpkg/status", text.encode())
+        return ""
+
+    def newer(self) -> list[tuple[str, str, str]]:
+        sources = self.sources if self.fetched else {}
+        return [(name, old, sources[name]) for name, old in self.installed.items() if sources.get(name, old) != old]
+
+
+class DnfStub:
+    """What rpm and dnf answer and do."""
+
+    def __init__(self, installed: dict[str, str], sources: dict[str, str]) -> None:
+        self.installed, self.sources = installed, sources
+
+    def __call__(self, handle: FakeHandle, command: Command) -> str:
+        if command[0] == "rpm":
+            return "".join(f"{name} {version}\n" for name, version in self.installed.items())
+        newer = {name: self.sources[name] for name, old in self.installed.items() if self.sources.get(name, old) != old}
+        verb = next(word for word in command if word in ("makecache", "repoquery", "upgrade", "install", "remove"))
+        names = command[command.index(verb) + 1 :]
+        if verb == "repoquery":
+            return "".join(f"{name} {new}\n\n" for name, new in newer.items())
+        if verb == "upgrade":
+            self.installed.update(newer)
+        elif verb == "install":
+            self.installed.update({name: self.sources[name] for name in names})
+        elif verb == "remove":
+            for name in names:
+                del self.installed[name]
+        return ""
 
 
 class FakeTools(DiskTools):

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import image
-from wnodes.image.nodes import Change, Directory, File, Link, Other, View
+from wnodes.image.nodes import LIMIT, Change, Directory, File, LargeFile, Link, Node, Other, View
 from wnodes.model.errors import ImageError
 
 
@@ -72,3 +72,80 @@ def test_users_and_numbers() -> None:
     assert view.user("munge") == (101, 102, "/nonexistent")
     view.want("/etc/passwd", File(b"new:x:5:6::/home/new:/bin/sh\n", 0o644))
     assert view.ids("new", "root") == (5, 0)
+
+
+def test_a_file_is_read_in_parts_and_one_too_large_not_at_all() -> None:
+    handle = image()
+    content = bytes(range(256)) * (20 << 10)
+    handle.put("/part", File(content, 0o644))
+    asked: list[int] = []
+    read = handle.pread
+
+    def pread(path: str, count: int, offset: int) -> bytes:
+        asked.append(count)
+        return read(path, count, offset)
+
+    handle.pread = pread  # type: ignore[method-assign]
+    assert View(handle).current("/part") == File(content, 0o644)
+    assert len(asked) == 3
+    assert max(asked) < 4 << 20  # an answer of the appliance is not longer
+
+    handle.put("/large", File(b"x" * (LIMIT + 1), 0o600, 1, 2))
+    view = View(handle)
+    assert view.current("/large") == LargeFile(LIMIT + 1, 0o600, 1, 2)
+    assert len(asked) == 3
+    with pytest.raises(ImageError) as caught:
+        view.text("/large")
+    assert (caught.value.object, caught.value.value) == ("/large", "too large")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "same", "summed"),
+    [
+        (File(b"x" * (LIMIT + 1), 0o644), True, True),
+        (File(b"y" * (LIMIT + 1), 0o644), False, True),
+        (File(b"x" * (LIMIT + 1), 0o600), False, False),
+        (File(b"x", 0o644), False, False),
+        (None, False, False),
+    ],
+)
+def test_large_files_are_compared_by_their_sum_and_only_if_the_size_is_right(
+    wanted: File | None, same: bool, summed: bool
+) -> None:
+    handle = image()
+    handle.put("/large", File(b"x" * (LIMIT + 1), 0o644))
+    sums: list[str] = []
+    checksum = handle.checksum
+    handle.checksum = lambda kind, path: sums.append(path) or checksum(kind, path)  # type: ignore[method-assign, func-returns-value]
+    view = View(handle)
+    view.want("/large", wanted)
+    assert (view.changes() == ()) is same
+    assert (sums == ["/large"]) is summed
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        (None, "not in the image"),
+        (Directory(0o755), "a folder"),
+        (Other(0o10644), "a special file"),
+        (Link("x"), "link"),
+    ],
+)
+def test_only_plain_files_have_text(node: Node | None, said: str) -> None:
+    handle = image()
+    if node is not None:
+        handle.put("/etc/thing", node)
+    with pytest.raises(ImageError) as caught:
+        View(handle).text("/etc/thing")
+    assert caught.value.object == "/etc/thing"
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["bad:x:x:1::/:", "bad:x:1::" + ":/:", "bad:x:1:1::home:", "bad:x:1:1::/a/../..:"])
+def test_a_user_without_numbers_or_a_home_is_refused(line: str) -> None:
+    handle = image()
+    handle.put("/etc/passwd", File(line.encode(), 0o644))
+    with pytest.raises(ImageError) as caught:
+        View(handle).user("bad")
+    assert caught.value.value == "bad"

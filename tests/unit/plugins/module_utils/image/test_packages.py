@@ -1,44 +1,132 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the guest's package manager has, and how it is made to install more."""
+"""Packages removed, upgraded and installed with the guest's own package manager; nothing of that stays in the image."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.unit.plugins.module_utils.image.image_fixture import image
-from wnodes.image import packages
+from tests.unit.plugins.module_utils.image.image_fixture import (
+    AptStub,
+    DnfStub,
+    FakeTools,
+    engine,
+    enterprise_linux,
+    image,
+    raw,
+)
 from wnodes.image.fake import FakeHandle
-from wnodes.image.operations import Recipe
+from wnodes.image.nodes import Directory, Link, Other
+from wnodes.image.operations import FileOp, Recipe
+from wnodes.image.packages import Apt, Dnf, Upgrade, package_manager
 from wnodes.image.plan import plan_packages
 from wnodes.model.errors import ImageError
 
+ALL = Recipe(packages=("new",), packages_absent=("kept", "never"), upgrade=True, network=True)
 
-def test_packages_are_those_the_package_manager_lacks() -> None:
-    recipe = Recipe(packages=("apt", "kept", "gone", "new"), network=True)
-    assert plan_packages(image(), recipe).packages == ("gone", "new")
+
+def debian() -> FakeHandle:
+    handle = image()
+    handle.put("/usr/sbin", Directory(0o755))
+    handle.on_command = AptStub({"apt": "2", "kept": "1"}, {"apt": "3", "kept": "2", "new": "1"})
+    return handle
+
+
+def rhel() -> FakeHandle:
+    handle = enterprise_linux()
+    handle.on_command = DnfStub({"apt": "2", "kept": "1"}, {"apt": "3", "kept": "2", "new": "1"})
+    return handle
+
+
+def test_packages_are_those_the_package_manager_lacks_or_has() -> None:
+    recipe = Recipe(packages=("apt", "gone", "new"), packages_absent=("kept", "never"), network=True)
+    difference = plan_packages(Apt(image()), recipe)
+    assert difference.packages == ("gone", "new")
+    assert difference.removals == ("kept",)
 
 
 def test_missing_packages_need_the_network() -> None:
     with pytest.raises(ImageError, match="no network"):
-        plan_packages(image(), Recipe(packages=("new",)))
+        plan_packages(Apt(image()), Recipe(packages=("new",)))
+
+
+@pytest.mark.parametrize(("handle", "kind"), [(image(), Apt), (enterprise_linux(), Dnf)])
+def test_the_package_manager_is_that_of_the_family(handle: FakeHandle, kind: type) -> None:
+    assert isinstance(package_manager(handle), kind)
 
 
 def test_an_image_without_a_package_manager_is_named() -> None:
     with pytest.raises(ImageError, match="no package manager"):
-        plan_packages(FakeHandle(), Recipe(packages=("new",), network=True))
+        package_manager(FakeHandle())
 
 
-def test_rpm_is_asked_where_dnf_is() -> None:
-    handle = FakeHandle({"/usr/bin/dnf": ""})
-    handle.on_command = lambda _handle, _command: "bash\nmunge\n"
-    assert plan_packages(handle, Recipe(packages=("munge", "new"), network=True)).packages == ("new",)
+@pytest.mark.parametrize("make", [debian, rhel])
+def test_check_mode_names_each_package_and_then_just_that_is_done_once(tmp_path: Path, make: object) -> None:
+    assert callable(make)
+    handle, disk = make(), raw(tmp_path)
+    foretold = engine(make()).customise(disk, "raw", ALL, check=True)
+    assert foretold.upgrades == (Upgrade("apt", "2", "3"),)
+    assert foretold.actions() == ["remove package kept", "upgrade apt 2 → 3", "install new"]
+
+    assert engine(handle).customise(disk, "raw", ALL) == foretold
+    assert handle.on_command.installed == {"apt": "3", "new": "1"}
+    again = engine(handle)
+    assert not again.customise(disk, "raw", ALL)
+    assert isinstance(again.tools, FakeTools)
+    assert "commit" not in again.tools.done
 
 
-def test_the_rule_against_starting_services_is_gone_even_after_a_failure() -> None:
+@pytest.mark.parametrize("make", [debian, rhel])
+def test_what_is_fetched_lies_on_the_scratch_drive_and_the_image_s_own_files_come_back(
+    tmp_path: Path, make: object
+) -> None:
+    assert callable(make)
+    handle = make()
+    handle.put("/tmp/own", Link("x"))
+    engine(handle).customise(raw(tmp_path), "raw", ALL)
+    assert [call for call in handle.calls if "sdb" in call or "umount" in call] == [
+        "mkfs ext2 /dev/sdb",
+        "mount /dev/sdb /tmp",
+        "umount /tmp",
+    ]
+    assert sorted(path for path in handle.tree if path.startswith("/tmp")) == ["/tmp", "/tmp/own"]
+    fetching = [command for command in handle.commands if "rpm" not in command]
+    assert fetching and all("=/tmp/wnodes/" in " ".join(command) for command in fetching)
+
+
+def test_nothing_to_do_about_debian_s_packages_runs_none_of_its_programs(tmp_path: Path) -> None:
     handle = image()
-    handle.put("/usr/sbin/sh", handle.tree["/bin/sh"])
+    assert not engine(handle).customise(raw(tmp_path), "raw", Recipe(packages=("apt",), packages_absent=("never",)))
+    assert handle.commands == []
+    assert not [call for call in handle.calls if call.startswith(("remount", "mkfs"))]
+
+
+@pytest.mark.parametrize("node", [Link("/var/tmp"), Other(0o10644)])
+def test_a_tmp_that_is_no_folder_is_not_covered(tmp_path: Path, node: Link) -> None:
+    handle = debian()
+    handle.tree["/tmp"] = node
+    with pytest.raises(ImageError) as caught:
+        engine(handle).customise(raw(tmp_path), "raw", ALL)
+    assert caught.value.object == "/tmp"
+
+
+def test_an_upgrade_that_brings_in_another_package_names_it() -> None:
+    handle = debian()
+    handle.on_command = lambda _handle, _command: (
+        "Reading...\nInst libc6:i386 [2.36-9+deb12u1] (2.36-9+deb12u2 Debian:12 [i386]) []\n"
+        "Inst libnew (1.0 Debian:12 [all])\nConf libnew (1.0 Debian:12 [all])\n"
+    )
+    assert [str(one) for one in Apt(handle).upgrades()] == ["libc6:i386 2.36-9+deb12u1 → 2.36-9+deb12u2", "libnew 1.0"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_no_service_starts_meanwhile_and_the_rule_is_gone_even_after_a_failure(there: bool) -> None:
+    handle = debian()
+    if there:
+        handle.put("/usr/sbin/policy-rc.d", Link("own"))
     handle.remount("/", rw=True)
 
     def fail(handle: FakeHandle, command: object) -> str:
@@ -47,11 +135,25 @@ def test_the_rule_against_starting_services_is_gone_even_after_a_failure() -> No
 
     handle.on_command = fail
     with pytest.raises(RuntimeError, match="no mirror"):
-        packages.install(handle, ("new",))
-    assert "/usr/sbin/policy-rc.d" not in handle.tree
+        Apt(handle).install(("new",))
+    assert ("/usr/sbin/policy-rc.d" in handle.tree) is there
 
 
-def test_dnf_installs_where_it_is() -> None:
-    handle = FakeHandle({"/usr/bin/dnf": ""})
-    packages.install(handle, ("munge",))
-    assert handle.commands == [["dnf", "--assumeyes", "--setopt=install_weak_deps=False", "install", "munge"]]
+def test_what_takes_long_is_announced_first(tmp_path: Path) -> None:
+    said: list[str] = []
+    recipe = Recipe(
+        packages=("new",),
+        packages_absent=("kept",),
+        upgrade=True,
+        network=True,
+        files=(FileOp("/etc/motd", "x"),),
+    )
+    engine(debian()).customise(raw(tmp_path), "raw", recipe, progress=said.append)
+    assert said == [
+        "launch the appliance",
+        "fetch the package index",
+        "remove 1 packages: kept",
+        "upgrade 1 packages",
+        "install 1 packages: new",
+        "commit the changes",
+    ]

@@ -15,18 +15,24 @@ from wnodes.image.fake import FakeHandle
 from wnodes.image.nodes import Directory, File, Link
 from wnodes.image.operations import (
     CommandOp,
+    Dns,
     EditOp,
     FileOp,
+    GroupOp,
     KernelModules,
     Recipe,
     RemoteSyslog,
+    ScriptOp,
     SshKeys,
     Units,
+    UserOp,
 )
+from wnodes.image.packages import Upgrade
 from wnodes.image.plan import Difference, plan_rest
 from wnodes.model.errors import ImageError
 
 ETC = "/etc/systemd/system"
+SCRIPT = ScriptOp("site", "#!/bin/sh\necho\n")
 KEY = "ssh-ed25519 AAAA me"
 
 # recipe, what is at some paths afterwards
@@ -85,13 +91,24 @@ CASES: dict[str, tuple[Recipe, dict[str, Any]]] = {
     ),
     "a unit masked": (Recipe(units=Units(mask=("any.timer",))), {f"{ETC}/any.timer": Link("/dev/null")}),
     "deleted": (Recipe(delete=("/root", "/absent")), {"/root": None, "/root/keep": None}),
+    "a user with a group": (
+        Recipe(groups=(GroupOp("g", gid=7),), users=(UserOp("u", uid=8, group="g"),)),
+        {"/home/u": Directory(0o700, 8, 7)},
+    ),
+    "a time zone": (Recipe(timezone="Europe/Rome"), {"/etc/localtime": Link("/usr/share/zoneinfo/Europe/Rome")}),
+    "name servers": (Recipe(dns=Dns(("192.0.2.1",))), {"/etc/resolv.conf": File(b"nameserver 192.0.2.1\n", 0o644)}),
+    "a script": (
+        Recipe(scripts=(SCRIPT,)),
+        {SCRIPT.stamp: File(f"{SCRIPT.digest}\n".encode(), 0o644), f"{SCRIPT.stamp}.running": None},
+    ),
     "a command": (Recipe(commands=(CommandOp(argv=("touch", "/made"), creates="/made"),)), {"/made": File(b"", 0o644)}),
 }
 
 
 def touching(handle: FakeHandle, command: object) -> str:
     assert isinstance(command, list)
-    handle.write(command[1], b"")
+    if command[0] == "touch":
+        handle.write(command[1], b"")
     return ""
 
 
@@ -137,6 +154,53 @@ def test_the_diff_shows_attributes_and_text_and_hides_bulk() -> None:
     assert shown[f"{ETC}/a.timer"]["after"] == "link to /dev/null\n"
     assert shown["/bin/sh"]["after"] == ""
     assert shown["commands"]["after"] == "sync\n"
+
+
+def test_the_diff_tells_versions_and_scripts() -> None:
+    difference = Difference(
+        removals=("old",), upgrades=(Upgrade("a", "1", "2"), Upgrade("b", "", "1")), packages=("c",), scripts=(SCRIPT,)
+    )
+    assert [(entry["before_header"], entry["before"], entry["after"]) for entry in difference.diff()] == [
+        ("packages removed", "old\n", ""),
+        ("packages upgraded", "a 1\n", "a 2\nb 1\n"),
+        ("packages", "", "c\n"),
+        ("script site", "", "#!/bin/sh\necho\n"),
+    ]
+    assert difference.actions() == [
+        *("remove package old", "upgrade a 1 → 2", "upgrade b 1", "install c", "run script site"),
+    ]
+
+
+def test_a_script_runs_again_when_its_content_is_another_and_not_else() -> None:
+    handle = image()
+    ran: list[bytes] = []
+
+    def run(handle: FakeHandle, command: object) -> str:
+        assert isinstance(command, list)
+        node = handle.tree[command[0]]
+        assert isinstance(node, File) and node.mode == 0o700
+        ran.append(node.content)
+        return ""
+
+    for content in ("#!/bin/a", "#!/bin/b", "#!/bin/b", "#!/bin/a"):
+        difference = plan_rest(handle, Recipe(scripts=(ScriptOp("site", content),)))
+        handle.on_command = run
+        handle.remount("/", rw=True)
+        apply(handle, difference)
+    assert ran == [b"#!/bin/a", b"#!/bin/b", b"#!/bin/a"]
+
+
+def test_a_script_that_fails_is_named() -> None:
+    handle = image()
+
+    def fail(_handle: FakeHandle, _command: object) -> str:
+        raise RuntimeError("exit 3")
+
+    handle.on_command = fail
+    handle.remount("/", rw=True)
+    with pytest.raises(ImageError) as caught:
+        apply(handle, plan_rest(handle, Recipe(scripts=(SCRIPT,))))
+    assert (caught.value.value, caught.value.reason) == ("site", "exit 3")
 
 
 def test_keys_that_are_there_stay_unless_exclusive() -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import image
-from wnodes.image.nodes import File, Link
-from wnodes.image.seal import check_sealed, extract_boot
+from wnodes.image.fake import FakeHandle
+from wnodes.image.nodes import LIMIT, Directory, File, LargeFile, Link, Node, Other
+from wnodes.image.operations import FileOp, Recipe, SshKeys
+from wnodes.image.seal import check_sealed, extract_boot, meant_keys
 from wnodes.model.errors import ImageError
 
 
@@ -22,29 +24,114 @@ def test_a_clean_image_passes() -> None:
     check_sealed(handle)
 
 
-@pytest.mark.parametrize(
-    ("path", "content", "said"),
-    [
-        ("/etc/shadow", "root:$y$j9T$abc:1::::::\n", "a password of root"),
-        ("/etc/shadow-", "root::1::::::\n", "an empty password of root"),
-        ("/etc/ssh/ssh_host_ed25519_key", "x", "ssh host key"),
-        ("/etc/munge/munge.key", "x", "munge key"),
-        ("/etc/slurm/jwt_hs256.key", "x", "key of Slurm"),
-        ("/root/.ssh/id_rsa", "x", "private ssh key"),
-        ("/home/alice/.ssh/id_ed25519", "x", "private ssh key"),
-        ("/etc/machine-id", "0123456789abcdef0123456789abcdef\n", "machine id"),
-        ("/var/lib/dbus/machine-id", "0123456789abcdef0123456789abcdef\n", "machine id"),
-        ("/var/lib/systemd/random-seed", "x", "random seed"),
-        ("/etc/krb5.keytab", "x", "Kerberos"),
-    ],
-)
-def test_secrets_and_identities_are_found(path: str, content: str, said: str) -> None:
+# where, content, what is said of it
+FINDINGS = [
+    ("/etc/shadow", "root:$y$j9T$abc:1::::::\n", "a password of root"),
+    ("/etc/shadow-", "root::1::::::\n", "an empty password of root"),
+    ("/etc/passwd", "root::0:0::/root:/bin/sh\n", "an empty password of root"),
+    ("/etc/passwd-", "root:abc:0:0::/root:/bin/sh\n", "a password of root"),
+    ("/etc/gshadow", "root:$y$abc::\n", "a password of root"),
+    ("/etc/security/opasswd", "root:1:abc", "former passwords"),
+    ("/etc/ssh/ssh_host_ed25519_key", "x", "ssh host key"),
+    ("/etc/munge/munge.key", "x", "munge key"),
+    ("/etc/slurm/jwt_hs256.key", "x", "key of Slurm"),
+    ("/etc/slurm-llnl/slurm.key", "x", "key of Slurm"),
+    ("/etc/condor/passwords.d/POOL", "x", "HTCondor"),
+    ("/var/lib/condor/pool_password", "x", "HTCondor"),
+    ("/etc/condor/tokens.d/t", "x", "token of HTCondor"),
+    ("/etc/krb5.keytab", "x", "Kerberos"),
+    ("/etc/http.keytab", "x", "Kerberos"),
+    ("/etc/grid-security/hostkey.pem", "x", "host certificate's key"),
+    ("/root/.ssh/id_rsa", "x", "private ssh key"),
+    ("/home/alice/.ssh/id_ed25519", "x", "private ssh key"),
+    ("/srv/svc/.ssh/deploy", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "private ssh key"),
+    ("/root/.ssh/authorized_keys", "ssh-rsa AAAA stranger\n", "who may log in as root"),
+    ("/etc/machine-id", "0123456789abcdef0123456789abcdef\n", "machine id"),
+    ("/var/lib/dbus/machine-id", "0123456789abcdef0123456789abcdef\n", "machine id"),
+    ("/var/lib/systemd/random-seed", "x", "random seed"),
+    ("/var/lib/systemd/credential.secret", "x", "secret of one machine"),
+    ("/var/lib/cloud/instances/i-1/user-data.txt", "x", "cloud-init"),
+    ("/var/lib/cloud/data/instance-id", "x", "cloud-init"),
+    ("/var/log/cloud-init-output.log", "x", "cloud-init"),
+    ("/root/.bash_history", "x", "shell history"),
+    ("/home/alice/.python_history", "x", "shell history"),
+    ("/home/alice/.globus/userkey.pem", "x", "private key"),
+    ("/var/lib/dhcp/dhclient.eth0.leases", "lease {}", "DHCP lease"),
+    ("/var/lib/NetworkManager/internal-1-eth0.lease", "ADDRESS=192.0.2.1", "DHCP lease"),
+]
+
+
+def with_service_user() -> FakeHandle:
     handle = image()
+    passwd = handle.read_file("/etc/passwd") + b"svc:x:200:200::/srv/svc:/bin/sh\n"
+    handle.put("/etc/passwd", File(passwd, 0o644))
+    return handle
+
+
+@pytest.mark.parametrize(("path", "content", "said"), FINDINGS)
+def test_secrets_and_identities_are_found(path: str, content: str, said: str) -> None:
+    handle = with_service_user()
     handle.put(path, File(content.encode(), 0o600))
     with pytest.raises(ImageError) as caught:
         check_sealed(handle)
     assert said in caught.value.value
-    assert path in caught.value.value
+    assert path.split("/i-1")[0] in caught.value.value
+    assert caught.value.value.count("(") == 1
+
+
+@pytest.mark.parametrize("path", [path for path, _content, _said in FINDINGS if "cloud/" not in path])
+def test_an_empty_file_holds_nothing(path: str) -> None:
+    handle = with_service_user()
+    handle.put(path, File(b"", 0o600))
+    check_sealed(handle)
+
+
+def test_what_a_link_leads_to_counts() -> None:
+    handle = image()
+    handle.put("/etc/shadow", Link("../opt/shadow"))
+    handle.put("/opt/shadow", File(b"root::1::::::\n", 0o600))
+    with pytest.raises(ImageError, match="empty password of root"):
+        check_sealed(handle)
+
+
+@pytest.mark.parametrize("node", [Other(0o10600), Directory(0o755), LargeFile(1 << 40, 0o600)])
+def test_what_can_not_be_looked_into_is_not_published(node: Node) -> None:
+    handle = image()
+    if isinstance(node, LargeFile):
+        handle.put("/etc/shadow", File(b"x" * (LIMIT + 1), 0o600))
+    else:
+        handle.put("/etc/shadow", node)
+    with pytest.raises(ImageError, match="no plain file"):
+        check_sealed(handle)
+
+
+@pytest.mark.parametrize("home", ["/srv/*", "/srv/{a,b}", "/srv/a b"])
+def test_a_home_with_a_strange_name_is_said_and_not_expanded(home: str) -> None:
+    handle = image()
+    handle.put("/etc/passwd", File(f"root:x:0:0::/root:/bin/sh\nu:x:1:1::{home}:/bin/sh\n".encode(), 0o644))
+    with pytest.raises(ImageError) as caught:
+        check_sealed(handle)
+    assert home in caught.value.value
+
+
+def test_keys_of_root_that_the_recipe_names_may_stay_and_no_other() -> None:
+    handle = image()
+    handle.put("/root/.ssh/authorized_keys", File(b"# ours\n\nssh-rsa AAAA us\nssh-rsa BBBB ops\n", 0o600))
+    recipe = Recipe(
+        ssh_keys=(SshKeys("root", ("ssh-rsa AAAA us\n",)), SshKeys("munge", ("ssh-rsa CCCC x",))),
+        files=(FileOp("/root/.ssh/authorized_keys2", "ssh-rsa BBBB ops\n"), FileOp("/root/.ssh/id_x", "ssh-rsa DDDD")),
+    )
+    assert meant_keys(recipe) == {"ssh-rsa AAAA us", "ssh-rsa BBBB ops"}
+    check_sealed(handle, meant_keys(recipe))
+    with pytest.raises(ImageError, match="log in as root"):
+        check_sealed(handle, meant_keys(Recipe(ssh_keys=(SshKeys("root", ("ssh-rsa AAAA us",)),))))
+
+
+def test_what_others_do_with_keys_is_their_business() -> None:
+    handle = with_service_user()
+    handle.put("/srv/svc/.ssh/authorized_keys", File(b"ssh-rsa AAAA us\n", 0o600))
+    handle.put("/srv/svc/.ssh/id_rsa.pub", File(b"ssh-rsa AAAA us\n", 0o600))
+    check_sealed(handle)
 
 
 def test_all_findings_come_at_once() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.plugins.module_utils.image.image_fixture import image
 from wnodes.image.customise import apply
 from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import Change, Link, View
+from wnodes.image.nodes import Change, File, Link, View
 from wnodes.image.operations import Units
 from wnodes.image.plan import Difference
 from wnodes.image.units import plan_units
@@ -53,3 +53,19 @@ def test_a_masked_unit_can_not_be_enabled() -> None:
     do(handle, Units(mask=("munge.service",)))
     with pytest.raises(ImageError, match="is masked"):
         plan(handle, Units(enable=("munge.service",)))
+
+
+@pytest.mark.parametrize("asked", ["ssh.service", "sshd.service"])
+@pytest.mark.parametrize("there", ["ssh.service", "sshd.service"])
+def test_a_service_is_found_under_the_name_its_family_gives_it(asked: str, there: str) -> None:
+    handle = image()
+    handle.put(f"/usr/lib/systemd/system/{there}", File(b"[Install]\nWantedBy=multi-user.target\n", 0o644))
+    link = f"{ETC}/multi-user.target.wants/{there}"
+    assert do(handle, Units(enable=(asked,))).actions()[-1] == f"write {link}"
+    assert do(handle, Units(disable=(asked,))).actions() == [f"remove {link}"]
+    assert do(handle, Units(mask=(asked,))).actions() == [f"write {ETC}/{there}"]
+
+
+def test_a_service_that_is_nowhere_keeps_the_name_it_was_given() -> None:
+    with pytest.raises(ImageError, match=r"unit sshd\.service"):
+        plan(image(), Units(enable=("sshd.service",)))

@@ -1,0 +1,188 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The image module on a real worker node's image: packages of a repository on this machine, accounts, the last look."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.image_run import command, digest, run
+from wnodes.model.image import CachedImage
+
+CHUNK = 64 << 10
+BULK = 50_000_000
+#: where the appliance finds this machine
+HOST = "169.254.2.2"
+
+
+@pytest.fixture
+def disk(worker_image: CachedImage, tmp_path: Path) -> Path:
+    """Return a copy of the worker's image."""
+    path = tmp_path / "disk.qcow2"
+    command("cp", "--sparse=always", worker_image.disk, str(path))
+    path.chmod(0o644)
+    return path
+
+
+class Repository:
+    """A flat repository with one package of incompressible data, as it is now."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        handler = functools.partial(_Quiet, directory=str(folder))
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.source = f"deb [trusted=yes] http://{HOST}:{self.server.server_address[1]}/ ./\n"
+
+    def offer(self, version: str, size: int) -> None:
+        tree = self.folder / f"tree-{version}"
+        (tree / "DEBIAN").mkdir(parents=True)
+        (tree / "opt").mkdir()
+        about = (
+            f"Package: wnodes-bulk\nVersion: {version}\nArchitecture: all\nMaintainer: Nobody <nobody@example.org>\n"
+        )
+        (tree / "DEBIAN" / "control").write_text(about + "Description: bulk\n")
+        (tree / "opt" / "bulk").write_bytes(os.urandom(size))
+        deb = self.folder / f"bulk-{version}.deb"
+        command("dpkg-deb", "-Znone", "--root-owner-group", "--build", str(tree), str(deb))
+        sums = f"Size: {deb.stat().st_size}\nSHA256: {hashlib.sha256(deb.read_bytes()).hexdigest()}\n"
+        (self.folder / "Packages").write_text(f"{about}Filename: ./{deb.name}\n{sums}Description: bulk\n")
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[Repository]:
+    (tmp_path / "repository").mkdir()
+    made = Repository(tmp_path / "repository")
+    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join(10)
+
+
+def differing(one: Path, other: Path) -> int:
+    """Return how many bytes of two files lie in aligned chunks of 64 KiB that differ."""
+    count = 0
+    with one.open("rb") as left, other.open("rb") as right:
+        while True:
+            pair = left.read(CHUNK), right.read(CHUNK)
+            if not any(pair):
+                return count * CHUNK
+            count += pair[0] != pair[1]
+
+
+def content(disk: Path, *paths: str) -> list[str]:
+    """Return files of an image without a partition table, read without libguestfs."""
+    raw = disk.with_suffix(".raw")
+    command("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(disk), str(raw))
+    found = [command("debugfs", "-R", f"cat {path}", str(raw)) for path in paths]
+    raw.unlink()
+    return found
+
+
+def test_an_update_of_50_mb_changes_little_more_than_50_mb_of_the_image(
+    disk: Path, repository: Repository, tmp_path: Path
+) -> None:
+    repository.offer("1", BULK)
+    assert run(
+        disk,
+        files=[{"path": "/etc/apt/sources.list", "content": repository.source}],
+        delete=["/etc/apt/sources.list.d"],
+    )["changed"]
+    assert run(disk, packages=["wnodes-bulk"], network=True)["actions"] == ["install wnodes-bulk"]
+
+    repository.offer("2", BULK)
+    before = tmp_path / "before.qcow2"
+    shutil.copy(disk, before)
+    foretold = run(disk, check=True, upgrade=True, network=True)
+    assert foretold["actions"] == ["upgrade wnodes-bulk 1 → 2"]
+    assert digest(disk) == digest(before)
+
+    done = run(disk, upgrade=True, network=True)
+    assert (done["actions"], done["diff"]) == (foretold["actions"], foretold["diff"])
+    changed = differing(before, disk)
+    print(f"{changed} bytes changed, {changed / BULK:.2f} x the package")
+    assert BULK <= changed <= 1.3 * BULK
+
+    updated = digest(disk)
+    assert not run(disk, upgrade=True, network=True)["changed"]
+    assert digest(disk) == updated
+
+    removed = run(disk, packages_absent=["wnodes-bulk"])
+    assert removed["actions"] == ["remove package wnodes-bulk"]
+    assert not run(disk, packages_absent=["wnodes-bulk"])["changed"]
+
+
+def test_a_source_that_does_not_answer_is_an_error_and_not_an_image_without_news(disk: Path) -> None:
+    before = digest(disk)
+    files = [{"path": "/etc/apt/sources.list", "content": f"deb [trusted=yes] http://{HOST}:9/ ./\n"}]
+    run(disk, files=files, delete=["/etc/apt/sources.list.d"])
+    before = digest(disk)
+    refused = run(disk, upgrade=True, network=True)
+    assert "Packages" in refused["msg"]
+    assert digest(disk) == before
+
+
+def test_users_and_groups_are_those_that_the_image_s_own_tools_would_make(disk: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.qcow2"
+    shutil.copy(disk, other)
+    files = ("/etc/passwd", "/etc/group", "/etc/gshadow", "/etc/shadow")
+    groups = [{"name": "atlas", "gid": 5000}, {"name": "daemons", "system": True}, {"name": "cms"}]
+    nologin = "/usr/sbin/nologin"
+    users = [
+        {"name": "condor", "system": True, "home": "/var/lib/condor"},
+        {"name": "atlas001", "group": "atlas", "groups": ["cms", "munge"], "comment": "Pool", "shell": "/bin/bash"},
+        {"name": "alice", "uid": 4711, "shell": "/bin/sh"},
+        {"name": "bob", "shell": "/bin/sh"},
+    ]
+    run(disk, groups=groups, users=users)
+    commands = [
+        "groupadd --gid 5000 atlas; groupadd --system daemons; groupadd cms",
+        f"useradd --system --user-group --home-dir /var/lib/condor --shell {nologin} condor",
+        "useradd --create-home --gid atlas --groups cms,munge --comment Pool --shell /bin/bash atlas001",
+        "useradd --create-home --user-group --uid 4711 --shell /bin/sh alice",
+        "useradd --create-home --user-group --shell /bin/sh bob",
+    ]
+    run(other, commands=[{"shell": line} for line in commands])
+    ours, theirs = content(disk, *files), content(other, *files)
+    assert ours[:3] == theirs[:3]
+    for ours_line, theirs_line in zip(ours[3].splitlines(), theirs[3].splitlines()):
+        assert ours_line.split(":")[:2] == theirs_line.split(":")[:2]
+    assert not run(disk, check=True, groups=groups, users=users)["changed"]
+    assert not run(other, check=True, users=[user for user in users if "home" not in user])["changed"]
+
+
+def test_the_last_look_finds_all_that_a_used_machine_leaves_and_passes_the_image_as_published(
+    disk: Path, tmp_path: Path
+) -> None:
+    options = {"publish_to": str(tmp_path / "images"), "tags": ["worker_debian12_x86_64"]}
+    left = {
+        "/root/.bash_history": "reboot\n",
+        "/root/.ssh/authorized_keys": "ssh-rsa AAAA stranger\n",
+        "/home/alice/.ssh/deploy": "-----BEGIN OPENSSH PRIVATE KEY-----\n",
+        "/etc/ssh/ssh_host_rsa_key": "x",
+        "/etc/condor/passwords.d/POOL": "x",
+        "/var/lib/cloud/instances/i-1/user-data.txt": "x",
+        "/var/lib/dhcp/dhclient.leases": "lease {}",
+        "/var/lib/systemd/random-seed": "x",
+    }
+    refused = run(disk, files=[{"path": path, "content": text} for path, text in left.items()], **options)
+    said = refused["error"]["value"]
+    assert [path for path in left if path.split("/user-data")[0] not in said] == []
+    assert said.count("(") == len(left)
+    assert run(disk, check=True, **options)["changed"]

@@ -53,8 +53,13 @@ options:
   base:
     description:
       - An image of the same O(format) that is copied to O(path) where O(path) does not exist yet.
+      - A path, or a URL (http, https), which needs O(base_checksum). What a broken download left is gone on with.
       - O(path) appears only when all work on it has succeeded.
-    type: path
+    type: str
+  base_checksum:
+    description: SHA-256 of O(base).
+    type: str
+    default: ""
   accel:
     description:
       - What the appliance runs on. V(tcg) works everywhere.
@@ -83,6 +88,44 @@ options:
     description: The root device as the guest names it.
     type: str
     default: /dev/vda
+  valid_days:
+    description:
+      - Days after which the published image boots nowhere any more; V(0) for never.
+      - It is signed anew when a third of that time is left.
+    type: int
+    default: 0
+  allowed:
+    description: Who may use the published image; one match is enough. Everybody, where nothing is listed.
+    type: dict
+    suboptions:
+      users:
+        description: User names.
+        type: list
+        elements: str
+        default: []
+      groups:
+        description: Unix groups.
+        type: list
+        elements: str
+        default: []
+      vos:
+        description: Virtual organisations.
+        type: list
+        elements: str
+        default: []
+  properties:
+    description: Texts about the published image for people. C(os) and C(kernel) are read from the image.
+    type: dict
+    default: {}
+  sign_key:
+    description: Private key that signs what is published. What is not signed boots nowhere.
+    type: path
+  sign_certificate:
+    description: The key's certificate, from the site's authority for those who may sign images.
+    type: path
+  progress:
+    description: File that gets a line for each step that takes long, with size, speed and time left of transfers.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -169,30 +212,44 @@ error:
 """
 
 import os
-from typing import Any, Dict
+import time
+from typing import Any, Callable, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.wnodes.farm.plugins.module_utils.image.accel import decide
 from ansible_collections.wnodes.farm.plugins.module_utils.image.build import Build
 from ansible_collections.wnodes.farm.plugins.module_utils.image.customise import Engine
+from ansible_collections.wnodes.farm.plugins.module_utils.image.meter import silent
 from ansible_collections.wnodes.farm.plugins.module_utils.image.operations import Recipe
 from ansible_collections.wnodes.farm.plugins.module_utils.image.publish import Target
+from ansible_collections.wnodes.farm.plugins.module_utils.image.signature import Signer
 from ansible_collections.wnodes.farm.plugins.module_utils.image.spec import RECIPE_SPEC
 from ansible_collections.wnodes.farm.plugins.module_utils.model.codec import decode, encode
 from ansible_collections.wnodes.farm.plugins.module_utils.model.errors import WnodesError
+from ansible_collections.wnodes.farm.plugins.module_utils.model.image import Allowed
 from ansible_collections.wnodes.farm.plugins.module_utils.virt.accel import KVM, AccelProbe
 
 ARGUMENT_SPEC: Dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "format": {"choices": ["qcow2", "raw"], "default": "qcow2"},
-    "base": {"type": "path"},
+    "base": {},
+    "base_checksum": {"default": ""},
     **RECIPE_SPEC,
     "accel": {"choices": ["auto", "kvm", "tcg"], "default": "auto"},
     "publish_to": {"type": "path"},
     "tags": {"type": "list", "elements": "str", "default": []},
     "cmdline": {"default": "console=ttyS0 root=/dev/vda rw"},
     "root_device": {"default": "/dev/vda"},
+    "valid_days": {"type": "int", "default": 0},
+    "allowed": {
+        "type": "dict",
+        "options": {name: {"type": "list", "elements": "str", "default": []} for name in ("users", "groups", "vos")},
+    },
+    "properties": {"type": "dict", "default": {}},
+    "sign_key": {"type": "path", "no_log": False},
+    "sign_certificate": {"type": "path"},
+    "progress": {"type": "path"},
 }
 
 
@@ -207,18 +264,51 @@ def run(module: AnsibleModule, engine: Engine) -> Dict[str, Any]:
     """Return the module's result; raise WnodesError."""
     params = module.params
     recipe = decode(Recipe, _given({key: params[key] for key in RECIPE_SPEC}), "image")
-    target = None
-    if params["publish_to"]:
-        target = Target(params["publish_to"], tuple(params["tags"]), params["cmdline"], params["root_device"])
-    outcome = Build(engine, params["path"], params["format"], params["base"], recipe, target).run(
-        check=module.check_mode
+    build = Build(
+        engine,
+        params["path"],
+        params["format"],
+        params["base"],
+        recipe,
+        _target(params) if params["publish_to"] else None,
+        params["base_checksum"].replace("sha256:", ""),
+        _reporter(params["progress"]),
     )
+    outcome = build.run(check=module.check_mode)
     result: Dict[str, Any] = {"changed": outcome.changed, "actions": outcome.actions}
     if module._diff:
         result["diff"] = outcome.difference.diff()
     if outcome.published:
-        result["published"] = {"path": outcome.published.path, "manifest": encode(outcome.published.manifest)}
+        result["published"] = encode(outcome.published)
     return result
+
+
+def _target(params: Dict[str, Any]) -> Target:
+    return Target(
+        params["publish_to"],
+        tuple(params["tags"]),
+        params["cmdline"],
+        params["root_device"],
+        params["valid_days"],
+        decode(Allowed, _given(params["allowed"] or {}), "allowed"),
+        {name: str(value) for name, value in params["properties"].items()},
+        Signer(params["sign_key"], params["sign_certificate"]) if params["sign_key"] else None,
+    )
+
+
+def _reporter(path: Optional[str]) -> Callable[[str], None]:
+    """Return what writes each line into the file ``path``, with the seconds since the start."""
+    if not path:
+        return silent
+    start = time.monotonic()
+    with open(path, "w", encoding="utf-8"):
+        pass
+
+    def say(line: str) -> None:
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write(f"{time.monotonic() - start:.1f} s  {line}\n")
+
+    return say
 
 
 def engine(accel: str, folder: str) -> Engine:
@@ -229,7 +319,11 @@ def engine(accel: str, folder: str) -> Engine:
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC,
+        required_together=[("sign_key", "sign_certificate")],
+        supports_check_mode=True,
+    )
     try:
         result = run(module, engine(module.params["accel"], os.path.dirname(module.params["path"])))
     except WnodesError as error:

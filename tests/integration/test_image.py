@@ -112,7 +112,7 @@ def test_the_whole_life_of_an_image(base: Path, tmp_path: Path) -> None:
     assert inside(disk, "/opt/from-shell") == "0\n"
     assert inside(disk, "/etc/nsswitch.conf") == "passwd: files extrausers\n"
     assert inside(disk, "/etc/modules-load.d/wnodes.conf") == "tun\n"
-    assert "--server logs.example.org" in inside(disk, "/etc/systemd/system/wnodes-syslog.service")
+    assert "send-journal logs.example.org 514 tcp" in inside(disk, "/etc/systemd/system/wnodes-syslog.service")
     assert inside(disk, "/opt/from-script") == "Europe/Rome\n"
     assert "ops:x:1000:5000::/home/ops:/bin/sh\ncondor:x:999:999:" in inside(disk, "/etc/passwd")
     assert "ops:!::0:99999:7:::\n" in inside(disk, "/etc/shadow")

@@ -42,6 +42,7 @@ class HypervisorConfig:
     :param image_signers: names of signers whose images boot here; empty: all of that authority
     :param min_free_mib: room that must be free below ``state_dir`` before VMs are offered
     :param image_cache_mib: room for images below ``state_dir``; 0: as much as there is
+    :param image_user: user that works on images for ``image_seal``, in a unit of its own; empty: this service's
     :param image_seal: what this node puts on each image, once, before its first VM; see the module ``image``
     :param syslog_listen: this node's address on which VMs' syslog is received, UDP and TCP; empty: it is not
     :param syslog_port: port of both
@@ -71,6 +72,7 @@ class HypervisorConfig:
     image_authority: str = "/etc/wnodes/pki/ca.crt"
     image_signers: Tuple[str, ...] = ()
     image_cache_mib: int = 0
+    image_user: str = ""
     image_seal: Recipe = field(default_factory=Recipe)
     syslog_listen: str = ""
     syslog_port: int = 5514

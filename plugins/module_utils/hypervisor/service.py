@@ -94,7 +94,7 @@ class Hypervisor(HypervisorApi):
             nameserver=nameserver,
             files=files or VmFiles(config.state_dir),
             channels=self._channels,
-            accel=self._accel,
+            accel=self.accel,
             clock=self._clock,
             failpoints=failpoints or Failpoints(),
             node_problems=node_problems or (lambda: node.problems(config)),
@@ -263,7 +263,8 @@ class Hypervisor(HypervisorApi):
     def heard(self, vm_id: str, frame: Frame) -> None:
         self._events.emit(vm_id, "guest", {**frame.data, "event": frame.event})
 
-    def _accel(self, image: CachedImage) -> str:
+    def accel(self, image: CachedImage) -> str:
+        """Return what guests of ``image`` run on here, ``kvm`` or ``qemu``; the first time that is tried out."""
         if not self._accel_name:
             self._accel_name = self._find_accel(image)
         return self._accel_name

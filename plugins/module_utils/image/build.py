@@ -8,18 +8,23 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from dataclasses import dataclass
-from typing import Iterator, List, Optional, Tuple
+from dataclasses import dataclass, replace
+from typing import Dict, Iterator, List, Optional, Tuple
 
+from ..model.clock import Clock
 from ..model.errors import ImageError
 from .customise import Engine
 from .disk import copy, sync
+from .fetch import fetch
 from .guest import Handle
 from .header import check_header
+from .meter import Meter, Say, silent
+from .nodes import View
 from .operations import Recipe
 from .plan import Difference
 from .publish import Published, Target, publish
-from .seal import check_sealed, extract_boot
+from .seal import check_sealed, extract_boot, meant_keys
+from .tree import release_name
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,10 @@ class Outcome:
 class Build:
     """One image to be made.
 
-    :param base: copied to ``path`` if that does not exist; same ``format``
+    :param base: path or URL, copied to ``path`` if that does not exist; same ``format``
+    :param checksum: sha256 (hex) of ``base``; a URL needs one
     :param target: None: not published
+    :param say: called with a line before each step that may take long, and once a second in long transfers
     """
 
     engine: Engine
@@ -61,6 +68,15 @@ class Build:
     base: Optional[str]
     recipe: Recipe
     target: Optional[Target] = None
+    checksum: str = ""
+    say: Say = silent
+    clock: Optional[Clock] = None
+
+    def __post_init__(self) -> None:
+        if self.base and not os.path.isabs(self.base) and not self.checksum:
+            raise ImageError(
+                object="base", value=self.base, reason="needs a checksum: who serves it is not known", hint="sha256"
+            )
 
     def run(self, *, check: bool = False) -> Outcome:
         """Do it. What fails leaves ``path`` and the published images as they were.
@@ -72,17 +88,31 @@ class Build:
             boot = stack.enter_context(tempfile.TemporaryDirectory(prefix="wnodes-boot-"))
             kernel, initrd = os.path.join(boot, "kernel"), os.path.join(boot, "initrd")
 
-            def look(handle: Handle) -> None:
-                check_sealed(handle)
-                extract_boot(handle, kernel, initrd)
+            inside: Dict[str, str] = {}
 
+            def look(handle: Handle) -> None:
+                self.say("look for what must not be published")
+                check_sealed(handle, meant_keys(self.recipe))
+                inside["kernel"] = extract_boot(handle, kernel, initrd)
+                inside["os"] = release_name(View(handle))
+
+            if not work:  # in check mode, a base that would have to be fetched first
+                return Outcome(True, Difference(), None)
             difference = self.engine.customise(
-                work, self.format, self.recipe, check=check, afterwards=look if self.target else None
+                work,
+                self.format,
+                self.recipe,
+                check=check,
+                afterwards=look if self.target else None,
+                progress=self.say,
             )
             published = None
             if self.target and not (check and (difference or copied)):
-                tools = self.engine.tools
-                published = publish(work, self.format, kernel, initrd, self.target, check=check, tools=tools)
+                target = replace(self.target, properties={**inside, **self.target.properties})
+                self.say("sign and publish")
+                published = publish(
+                    work, self.format, kernel, initrd, target, check=check, tools=self.engine.tools, clock=self.clock
+                )
             if copied and not check:
                 os.rename(work, self.path)
                 sync(os.path.dirname(self.path))
@@ -98,16 +128,29 @@ class Build:
             raise ImageError(
                 object="path", value=self.path, reason="does not exist", hint="name a base, or make it first"
             )
-        check_header(self.base, self.format)
+        local = os.path.isabs(self.base)
+        if local:
+            check_header(self.base, self.format)
         if check:
-            yield self.base, True
+            yield self.base if local else "", True
             return
-        work = f"{self.path}.{os.getpid()}.part"
+        work = f"{self.path}.base"
         try:
-            copy(self.base, work)
+            self._get_base(self.base, work)
+            check_header(work, self.format)
             yield work, True
         except OSError as error:
             raise ImageError(object="path", value=self.path, reason=f"can't be written: {error}") from error
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(work)
+
+    def _get_base(self, base: str, work: str) -> None:
+        """Copy or fetch the base; a fetch that broke off is gone on with by the next run."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(work)
+        meter = Meter(self.say, "fetch the base" if self.checksum else "copy the base")
+        if self.checksum:
+            fetch(base, work, self.checksum, progress=meter)
+        else:
+            copy(base, work)

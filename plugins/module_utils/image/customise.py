@@ -63,18 +63,31 @@ class Engine:
                     afterwards(guest.handle)
                 return difference
         with self.tools.overlay(disk, format) as overlay:
-            with self._open(overlay.path, "qcow2", recipe, say, readonly=False) as guest:
-                difference = _packages(guest, recipe, say, check=False)
-                rest = plan_rest(guest.handle, recipe)
-                if rest:
-                    guest.writable()
-                difference = _joined(difference, rest)
-                apply(guest.handle, difference, say)
-                if afterwards is not None:
-                    afterwards(guest.handle)
+            difference = self._change(overlay.path, recipe, say, afterwards)
             if difference:
                 say("commit the changes")
                 overlay.commit()
+        return difference
+
+    def customise_layer(self, layer: str, recipe: Recipe) -> Difference:
+        """Do what ``recipe`` says in a qcow2 file over an image that was checked; what fails leaves it unfit for use.
+
+        :raises ImageError: impossible operation, or a command that failed
+        """
+        return self._change(layer, recipe, _silent, None)
+
+    def _change(
+        self, overlay: str, recipe: Recipe, say: Callable[[str], None], afterwards: Optional[Callable[[Handle], None]]
+    ) -> Difference:
+        with self._open(overlay, "qcow2", recipe, say, readonly=False) as guest:
+            difference = _packages(guest, recipe, say, check=False)
+            rest = plan_rest(guest.handle, recipe)
+            if rest:
+                guest.writable()
+            difference = _joined(difference, rest)
+            apply(guest.handle, difference, say)
+            if afterwards is not None:
+                afterwards(guest.handle)
         return difference
 
     def _open(

@@ -14,6 +14,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 from ..model.errors import ImageError
 from .accounts import plan_accounts
 from .guest import Handle
+from .journal_sender import LINK_PATH, SCRIPT, SCRIPT_PATH, UNIT, UNIT_PATH
 from .nodes import Change, Directory, File, LargeFile, Link, Node, View, want_parents
 from .operations import CommandOp, EditOp, FileOp, KernelModules, Recipe, RemoteSyslog, ScriptOp, SshKeys
 from .packages import PackageManager, Upgrade
@@ -21,21 +22,6 @@ from .site import plan_dns, plan_timezone
 from .units import plan_units
 
 _SHOWN = 64 * 1024
-
-_SYSLOG_UNIT = """\
-[Unit]
-Description=Send the journal to {host}
-After=systemd-journald.service
-
-[Service]
-ExecStart=/bin/sh -c 'journalctl --boot --follow --lines=all --output=short | \
-exec logger --server {host} --port {port} --{protocol} --tag journal --skip-empty'
-Restart=always
-RestartSec=5
-
-[Install]
-WantedBy=multi-user.target
-"""
 
 
 @dataclass(frozen=True)
@@ -204,13 +190,11 @@ def _syslog(view: View, target: RemoteSyslog) -> None:
         rule = f"*.* {'@@' if target.protocol == 'tcp' else '@'}{host}:{target.port}"
         _write(view, "/etc/rsyslog.d/50-wnodes-remote.conf", _lines((rule,)), 0o644)
         return
-    # No syslog daemon in the image: the journal and logger(1) are always there, and enough.
-    unit = "/etc/systemd/system/wnodes-syslog.service"
-    text = _SYSLOG_UNIT.format(host=target.host, port=target.port, protocol=target.protocol)
-    _write(view, unit, text.encode(), 0o644)
-    link = "/etc/systemd/system/multi-user.target.wants/wnodes-syslog.service"
-    want_parents(view, link)
-    view.want(link, Link(unit))
+    unit = UNIT.format(host=target.host, port=target.port, protocol=target.protocol)
+    _write(view, SCRIPT_PATH, SCRIPT.encode(), 0o755)
+    _write(view, UNIT_PATH, unit.encode(), 0o644)
+    want_parents(view, LINK_PATH)
+    view.want(LINK_PATH, Link(UNIT_PATH))
 
 
 def _keys(view: View, op: SshKeys) -> None:

@@ -156,8 +156,8 @@ def _key_lines(text: str) -> List[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def extract_boot(handle: Handle, kernel: str, initrd: str) -> None:
-    """Copy the image's newest kernel and its initrd out, into the files ``kernel`` and ``initrd``."""
+def extract_boot(handle: Handle, kernel: str, initrd: str) -> str:
+    """Copy the image's newest kernel and its initrd into the files ``kernel`` and ``initrd``; return its version."""
     names = [path for path in handle.glob_expand("/boot/vmlinuz-*") if "rescue" not in path]
     if not names:
         raise ImageError(
@@ -170,7 +170,7 @@ def extract_boot(handle: Handle, kernel: str, initrd: str) -> None:
         if handle.exists(path):
             handle.download(newest, kernel)
             handle.download(path, initrd)
-            return
+            return version
     raise ImageError(
         object="image", value=newest, reason="has no initrd for this kernel", hint="update-initramfs, or dracut"
     )

@@ -16,6 +16,16 @@ _RELEASES = ("/etc/os-release", "/usr/lib/os-release")
 _MARKS = {"/etc/debian_version": DEBIAN, "/etc/redhat-release": RHEL}
 
 
+def release_name(view: View) -> str:
+    """Return what the system calls itself, e.g. ``Debian GNU/Linux 12 (bookworm)``; empty where it does not say."""
+    for release in _RELEASES:
+        path = view.resolve(release)
+        if view.look(path) is not None:
+            found = re.search(r"^PRETTY_NAME=[\"']?([^\"'\n]*)", view.text(path)[0], re.MULTILINE)
+            return "".join(letter for letter in found[1] if letter.isprintable())[:80] if found else ""
+    return ""
+
+
 def family(view: View) -> Optional[str]:
     """Return :data:`DEBIAN`, :data:`RHEL`, or None for another system."""
     for release in _RELEASES:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -17,12 +18,16 @@ from wnodes.hypervisor.api import HypervisorApi, HypervisorStatus
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.service import Hypervisor
 from wnodes.image.cache import ImageCache
+from wnodes.image.layer import LayerMaker
+from wnodes.image.sealed import SealedImages
 from wnodes.image.signature import Keyring
 from wnodes.image.trust import Trust
 from wnodes.model.clock import Clock, Failpoints
-from wnodes.model.errors import NotFoundError, RequestError
+from wnodes.model.errors import ConfigError, NotFoundError, RequestError
+from wnodes.model.image import CachedImage
 from wnodes.model.vm import GuestFile, GuestSetup, Mount, Vm, VmEvent, VmRequest
 from wnodes.nameserver.client import NameserverClient
+from wnodes.virt.accel import KVM
 from wnodes.virt.libvirt_host import LibvirtHost
 
 from . import edge
@@ -123,12 +128,51 @@ def application(api: HypervisorApi, syslog_counts: Callable[[], dict[str, int]] 
     return app
 
 
+def layer_maker(user: str) -> LayerMaker:
+    """Return who makes layers as ``user``, who owns nothing else; empty: as this process."""
+    if not user:
+        return LayerMaker()
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigError(
+            object="image_user", value=user, reason="there is no such user", hint="the role hypervisor makes it"
+        ) from None
+    # A unit of its own: other privileges, no network, and it may write nothing but what it is given.
+    sandbox = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--uid={user}", f"--gid={account.pw_gid}"]
+    for setting in (
+        "CacheDirectory=wnodes-image",
+        "PrivateNetwork=yes",
+        "PrivateTmp=yes",
+        "ProtectHome=yes",
+        "ProtectSystem=strict",
+        "ReadWritePaths=/var/lib/wnodes/sealed",
+        "NoNewPrivileges=yes",
+        "CapabilityBoundingSet=",
+        "RestrictAddressFamilies=AF_UNIX",
+        "MemoryMax=2G",
+        "Environment=LIBGUESTFS_CACHEDIR=/var/cache/wnodes-image HOME=/var/cache/wnodes-image",
+    ):
+        sandbox += ["-p", setting]
+    return LayerMaker(tuple(sandbox), (account.pw_uid, account.pw_gid))
+
+
 def build(config: HypervisorConfig, clock: Clock, failpoints: Failpoints) -> Program:
     """Return the program around the real host."""
+
+    # both ask back when they work; the hypervisor is there by then
+    def in_use() -> set[str]:
+        return hypervisor.images_in_use()
+
+    def appliance(image: CachedImage) -> str:
+        return "kvm" if hypervisor.accel(image) == KVM else "tcg"
+
+    images, sealed = (os.path.join(config.state_dir, name) for name in ("images", "sealed"))
+    cache = ImageCache(images, failpoints, limit_mib=config.image_cache_mib, in_use=in_use, clock=clock)
     hypervisor = Hypervisor(
         config,
         LibvirtHost(config.libvirt_uri),
-        ImageCache(os.path.join(config.state_dir, "images"), failpoints),
+        SealedImages(cache, sealed, config.seal, layer_maker(config.image_user), appliance, in_use),
         NameserverClient.connect(config.nameserver, "hypervisor"),
         Trust(
             Keyring(config.image_authority, config.image_signers, clock=clock),

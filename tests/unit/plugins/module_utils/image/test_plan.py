@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import image
+from wnodes.image import journal_sender
 from wnodes.image.customise import apply
 from wnodes.image.fake import FakeHandle
 from wnodes.image.nodes import Directory, File, Link
@@ -228,7 +229,8 @@ def test_syslog_comes_from_the_journal_where_there_is_no_rsyslog() -> None:
     handle = image()
     do(handle, Recipe(remote_syslog=RemoteSyslog("logs", port=601)))
     unit = handle.read_file(f"{ETC}/wnodes-syslog.service").decode()
-    assert "--server logs --port 601 --tcp" in unit
+    assert "send-journal logs 601 tcp" in unit
+    assert handle.tree[journal_sender.SCRIPT_PATH] == File(journal_sender.SCRIPT.encode(), 0o755)
     assert handle.tree[f"{ETC}/multi-user.target.wants/wnodes-syslog.service"] == Link(f"{ETC}/wnodes-syslog.service")
 
 

@@ -99,6 +99,7 @@ def test_a_file_that_is_started_again_holds_nothing_of_before(tmp_path: Path) ->
     with HashedFile(str(path)) as file:
         file.append(feed(b"more"))
         file.restart()
+        assert path.stat().st_size == 0
         file.append(feed(b"new"))
         assert file.finish() == hashlib.sha256(b"new").hexdigest()
     assert path.read_bytes() == b"new"

@@ -86,8 +86,12 @@ class HashedFile:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if new else 0), 0o644)
         self._hasher = ThreadPoolExecutor(1)
         self._hashed: Future[None] = self._hasher.submit(lambda: None)
-        while self._take(functools.partial(read_into, self._descriptor)):
-            pass
+        try:
+            while self._take(functools.partial(read_into, self._descriptor)):
+                pass
+        except BaseException:
+            self.__exit__()
+            raise
         self._flushed = self.size
 
     def __enter__(self) -> HashedFile:

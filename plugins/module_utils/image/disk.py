@@ -11,9 +11,10 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Deque, Iterator, Sequence, Tuple
 
 from ..process import run
 
@@ -82,12 +83,17 @@ class HashedFile:
         self.size = 0
         self._flushed = 0
         self._sha256 = hashlib.sha256()
-        self._buffers = bytearray(_PIECE), bytearray(_PIECE)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if new else 0), 0o644)
         self._hasher = ThreadPoolExecutor(1)
-        self._hashed: Future[None] = self._hasher.submit(lambda: None)
-        while self._take(functools.partial(read_into, self._descriptor)):
-            pass
+        # Three: one is filled, one waits, so that the hashing thread always has its next piece.
+        idle = self._hasher.submit(lambda: None)
+        self._pieces: Deque[Tuple[bytearray, Future[None]]] = deque((bytearray(_PIECE), idle) for _count in range(3))
+        try:
+            while self._take(functools.partial(read_into, self._descriptor)):
+                pass
+        except BaseException:
+            self.__exit__()
+            raise
         self._flushed = self.size
 
     def __enter__(self) -> HashedFile:
@@ -99,17 +105,17 @@ class HashedFile:
 
     def append(self, fill: Callable[[memoryview], int]) -> int:
         """Write what ``fill`` puts into the buffer it is given; return how many bytes that were (0: no more)."""
-        taken = self._take(fill)
-        self._write(taken)
+        size = self._take(fill)
+        self._write(self._pieces[-1][0], size)
         if self.size - self._flushed >= _FLUSH:
             # Starts writing to the disk now, so that the sync at the end finds little left to do.
             os.posix_fadvise(self._descriptor, self._flushed, self.size - self._flushed, os.POSIX_FADV_DONTNEED)
             self._flushed = self.size
-        return len(taken)
+        return size
 
     def restart(self) -> None:
         """Throw away what was written."""
-        self._hashed.result()
+        self._wait()
         self._sha256 = hashlib.sha256()
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
@@ -119,24 +125,29 @@ class HashedFile:
         """Make what was written durable; return its sha256 (hex)."""
         os.ftruncate(self._descriptor, self.size)
         os.fsync(self._descriptor)
-        self._hashed.result()
+        self._wait()
         return self._sha256.hexdigest()
 
-    def _take(self, fill: Callable[[memoryview], int]) -> memoryview:
-        buffer = self._buffers[0]
-        taken = memoryview(buffer)[: fill(memoryview(buffer))]
-        self._hashed.result()
-        self._hashed = self._hasher.submit(self._sha256.update, taken)
-        self._buffers = self._buffers[1], buffer
-        self.size += len(taken)
-        return taken
+    def _wait(self) -> None:
+        for _buffer, hashed in self._pieces:
+            hashed.result()
 
-    def _write(self, piece: memoryview) -> None:
-        for at in range(0, len(piece), _GRAIN):
-            if self._buffers[1].startswith(_ZEROS, at, len(piece)):
+    def _take(self, fill: Callable[[memoryview], int]) -> int:
+        """Fill the oldest buffer, which becomes the newest."""
+        buffer, hashed = self._pieces[0]
+        hashed.result()
+        size = fill(memoryview(buffer))
+        self._pieces[0] = buffer, self._hasher.submit(self._sha256.update, memoryview(buffer)[:size])
+        self._pieces.rotate(-1)
+        self.size += size
+        return size
+
+    def _write(self, buffer: bytearray, size: int) -> None:
+        for at in range(0, size, _GRAIN):
+            if buffer.startswith(_ZEROS, at, size):
                 os.lseek(self._descriptor, _GRAIN, os.SEEK_CUR)
                 continue
-            rest = piece[at : at + _GRAIN]
+            rest = memoryview(buffer)[at : min(at + _GRAIN, size)]
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
 

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from wnodes.image.disk import DiskTools, copy, sha256, write_atomically
+from wnodes.image.disk import DiskTools, HashedFile, copy, sha256, write_atomically
 
 
 def test_an_overlay_is_made_beside_its_disk_committed_when_asked_and_always_removed(tmp_path: Path) -> None:
@@ -67,3 +68,55 @@ def test_a_file_is_replaced_whole_or_not(tmp_path: Path, monkeypatch: pytest.Mon
             write_atomically(str(path), b"two")
     assert path.read_bytes() == b"one"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def feed(content: bytes, most: int = 1 << 30) -> Callable[[memoryview], int]:
+    """Return what gives ``content`` to a buffer, at most ``most`` bytes at a time."""
+    stream = io.BytesIO(content)
+
+    def fill(view: memoryview) -> int:
+        return stream.readinto(view[:most])
+
+    return fill
+
+
+def test_a_file_is_gone_on_with_behind_what_it_holds_and_its_digest_counts_all(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 9000
+    path = tmp_path / "file"
+    path.write_bytes(content[:1_500_000])
+    with HashedFile(str(path)) as file:
+        assert file.size == 1_500_000
+        fill = feed(content[1_500_000:], 1000)
+        while file.append(fill):
+            pass
+        assert file.finish() == hashlib.sha256(content).hexdigest()
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_is_started_again_holds_nothing_of_before(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old" * 1000)
+    with HashedFile(str(path)) as file:
+        file.append(feed(b"more"))
+        file.restart()
+        assert path.stat().st_size == 0
+        file.append(feed(b"new"))
+        assert file.finish() == hashlib.sha256(b"new").hexdigest()
+    assert path.read_bytes() == b"new"
+
+
+def test_a_disk_that_takes_half_a_piece_is_given_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, content = os.write, bytes(range(256)) * 2000
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[: len(data) // 2 + 1]))
+    with HashedFile(str(tmp_path / "file")) as file:
+        file.append(feed(content))
+        file.finish()
+    assert (tmp_path / "file").read_bytes() == content
+
+
+def test_writing_to_the_disk_begins_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _file, offset, length, _advice: begun.append((offset, length)))
+    (tmp_path / "source").write_bytes(b"x" * (20 << 20))
+    copy(str(tmp_path / "source"), str(tmp_path / "target"))
+    assert begun == [(0, 8 << 20), (8 << 20, 8 << 20)]

@@ -122,6 +122,24 @@ def test_a_path_and_a_file_url_are_locations_too(
     assert get(Server(), f"{prefix}{source}") == CONTENT
 
 
+@pytest.mark.parametrize(("changed", "begin"), [(False, 1000), (True, 0)])
+def test_a_copy_of_a_file_is_gone_on_with_unless_the_file_changed(
+    get: Callable[..., bytes],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    changed: bool,
+    begin: int,
+) -> None:
+    source = tmp_path_factory.mktemp("site") / "disk"
+    source.write_bytes(CONTENT if changed else b"X" * 1000 + CONTENT[1000:])
+    status = source.stat()
+    validator = f"{status.st_size}-{status.st_mtime_ns + changed}-{status.st_ino}"
+    left(tmp_path, CONTENT[:1000], location=str(source), validator=validator)
+    seen: list[int] = []
+    assert get(Server(), str(source), progress=lambda done, _total: seen.append(done)) == CONTENT
+    assert seen[0] == begin
+
+
 def test_a_broken_connection_is_taken_up_where_it_broke(get: Callable[..., bytes]) -> None:
     server, waits = Server(cuts=[1_000_000, 5, 1_500_000]), Waits()
     assert get(server, stop=waits) == CONTENT
@@ -200,7 +218,9 @@ def test_another_part_than_asked_for_is_not_taken(get: Callable[..., bytes], tmp
                 return response(206, {"Content-Range": "bytes 7-9/10", "Content-Length": "3"}, b"abc")
             return super().__call__(request, timeout)
 
-    assert get(Confused()) == CONTENT
+    waits = Waits()
+    assert get(Confused(), stop=waits) == CONTENT
+    assert waits.delays == [0.5]
 
 
 def test_trouble_that_may_pass_is_tried_again_a_bounded_number_of_times(
@@ -238,9 +258,10 @@ def test_damage_at_the_source_is_refused_and_nothing_is_kept(get: Callable[..., 
 
 
 def test_more_than_the_limit_is_not_even_begun(get: Callable[..., bytes]) -> None:
-    server = Server()
+    server, begun = Server(), []
     with pytest.raises(ImageError, match="longer than the 1000 bytes"):
-        get(server, limit=1000)
+        get(server, limit=1000, progress=lambda done, _total: begun.append(done))
+    assert begun == []
     assert get(server, limit=len(CONTENT)) == CONTENT
 
 

@@ -75,6 +75,7 @@ def test_a_plain_raw_passes_with_its_size(tmp_path: Path) -> None:
         (patched(40, ">Q", 65537), "L1 table is not in the file"),
         (patched(36, ">I", (1 << 32) - 1), "L1 table is not in the file"),
         (patched(36, ">I", 1), "L1 table is too small"),
+        (patched(72, ">Q", 1 << 4), "L1 table is too small"),
         (patched(24, ">Q", (1 << 64) - 1), "L1 table is too small"),
         (patched(56, ">I", 1 << 30), "refcount table is not in the file"),
         (qcow2(cluster_bits=21, extensions=extension(7, b"x" * 65424) + extension(0x44415441, b"x")), "do not end"),

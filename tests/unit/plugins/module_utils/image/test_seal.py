@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.plugins.module_utils.image.image_fixture import image
+from tests.unit.plugins.module_utils.image.image_fixture import enterprise_linux, image
 from wnodes.image.fake import FakeHandle
 from wnodes.image.nodes import LIMIT, Directory, File, LargeFile, Link, Node, Other
 from wnodes.image.operations import FileOp, Recipe, SshKeys
@@ -22,6 +22,10 @@ def test_a_clean_image_passes() -> None:
     handle.put("/etc/ssh/ssh_host_rsa_key.pub", File(b"public", 0o644))
     handle.put("/var/lib/dbus/machine-id", Link("/etc/machine-id"))
     check_sealed(handle)
+
+
+def test_a_group_without_a_password_is_no_open_door() -> None:
+    check_sealed(enterprise_linux())
 
 
 # where, content, what is said of it

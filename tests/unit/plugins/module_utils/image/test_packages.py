@@ -167,3 +167,26 @@ def test_what_takes_long_is_announced_first(tmp_path: Path) -> None:
         "install 1 packages: new",
         "commit the changes",
     ]
+
+
+def test_a_step_that_fails_is_named_and_keeps_nothing(tmp_path: Path) -> None:
+    handle = debian()
+
+    def fail(_handle: FakeHandle, _command: object) -> str:
+        raise RuntimeError("apt-get: no route to host")
+
+    handle.on_command = fail
+    working = engine(handle)
+    with pytest.raises(ImageError) as caught:
+        working.customise(raw(tmp_path), "raw", ALL)
+    assert caught.value.value == "fetch the package index"
+    assert caught.value.reason == "apt-get: no route to host"
+    assert isinstance(working.tools, FakeTools)
+    assert "commit" not in working.tools.done
+
+
+def test_removing_needs_no_index(tmp_path: Path) -> None:
+    handle = debian()
+    engine(handle).customise(raw(tmp_path), "raw", Recipe(packages_absent=("kept",), network=True))
+    assert ["purge" in command or "update" in command for command in handle.commands] == [True]
+    assert "purge" in handle.commands[0]

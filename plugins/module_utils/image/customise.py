@@ -154,7 +154,7 @@ def apply(handle: Handle, difference: Difference, say: Callable[[str], None] = _
         say(f"run script {script.name}")
         _run_script(handle, script)
     for command in difference.commands:
-        say(f"run {command}")
+        say(f"run {command}".partition("\n")[0])
         _run(handle, command)
     packages = difference.removals or difference.upgrades or difference.packages
     if difference.scripts or difference.commands or packages:

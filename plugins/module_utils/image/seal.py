@@ -128,7 +128,9 @@ def _passwords(view: View) -> Iterator[str]:
 
 def _homes(view: View, handle: Handle) -> List[str]:
     homes = {"/root", *(path.rstrip("/") for path in handle.glob_expand("/home/*"))}
-    for fields in view.table(view.resolve("/etc/passwd")):
+    passwd = view.current(view.resolve("/etc/passwd"))
+    text = passwd.content.decode("utf-8", "replace") if isinstance(passwd, File) else ""
+    for fields in (line.split(":") for line in text.split("\n")):
         if len(fields) > 5 and fields[5].startswith("/"):
             homes.add(posixpath.normpath(fields[5]))
     return sorted(homes)

@@ -20,7 +20,7 @@ from tests.unit.plugins.module_utils.image.image_fixture import (
 )
 from wnodes.image.fake import FakeHandle
 from wnodes.image.nodes import Directory, Link, Other
-from wnodes.image.operations import FileOp, Recipe
+from wnodes.image.operations import CommandOp, Recipe, ScriptOp
 from wnodes.image.packages import Apt, Dnf, Upgrade, package_manager
 from wnodes.image.plan import plan_packages
 from wnodes.model.errors import ImageError
@@ -156,15 +156,21 @@ def test_what_takes_long_is_announced_first(tmp_path: Path) -> None:
         packages_absent=("kept",),
         upgrade=True,
         network=True,
-        files=(FileOp("/etc/motd", "x"),),
+        scripts=(ScriptOp("site", "#!/bin/sh"),),
+        commands=(CommandOp(shell="first\nsecond"),),
     )
-    engine(debian()).customise(raw(tmp_path), "raw", recipe, progress=said.append)
+    handle = debian()
+    apt = handle.on_command
+    handle.on_command = lambda handle, command: apt(handle, command) if "apt-get" in command else ""
+    engine(handle).customise(raw(tmp_path), "raw", recipe, progress=said.append)
     assert said == [
         "launch the appliance",
         "fetch the package index",
         "remove 1 packages: kept",
         "upgrade 1 packages",
         "install 1 packages: new",
+        "run script site",
+        "run first",
         "commit the changes",
     ]
 

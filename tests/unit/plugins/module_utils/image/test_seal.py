@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import enterprise_linux, image
 from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import LIMIT, Directory, File, LargeFile, Link, Node, Other
+from wnodes.image.nodes import LIMIT, Directory, File, Link, Node, Other
 from wnodes.image.operations import FileOp, Recipe, SshKeys
 from wnodes.image.seal import check_sealed, extract_boot, meant_keys
 from wnodes.model.errors import ImageError
@@ -98,15 +98,16 @@ def test_what_a_link_leads_to_counts() -> None:
         check_sealed(handle)
 
 
-@pytest.mark.parametrize("node", [Other(0o10600), Directory(0o755), LargeFile(1 << 40, 0o600)])
-def test_what_can_not_be_looked_into_is_not_published(node: Node) -> None:
+@pytest.mark.parametrize("path", ["/etc/shadow", "/etc/passwd"])
+@pytest.mark.parametrize("node", [Other(0o10600), Directory(0o755), File(b"x" * (LIMIT + 1), 0o600)])
+def test_what_can_not_be_looked_into_is_not_published(path: str, node: Node) -> None:
     handle = image()
-    if isinstance(node, LargeFile):
-        handle.put("/etc/shadow", File(b"x" * (LIMIT + 1), 0o600))
-    else:
-        handle.put("/etc/shadow", node)
-    with pytest.raises(ImageError, match="no plain file"):
+    handle.put(path, node)
+    handle.put("/etc/munge/munge.key", File(b"x", 0o400))
+    with pytest.raises(ImageError) as caught:
         check_sealed(handle)
+    assert f"{path} (no plain file" in caught.value.value
+    assert "munge key" in caught.value.value
 
 
 @pytest.mark.parametrize("home", ["/srv/*", "/srv/{a,b}", "/srv/a b"])

@@ -101,6 +101,20 @@ def test_a_full_range_is_said_however_large_it_claims_to_be() -> None:
     assert added(handle, users=(UserOp("new"),))[PASSWD]
 
 
+@pytest.mark.parametrize("filler", ["\n", " ", "A", "A "])
+def test_what_fills_login_defs_takes_no_time(filler: str) -> None:
+    handle = image()
+    handle.put("/etc/login.defs", File(filler.encode() * 300_000 + b"\nUID_MIN 500\n", 0o644))
+    assert added(handle, users=(UserOp("new"),))[PASSWD] == ["new:x:500:500::/home/new:/bin/sh"]
+
+
+def test_an_account_file_that_is_much_too_large_is_refused() -> None:
+    handle = image()
+    handle.put(GROUP, File(b"a:x:1:\n" * (1 << 20), 0o644))
+    with pytest.raises(ImageError, match="too large"):
+        added(handle, groups=(GroupOp("new"),))
+
+
 def test_a_group_of_its_own_gets_the_user_s_number_where_that_is_free() -> None:
     handle = image()
     assert added(handle, users=(UserOp("a", uid=2000),))[GROUP] == ["a:x:2000:"]

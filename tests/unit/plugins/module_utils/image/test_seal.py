@@ -110,6 +110,20 @@ def test_what_can_not_be_looked_into_is_not_published(path: str, node: Node) -> 
     assert "munge key" in caught.value.value
 
 
+def test_an_image_made_to_keep_us_busy_is_refused_in_a_few_words() -> None:
+    handle = image()
+    handle.glob_expand = lambda pattern: [f"/etc/{number}.keytab" for number in range(10**4)] * ("keytab" in pattern)  # type: ignore[method-assign]
+    handle.put("/etc/shadow", File(b"".join(b"u%d::\n" % number for number in range(10**4)), 0o600))
+    with pytest.raises(ImageError) as caught:
+        check_sealed(handle)
+    assert "/etc/*.keytab (a Kerberos key table, 10000 times)" in caught.value.value
+    assert len(caught.value.value) < 10**6
+    homes = "".join(f"u{number}:x:0:0::/srv/{number}:/bin/sh\n" for number in range(10**4))
+    handle.put("/etc/passwd", File(homes.encode(), 0o644))
+    with pytest.raises(ImageError, match="too many homes"):
+        check_sealed(handle)
+
+
 @pytest.mark.parametrize("home", ["/srv/*", "/srv/{a,b}", "/srv/a b"])
 def test_a_home_with_a_strange_name_is_said_and_not_expanded(home: str) -> None:
     handle = image()

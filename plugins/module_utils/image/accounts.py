@@ -17,6 +17,8 @@ from .nodes import Directory, File, View, number, want_parents
 from .operations import GroupOp, UserOp
 
 _LOCKED = re.compile(r"[!*]")
+#: blanks but no line breaks, else a file of nothing but line breaks would take for ever
+_LIMIT = re.compile(r"^[ \t]*([A-Z_]+)[ \t]+([0-9]{1,10})[ \t]*$", re.MULTILINE)
 #: an empty day of the last change: no ageing, and the same image tomorrow
 _SHADOW = ["!", "", "0", "99999", "7", "", "", ""]
 
@@ -60,7 +62,7 @@ class _Accounts:
                 raise ImageError(object=path, reason="is not in the image")
         known = "/etc/login.defs"
         text = view.text(known)[0] if view.look(known) is not None else ""
-        self._limits = {name: int(value) for name, value in re.findall(r"^\s*([A-Z_]+)\s+(\d{1,10})\s*$", text, re.M)}
+        self._limits = {name: int(value) for name, value in _LIMIT.findall(text)}
 
     def save(self) -> None:
         for table in (self._passwd, self._group, self._shadow, self._gshadow):

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import tempfile
 from dataclasses import dataclass
-from typing import Callable, ContextManager, Optional
+from typing import Callable, ContextManager, Iterator, Optional
 
 from ..model.errors import ImageError
 from .disk import TOOLS, DiskTools
@@ -126,9 +127,9 @@ def _packages(guest: Guest, recipe: Recipe, say: Callable[[str], None], *, check
         if check or not difference:
             return difference
     with guest.scratch():
-        if recipe.network:
-            say("fetch the package index")
-            manager.refresh()
+        if recipe.upgrade or difference.packages:
+            with _step(say, "fetch the package index"):
+                manager.refresh()
         if recipe.upgrade:
             difference = plan_packages(manager, recipe)
         if not check:
@@ -139,14 +140,23 @@ def _packages(guest: Guest, recipe: Recipe, say: Callable[[str], None], *, check
 def _handle_packages(manager: PackageManager, difference: Difference, say: Callable[[str], None]) -> None:
     removals, upgrades, names = difference.removals, difference.upgrades, difference.packages
     if removals:
-        say(f"remove {len(removals)} packages: {' '.join(removals)}")
-        manager.remove(removals)
+        with _step(say, f"remove {len(removals)} packages: {' '.join(removals)}"):
+            manager.remove(removals)
     if upgrades:
-        say(f"upgrade {len(upgrades)} packages")
-        manager.upgrade()
+        with _step(say, f"upgrade {len(upgrades)} packages"):
+            manager.upgrade()
     if names:
-        say(f"install {len(names)} packages: {' '.join(names)}")
-        manager.install(names)
+        with _step(say, f"install {len(names)} packages: {' '.join(names)}"):
+            manager.install(names)
+
+
+@contextlib.contextmanager
+def _step(say: Callable[[str], None], line: str) -> Iterator[None]:
+    say(line)
+    try:
+        yield
+    except RuntimeError as error:
+        raise ImageError(object="packages in the image", value=line, reason=str(error).strip()) from error
 
 
 def apply(handle: Handle, difference: Difference, say: Callable[[str], None] = _silent) -> None:
@@ -157,7 +167,7 @@ def apply(handle: Handle, difference: Difference, say: Callable[[str], None] = _
         say(f"run script {script.name}")
         _run_script(handle, script)
     for command in difference.commands:
-        say(f"run {command}")
+        say(f"run {command}".partition("\n")[0])
         _run(handle, command)
     packages = difference.removals or difference.upgrades or difference.packages
     if difference.scripts or difference.commands or packages:

@@ -188,7 +188,7 @@ class FakeHandle:
         return hashlib.new(csumtype, self.read_file(path)).hexdigest()
 
     def ls(self, directory: str) -> List[str]:
-        real = self._real(directory)
+        real = posixpath.dirname(self._real(posixpath.join(directory, "entry")))
         return sorted(path.rpartition("/")[2] for path in self.tree if posixpath.dirname(path) == real and path != "/")
 
     def glob_expand(self, pattern: str) -> List[str]:

@@ -20,6 +20,8 @@ from .guest import Handle
 
 #: bytes of a file that are read and compared; a larger one is known by its size
 LIMIT = 16 << 20
+#: characters of an account file, which takes much more memory than that when it is split
+_TABLE = 4 << 20
 #: bytes in one answer of the appliance, whose messages end at 4 MiB
 _CHUNK = 2 << 20
 
@@ -164,7 +166,10 @@ class View:
         """Return the fields of the lines of an account file; none where there is no such file."""
         if self.look(path) is None:
             return []
-        return [line.split(":") for line in self.text(path)[0].split("\n") if line]
+        text = self.text(path)[0]
+        if len(text) > _TABLE:
+            raise ImageError(object=path, value=f"{len(text)} characters", reason="is too large for an account file")
+        return [line.split(":") for line in text.split("\n") if line]
 
     def _id(self, table: str, name: str, what: str) -> int:
         if name.isdigit():

@@ -57,6 +57,10 @@ def test_a_new_system_user_gets_neither_home_nor_shell() -> None:
     assert added(handle, users=(UserOp("condor", system=True, home="/var/lib/condor"),))[PASSWD] == [
         "condor:x:999:999::/var/lib/condor:/usr/sbin/nologin"
     ]
+    view = View(handle)
+    plan_accounts(view, (), (UserOp("condor", system=True), UserOp("slurm", system=True, home="/var/lib/slurm")))
+    folders = [change.path for change in view.changes() if isinstance(change.after, Directory)]
+    assert folders == ["/var", "/var/lib", "/var/lib/slurm"]
 
 
 # numbers that are taken, login.defs, system, the number chosen: as useradd of shadow 4.13 does
@@ -97,6 +101,20 @@ def test_a_full_range_is_said_however_large_it_claims_to_be() -> None:
     assert added(handle, users=(UserOp("new"),))[PASSWD]
 
 
+@pytest.mark.parametrize("filler", ["\n", " ", "A", "A "])
+def test_what_fills_login_defs_takes_no_time(filler: str) -> None:
+    handle = image()
+    handle.put("/etc/login.defs", File(filler.encode() * 300_000 + b"\nUID_MIN 500\n", 0o644))
+    assert added(handle, users=(UserOp("new"),))[PASSWD] == ["new:x:500:500::/home/new:/bin/sh"]
+
+
+def test_an_account_file_that_is_much_too_large_is_refused() -> None:
+    handle = image()
+    handle.put(GROUP, File(b"a:x:1:\n" * (1 << 20), 0o644))
+    with pytest.raises(ImageError, match="too large"):
+        added(handle, groups=(GroupOp("new"),))
+
+
 def test_a_group_of_its_own_gets_the_user_s_number_where_that_is_free() -> None:
     handle = image()
     assert added(handle, users=(UserOp("a", uid=2000),))[GROUP] == ["a:x:2000:"]
@@ -111,6 +129,15 @@ def test_groups_come_first_and_members_are_added_to_both_files() -> None:
     assert lines[GROUP] == ["munge:x:102:alice,bob", "atlas:x:5000:", "daemons:x:101:alice", "bob:x:1001:"]
     assert lines[GSHADOW] == ["munge:!::alice,bob", "atlas:!::", "daemons:!::alice", "bob:!::"]
     assert lines[PASSWD][0].startswith("alice:x:1000:5000:")
+
+
+def test_who_is_a_member_stays_one_once_and_a_group_without_shadow_line_is_joined_too() -> None:
+    handle = image()
+    handle.put(GROUP, File(b"root:x:0:\nmunge:x:102:root\nadm:x:4:\n", 0o644))
+    assert added(handle, users=(UserOp("root", groups=("munge", "adm"), home="/root"),)) == {
+        GROUP: ["adm:x:4:root"],
+        GSHADOW: ["munge:!::root"],
+    }
 
 
 def test_of_a_user_who_is_there_only_what_is_given_changes() -> None:

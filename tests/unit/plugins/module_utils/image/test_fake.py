@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,30 @@ def test_files_go_in_and_out(handle: FakeHandle, tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == b"data"
     handle.rm_rf("/etc")
     assert handle.glob_expand("/etc*") == []
+
+
+def test_a_mounted_drive_covers_what_was_there_until_it_is_gone(handle: FakeHandle) -> None:
+    handle.mount("/dev/sdb", "/usr/lib")
+    assert handle.ls("/usr/lib") == []
+    handle.write("/lib/y", b"2")
+    assert handle.ls("/lib") == ["y"]
+    handle.umount("/usr/lib", lazyunmount=True)
+    assert handle.ls("/usr/lib") == ["x"]
+
+
+def test_parts_sums_and_globs_are_the_appliance_s(handle: FakeHandle) -> None:
+    assert (handle.pread("/etc/motd", 2, 1), handle.pread("/etc/motd", 9, 4), handle.pread("/etc/motd", 9, 9)) == (
+        *(b"el", b"o", b""),
+    )
+    assert handle.checksum("sha256", "/etc/motd") == hashlib.sha256(b"hello").hexdigest()
+    assert handle.glob_expand("/etc*") == ["/etc/"]  # folders are marked
+
+
+def test_with_a_network_no_command_runs_in_a_read_only_image(handle: FakeHandle) -> None:
+    handle.set_network(True)
+    handle.launch()
+    for call in (lambda: handle.command(["true"]), lambda: handle.sh("true")):
+        with pytest.raises(RuntimeError, match="Read-only"):
+            call()
+    handle.set_network(False)
+    assert handle.sh("true") == ""

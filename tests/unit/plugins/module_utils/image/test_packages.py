@@ -20,7 +20,7 @@ from tests.unit.plugins.module_utils.image.image_fixture import (
 )
 from wnodes.image.fake import FakeHandle
 from wnodes.image.nodes import Directory, Link, Other
-from wnodes.image.operations import FileOp, Recipe
+from wnodes.image.operations import CommandOp, Recipe, ScriptOp
 from wnodes.image.packages import Apt, Dnf, Upgrade, package_manager
 from wnodes.image.plan import plan_packages
 from wnodes.model.errors import ImageError
@@ -67,7 +67,9 @@ def test_an_image_without_a_package_manager_is_named() -> None:
 def test_check_mode_names_each_package_and_then_just_that_is_done_once(tmp_path: Path, make: object) -> None:
     assert callable(make)
     handle, disk = make(), raw(tmp_path)
-    foretold = engine(make()).customise(disk, "raw", ALL, check=True)
+    looked_at = make()
+    foretold = engine(looked_at).customise(disk, "raw", ALL, check=True)
+    assert looked_at.on_command.installed == {"apt": "2", "kept": "1"}
     assert foretold.upgrades == (Upgrade("apt", "2", "3"),)
     assert foretold.actions() == ["remove package kept", "upgrade apt 2 → 3", "install new"]
 
@@ -93,8 +95,9 @@ def test_what_is_fetched_lies_on_the_scratch_drive_and_the_image_s_own_files_com
         "umount /tmp",
     ]
     assert sorted(path for path in handle.tree if path.startswith("/tmp")) == ["/tmp", "/tmp/own"]
-    fetching = [command for command in handle.commands if "rpm" not in command]
-    assert fetching and all("=/tmp/wnodes/" in " ".join(command) for command in fetching)
+    used = [" ".join(command) for command in handle.commands if "rpm" not in command]
+    folders = ("cachedir",) if make is rhel else ("Dir::State::Lists", "Dir::Cache")
+    assert used and all(f"{folder}=/tmp/wnodes/" in command for command in used for folder in folders)
 
 
 def test_nothing_to_do_about_debian_s_packages_runs_none_of_its_programs(tmp_path: Path) -> None:
@@ -102,6 +105,13 @@ def test_nothing_to_do_about_debian_s_packages_runs_none_of_its_programs(tmp_pat
     assert not engine(handle).customise(raw(tmp_path), "raw", Recipe(packages=("apt",), packages_absent=("never",)))
     assert handle.commands == []
     assert not [call for call in handle.calls if call.startswith(("remount", "mkfs"))]
+
+
+def test_rpm_can_be_asked_with_and_without_the_network(tmp_path: Path) -> None:
+    for network in (False, True):
+        recipe = Recipe(packages=("apt",), packages_absent=("kept",), network=network)
+        foretold = engine(rhel()).customise(raw(tmp_path), "raw", recipe, check=True)
+        assert foretold.actions() == ["remove package kept"]
 
 
 @pytest.mark.parametrize("node", [Link("/var/tmp"), Other(0o10644)])
@@ -146,14 +156,43 @@ def test_what_takes_long_is_announced_first(tmp_path: Path) -> None:
         packages_absent=("kept",),
         upgrade=True,
         network=True,
-        files=(FileOp("/etc/motd", "x"),),
+        scripts=(ScriptOp("site", "#!/bin/sh"),),
+        commands=(CommandOp(shell="first\nsecond"),),
     )
-    engine(debian()).customise(raw(tmp_path), "raw", recipe, progress=said.append)
+    handle = debian()
+    apt = handle.on_command
+    handle.on_command = lambda handle, command: apt(handle, command) if "apt-get" in command else ""
+    engine(handle).customise(raw(tmp_path), "raw", recipe, progress=said.append)
     assert said == [
         "launch the appliance",
         "fetch the package index",
         "remove 1 packages: kept",
         "upgrade 1 packages",
         "install 1 packages: new",
+        "run script site",
+        "run first",
         "commit the changes",
     ]
+
+
+def test_a_step_that_fails_is_named_and_keeps_nothing(tmp_path: Path) -> None:
+    handle = debian()
+
+    def fail(_handle: FakeHandle, _command: object) -> str:
+        raise RuntimeError("apt-get: no route to host")
+
+    handle.on_command = fail
+    working = engine(handle)
+    with pytest.raises(ImageError) as caught:
+        working.customise(raw(tmp_path), "raw", ALL)
+    assert caught.value.value == "fetch the package index"
+    assert caught.value.reason == "apt-get: no route to host"
+    assert isinstance(working.tools, FakeTools)
+    assert "commit" not in working.tools.done
+
+
+def test_removing_needs_no_index(tmp_path: Path) -> None:
+    handle = debian()
+    engine(handle).customise(raw(tmp_path), "raw", Recipe(packages_absent=("kept",), network=True))
+    assert ["purge" in command or "update" in command for command in handle.commands] == [True]
+    assert "purge" in handle.commands[0]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.plugins.module_utils.image.image_fixture import image
+from tests.unit.plugins.module_utils.image.image_fixture import enterprise_linux, image
 from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import LIMIT, Directory, File, LargeFile, Link, Node, Other
+from wnodes.image.nodes import LIMIT, Directory, File, Link, Node, Other
 from wnodes.image.operations import FileOp, Recipe, SshKeys
 from wnodes.image.seal import check_sealed, extract_boot, meant_keys
 from wnodes.model.errors import ImageError
@@ -22,6 +22,10 @@ def test_a_clean_image_passes() -> None:
     handle.put("/etc/ssh/ssh_host_rsa_key.pub", File(b"public", 0o644))
     handle.put("/var/lib/dbus/machine-id", Link("/etc/machine-id"))
     check_sealed(handle)
+
+
+def test_a_group_without_a_password_is_no_open_door() -> None:
+    check_sealed(enterprise_linux())
 
 
 # where, content, what is said of it
@@ -94,14 +98,29 @@ def test_what_a_link_leads_to_counts() -> None:
         check_sealed(handle)
 
 
-@pytest.mark.parametrize("node", [Other(0o10600), Directory(0o755), LargeFile(1 << 40, 0o600)])
-def test_what_can_not_be_looked_into_is_not_published(node: Node) -> None:
+@pytest.mark.parametrize("path", ["/etc/shadow", "/etc/passwd"])
+@pytest.mark.parametrize("node", [Other(0o10600), Directory(0o755), File(b"x" * (LIMIT + 1), 0o600)])
+def test_what_can_not_be_looked_into_is_not_published(path: str, node: Node) -> None:
     handle = image()
-    if isinstance(node, LargeFile):
-        handle.put("/etc/shadow", File(b"x" * (LIMIT + 1), 0o600))
-    else:
-        handle.put("/etc/shadow", node)
-    with pytest.raises(ImageError, match="no plain file"):
+    handle.put(path, node)
+    handle.put("/etc/munge/munge.key", File(b"x", 0o400))
+    with pytest.raises(ImageError) as caught:
+        check_sealed(handle)
+    assert f"{path} (no plain file" in caught.value.value
+    assert "munge key" in caught.value.value
+
+
+def test_an_image_made_to_keep_us_busy_is_refused_in_a_few_words() -> None:
+    handle = image()
+    handle.glob_expand = lambda pattern: [f"/etc/{number}.keytab" for number in range(10**4)] * ("keytab" in pattern)  # type: ignore[method-assign]
+    handle.put("/etc/shadow", File(b"".join(b"u%d::\n" % number for number in range(10**4)), 0o600))
+    with pytest.raises(ImageError) as caught:
+        check_sealed(handle)
+    assert "/etc/*.keytab (a Kerberos key table, 10000 times)" in caught.value.value
+    assert len(caught.value.value) < 10**6
+    homes = "".join(f"u{number}:x:0:0::/srv/{number}:/bin/sh\n" for number in range(10**4))
+    handle.put("/etc/passwd", File(homes.encode(), 0o644))
+    with pytest.raises(ImageError, match="too many homes"):
         check_sealed(handle)
 
 

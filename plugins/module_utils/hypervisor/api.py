@@ -18,6 +18,7 @@ class NodeImage:
 
     :param state: ``ready`` (a VM starts at once), ``waiting`` (to be fetched), ``refused`` or ``failed``
     :param reason: why it is refused or failed
+    :param progress: how far its transfer is, while it is under way
     """
 
     tag: str
@@ -25,6 +26,7 @@ class NodeImage:
     version: int
     state: str
     reason: str = ""
+    progress: str = ""
 
 
 @dataclass(frozen=True)

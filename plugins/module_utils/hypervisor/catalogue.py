@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Callable, Dict, Optional, Set, Tuple
 
+from ..image.meter import transfer
 from ..model.errors import ImageError, RequestError, WnodesError
 from ..model.image import Image, Manifest, TagEntry
 from ..model.vm import VmRequest
@@ -88,11 +89,13 @@ class Catalogue:
 
     def images(self) -> Tuple[NodeImage, ...]:
         """Return how each tag stands here, by name."""
-        found = {}
+        found, under_way = {}, self._p.images.progress()
         for tag, (manifest, image) in self._good.items():
             ready, failed = self._ready.get(tag) == image.digest, self._failed.get(tag, "")
             state = READY if ready else FAILED if failed else WAITING
-            found[tag] = NodeImage(tag, image.digest, manifest.version, state, "" if ready else failed)
+            done = under_way.get(image.digest)
+            progress = transfer(*done) if done and not ready else ""
+            found[tag] = NodeImage(tag, image.digest, manifest.version, state, "" if ready else failed, progress)
         for tag, reason in self._refused.items():
             found[tag] = NodeImage(tag, "", 0, REFUSED, reason)
         return tuple(found[tag] for tag in sorted(found))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, Tuple
+from typing import Dict, Protocol, Tuple
 
 from ..directory.base import Heartbeat
 from ..model.image import CachedImage, Image, Manifest, Release, TagEntry
@@ -21,6 +21,9 @@ class ImageCache(Protocol):
         :raises ImageError: it is not what its digest says
         :raises UnavailableError: it can't be read now
         """
+
+    def progress(self) -> Dict[str, Tuple[int, int, float]]:
+        """Return bytes here, bytes in all and bytes a second of the images under way, by digest."""
 
 
 class Trust(Protocol):

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import threading
 from dataclasses import replace
-from typing import Callable, Collection, Dict, Iterator, List, Protocol
+from typing import Callable, Collection, Dict, Iterator, List, Protocol, Tuple
 
 from ..model.codec import encode
 from ..model.errors import UnavailableError
@@ -32,6 +32,9 @@ class Cache(Protocol):
 
     def ensure(self, image: Image) -> CachedImage:
         """Return the image's files."""
+
+    def progress(self) -> Dict[str, Tuple[int, int, float]]:
+        """Return what is under way."""
 
 
 class Maker(Protocol):
@@ -84,7 +87,11 @@ class SealedImages:
                         self._make(cached, layer)
         except OSError as error:
             raise UnavailableError(object=f"image {image.digest}", value=self._root, reason=str(error)) from error
-        return replace(cached, disk=layer, disk_format="qcow2")
+        return replace(cached, disk=layer, base=cached.disk)
+
+    def progress(self) -> Dict[str, Tuple[int, int, float]]:
+        """Return bytes here, bytes in all and bytes a second of the images under way, by digest."""
+        return self._cache.progress()
 
     @contextlib.contextmanager
     def _locked(self, digest: str) -> Iterator[None]:

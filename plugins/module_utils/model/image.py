@@ -208,16 +208,21 @@ class TagEntry:
 class CachedImage:
     """An image in a hypervisor's cache: absolute paths of verified, immutable files.
 
-    :param disk_format: of ``disk``, where that is a layer over the image; empty: the image's
+    :param base: the image's own disk, where ``disk`` is a qcow2 layer over it; else empty
     """
 
     image: Image
     disk: str
     kernel: str
     initrd: str
-    disk_format: str = ""
+    base: str = ""
 
     @property
     def format(self) -> str:
         """Return the format of ``disk``."""
-        return self.disk_format or self.image.format
+        return "qcow2" if self.base else self.image.format
+
+    @property
+    def chain(self) -> Tuple[Tuple[str, str], ...]:
+        """Return path and format of each file that a VM reads, uppermost first."""
+        return ((self.disk, self.format),) + (((self.base, self.image.format),) if self.base else ())

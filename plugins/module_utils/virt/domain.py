@@ -38,7 +38,7 @@ class Disk:
     """A virtio disk in a file.
 
     :param serial: the guest finds the disk by it (``/sys/block/vd?/serial``)
-    :param backing: path and format of the immutable file below a qcow2 overlay
+    :param backing: path and format of each immutable file below a qcow2 overlay, uppermost first
     """
 
     path: str
@@ -46,7 +46,7 @@ class Disk:
     target: str
     serial: str
     cache: str
-    backing: Optional[Tuple[str, str]] = None
+    backing: Tuple[Tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -210,12 +210,13 @@ def _disk(devices: ET.Element, disk: Disk) -> None:
     driver: Dict[str, str] = {"name": "qemu", "type": disk.format, "cache": disk.cache, "discard": "unmap"}
     _child(element, "driver", **driver)
     _child(element, "source", file=disk.path)
+    above = element
+    for path, kind in disk.backing:
+        above = _child(above, "backingStore", type="file")
+        _child(above, "format", type=kind)
+        # what is below is shared and immutable: libvirt must not change whose it is
+        _child(_child(above, "source", file=path), "seclabel", model="dac", relabel="no")
     if disk.backing:
-        path, kind = disk.backing
-        backing = _child(element, "backingStore", type="file")
-        _child(backing, "format", type=kind)
-        # the base is shared and immutable: libvirt must not change whose it is
-        _child(_child(backing, "source", file=path), "seclabel", model="dac", relabel="no")
-        _child(backing, "backingStore")
+        _child(above, "backingStore")  # the end: libvirt must not look for more
     _child(element, "target", dev=disk.target, bus="virtio")
     _child(element, "serial", disk.serial)

@@ -135,7 +135,7 @@ def make_domain(request: VmRequest, lease: Lease, image: CachedImage, files: Fil
     """Return the domain of a request on this host."""
     guest = facts.overheads.guest(request.resources)
     kvm = facts.accel == "kvm"
-    overlay = Disk(files.overlay, "qcow2", "vda", "root", CACHE, backing=(image.disk, image.image.format))
+    overlay = Disk(files.overlay, "qcow2", "vda", "root", CACHE, backing=image.chain)
     scratch = (Disk(files.scratch, "raw", "vdb", SCRATCH, CACHE),) if files.scratch else ()
     filesystems = tuple(
         Filesystem(filesystem_tag(index), os.path.realpath(mount.source)) for index, mount in enumerate(request.mounts)

@@ -48,6 +48,10 @@ class Images:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self.under_way: dict[str, tuple[int, int, float]] = {}
+
+    def progress(self) -> dict[str, tuple[int, int, float]]:
+        return self.under_way
 
     def ensure(self, image: Image) -> CachedImage:
         if self.error is not None:

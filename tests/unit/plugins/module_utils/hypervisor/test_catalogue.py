@@ -82,6 +82,9 @@ def test_an_image_that_can_not_be_fetched_is_tried_again_and_named(node: Node) -
     (image,) = (image for image in node.hypervisor.status().images if image.tag == TAG)
     assert (image.state, image.digest[0]) == ("failed", "e")
     assert "no route to host" in image.reason
+    node.images.under_way = {"e" * 64: (100 << 20, 400 << 20, 100 << 20)}
+    (image,) = (image for image in node.hypervisor.status().images if image.tag == TAG)
+    assert image.progress == "100 of 400 MiB, 100 MiB/s, 3 s left"
     node.images.error = None
     node.clock.advance(10)
     node.run()

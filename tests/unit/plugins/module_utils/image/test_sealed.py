@@ -25,6 +25,9 @@ SYSLOG = Recipe(remote_syslog=RemoteSyslog("10.0.0.1"))
 
 
 class Cache:
+    def progress(self) -> dict[str, tuple[int, int, float]]:
+        return {IMAGE.digest: (1, 2, 3.0)}
+
     def ensure(self, image: Image) -> CachedImage:
         return CachedImage(image, f"/cache/{image.digest}/disk.raw", "/cache/vmlinuz", "/cache/initrd")
 
@@ -64,6 +67,7 @@ def node(tmp_path: Path) -> Node:
 def test_without_anything_to_add_the_image_is_used_as_it_is(node: Node) -> None:
     assert node.sealed(Recipe()).ensure(IMAGE) == Cache().ensure(IMAGE)
     assert node.maker.made == []
+    assert node.sealed().progress() == Cache().progress()
 
 
 def test_the_layer_is_made_once_and_outlives_a_restart(node: Node) -> None:

@@ -38,15 +38,16 @@ CACHED = CachedImage(IMAGE, "/var/lib/wnodes/images/0/disk.qcow2", "/var/lib/wno
 LEASE = Lease(
     "vwn-100", "52:54:00:4d:00:64", "10.77.0.100", NetworkSettings(24, "10.77.0.1"), "slurm-17.1", "hv1", 7, 1e9
 )
+SEALED = replace(CACHED, disk="/var/lib/wnodes/sealed/0/1/disk.qcow2", base=CACHED.disk)
 REQUEST = VmRequest("slurm-17.1", "alice & <bob>", "worker_debian12_x86_64", Resources(1, 1024))
 OVERHEADS = Overheads(192, 256)
 
 
-def domain(request: VmRequest, accel: str, bridge: str = "br.default") -> Domain:
+def domain(request: VmRequest, accel: str, bridge: str = "br.default", image: CachedImage = CACHED) -> Domain:
     folder = f"/var/lib/wnodes/vms/{request.id}"
     scratch = f"{folder}/scratch.raw" if request.resources.scratch_mib else ""
     files = Files(f"{folder}/root.qcow2", scratch, f"{folder}/console.log", f"{folder}/channel.sock")
-    return make_domain(request, LEASE, CACHED, files, HostFacts(accel, bridge, OVERHEADS))
+    return make_domain(request, LEASE, image, files, HostFacts(accel, bridge, OVERHEADS))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def domain(request: VmRequest, accel: str, bridge: str = "br.default") -> Domain
                 "qemu",
             ),
         ),
+        ("sealed_image", lambda: domain(REQUEST, "kvm", image=SEALED)),
         ("user_network", lambda: domain(REQUEST, "qemu", bridge="")),
     ],
 )

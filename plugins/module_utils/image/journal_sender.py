@@ -21,7 +21,7 @@ After=network.target systemd-journald.service
 [Service]
 ExecStart=/usr/local/lib/wnodes/send-journal {host} {port} {protocol}
 DynamicUser=yes
-SupplementaryGroups=systemd-journal
+AmbientCapabilities=CAP_DAC_READ_SEARCH
 RuntimeDirectory=wnodes-syslog
 RuntimeDirectoryPreserve=yes
 Restart=always

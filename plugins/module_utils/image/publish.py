@@ -182,7 +182,9 @@ def _settle(folder: str, manifest: Manifest, target: Target, check: bool) -> Pub
         os.rename(folder, final)
         sync(target.folder)
     elif not changed:
-        stated = _stated(final, manifest, target)
+        # where a tag points to another image now, this one has to be stated after that
+        pointing = not any(_point(os.path.join(target.folder, tag), manifest.digest, True) for tag in target.tags)
+        stated = _stated(final, manifest, target) if pointing else None
         if stated is not None:
             manifest = stated
         else:

@@ -198,6 +198,17 @@ def test_a_signature_is_renewed_when_a_third_of_its_time_is_left(tmp_path: Path,
     assert (again.path, again.manifest.expires) == (first.path, int(clock.now()) + 30 * 86400)
 
 
+def test_an_image_published_again_after_another_is_stated_anew(tmp_path: Path, parts: tuple[str, str, str]) -> None:
+    content = Path(parts[0]).read_bytes()
+    first = put(tmp_path, parts, **SIGNED)
+    Path(parts[0]).write_bytes(qcow2(4 << 30))
+    second = put(tmp_path, parts, **SIGNED)
+    Path(parts[0]).write_bytes(content)
+    again = put(tmp_path, parts, **SIGNED)
+    assert (again.changed, again.path) == (True, first.path)
+    assert again.manifest.version > second.manifest.version
+
+
 def test_an_older_image_comes_back_by_being_stated_anew(tmp_path: Path, parts: tuple[str, str, str]) -> None:
     first = put(tmp_path, parts, **SIGNED)
     Path(parts[0]).write_bytes(qcow2(4 << 30))

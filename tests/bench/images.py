@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Figures of images on one machine; no lab is needed."""
+"""Figures of images on one machine; some need the lab's worker image, none its machines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,13 +20,19 @@ from unittest import mock
 
 import tests.conftest  # noqa: F401  (gives the name wnodes)
 from tests.bench.figures import show
+from tests.e2e.lab import LAB, TAG
+from tests.integration.repository_fixture import differing, repository_in
 from tests.unit.plugins.module_utils.image.image_fixture import qcow2
 from wnodes.image import cache as cache_module
 from wnodes.image.cache import ImageCache
+from wnodes.image.customise import Engine
 from wnodes.image.disk import sha256, sync
+from wnodes.image.manifest import read_release
+from wnodes.image.operations import FileOp, Recipe
 from wnodes.model.image import Artefact, Image
 
 CACHE = Path(__file__).resolve().parent.parent.parent / ".cache"
+WORKER = LAB / "site" / "shared" / "images" / TAG
 WAITERS = 20
 
 
@@ -119,3 +126,53 @@ def image_waiters(runs: int = 5, mib: int = 256) -> None:
             shutil.rmtree(root)
     show("image_waiters", spent, "s", {"one alone": round(statistics.median(alone), 3)},
          waiters=WAITERS, fetches=fetch.call_count)  # fmt: skip
+
+
+def worker_disk(folder: Path) -> Path:
+    """Return a copy of the lab's worker image."""
+    release = read_release(str(WORKER))
+    disk = folder / "disk.qcow2"
+    shutil.copyfile(os.path.join(release.location, "disk.qcow2"), disk)
+    return disk
+
+
+def image_customise(runs: int = 3) -> None:
+    """One operation, fifty, and fifty by the stock tool: one appliance each, on the worker image."""
+    files = [FileOp(f"/opt/bench/{number}", f"{number}\n", mode="0640") for number in range(50)]
+    stock = ["virt-customize", "-q", "--no-network", "--format", "qcow2", "-a"]
+    spent: dict[str, list[float]] = {"one": [], "fifty": [], "stock": []}
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="bench-") as name:
+        for _run in range(runs):
+            for what, count in (("one", 1), ("fifty", 50)):
+                disk = str(worker_disk(Path(name)))
+                recipe = Recipe(files=tuple(files[:count]))
+                spent[what].append(seconds(lambda: Engine().customise(disk, "qcow2", recipe)))  # noqa: B023
+            argv = [*stock, str(worker_disk(Path(name))), "--mkdir", "/opt/bench"]
+            for file in files:
+                argv += ["--write", f"{file.path}:{file.content}", "--chmod", f"0640:{file.path}"]
+            environment = {**os.environ, "LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"}
+            spent["stock"].append(seconds(lambda: subprocess.run(argv, env=environment, check=True)))  # noqa: B023
+    middle = {what: round(statistics.median(times), 3) for what, times in spent.items()}
+    show(
+        "image_customise",
+        spent["fifty"],
+        "s",
+        {"virt-customize, the same 50": middle["stock"], "one operation": middle["one"]},
+        ratio=round(middle["fifty"] / middle["stock"], 3),
+    )
+
+
+def image_update(mb: int = 50) -> None:
+    """Bytes of the image's file that an update in place of one package changes, against the package's."""
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="bench-") as name, repository_in(Path(name)) as repository:
+        disk, before = worker_disk(Path(name)), Path(name) / "before.qcow2"
+        sources = (FileOp("/etc/apt/sources.list", repository.source),)
+        repository.offer("1", mb * 1_000_000)
+        bulk = Recipe(files=sources, packages=("wnodes-bulk",), network=True, delete=("/etc/apt/sources.list.d",))
+        Engine().customise(str(disk), "qcow2", Recipe(files=sources, delete=bulk.delete))
+        Engine().customise(str(disk), "qcow2", bulk)
+        repository.offer("2", mb * 1_000_000)
+        shutil.copyfile(disk, before)
+        Engine().customise(str(disk), "qcow2", Recipe(upgrade=True, network=True))
+        changed = differing(before, disk) / 1e6
+    show("image_update", [changed], "MB", {"package": mb}, ratio=round(changed / mb, 3))

@@ -5,24 +5,21 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import http.server
-import os
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.image_run import command, digest, run
+from tests.integration.repository_fixture import BULK, HOST, Repository, differing, repository_in
 from wnodes.model.image import CachedImage
 
-CHUNK = 64 << 10
-BULK = 50_000_000
-#: where the appliance finds this machine
-HOST = "169.254.2.2"
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Iterator[Repository]:
+    with repository_in(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -32,58 +29,6 @@ def disk(worker_image: CachedImage, tmp_path: Path) -> Path:
     command("cp", "--sparse=always", worker_image.disk, str(path))
     path.chmod(0o644)
     return path
-
-
-class Repository:
-    """A flat repository with one package of incompressible data, as it is now."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        handler = functools.partial(_Quiet, directory=str(folder))
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.source = f"deb [trusted=yes] http://{HOST}:{self.server.server_address[1]}/ ./\n"
-
-    def offer(self, version: str, size: int) -> None:
-        tree = self.folder / f"tree-{version}"
-        (tree / "DEBIAN").mkdir(parents=True)
-        (tree / "opt").mkdir()
-        about = (
-            f"Package: wnodes-bulk\nVersion: {version}\nArchitecture: all\nMaintainer: Nobody <nobody@example.org>\n"
-        )
-        (tree / "DEBIAN" / "control").write_text(about + "Description: bulk\n")
-        (tree / "opt" / "bulk").write_bytes(os.urandom(size))
-        deb = self.folder / f"bulk-{version}.deb"
-        command("dpkg-deb", "-Znone", "--root-owner-group", "--build", str(tree), str(deb))
-        sums = f"Size: {deb.stat().st_size}\nSHA256: {hashlib.sha256(deb.read_bytes()).hexdigest()}\n"
-        (self.folder / "Packages").write_text(f"{about}Filename: ./{deb.name}\n{sums}Description: bulk\n")
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Iterator[Repository]:
-    (tmp_path / "repository").mkdir()
-    made = Repository(tmp_path / "repository")
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join(10)
-
-
-def differing(one: Path, other: Path) -> int:
-    """Return how many bytes of two files lie in aligned chunks of 64 KiB that differ."""
-    count = 0
-    with one.open("rb") as left, other.open("rb") as right:
-        while True:
-            pair = left.read(CHUNK), right.read(CHUNK)
-            if not any(pair):
-                return count * CHUNK
-            count += pair[0] != pair[1]
 
 
 def content(disk: Path, *paths: str) -> list[str]:

@@ -77,6 +77,11 @@ class Catalogue:
                 self._ready[tag] = image.digest
                 log.info("image=%s tag=%s is ready", image.digest[:12], tag)
 
+    def distrust(self, digest: str) -> None:
+        """Let the image ``digest`` be made ready again: what is here of it is damaged."""
+        self._ready = {tag: ready for tag, ready in self._ready.items() if ready != digest}
+        self._p.care(WARM)
+
     @property
     def digests(self) -> Set[str]:
         """The images that may boot here."""

@@ -42,6 +42,7 @@ class HypervisorConfig:
     :param image_signers: names of signers whose images boot here; empty: all of that authority
     :param min_free_mib: room that must be free below ``state_dir`` before VMs are offered
     :param image_cache_mib: room for images below ``state_dir``; 0: as much as there is
+    :param image_scrub_s: how often all cached images are read again, to find what the disk has changed
     :param image_user: user that works on images for ``image_seal``, in a unit of its own; empty: this service's
     :param image_seal: what this node puts on each image, once, before its first VM; see the module ``image``
     :param syslog_listen: this node's address on which VMs' syslog is received, UDP and TCP; empty: it is not
@@ -71,7 +72,8 @@ class HypervisorConfig:
     min_free_mib: int = 1024
     image_authority: str = "/etc/wnodes/pki/ca.crt"
     image_signers: Tuple[str, ...] = ()
-    image_cache_mib: int = 0
+    image_cache_mib: int = 51200
+    image_scrub_s: float = 86400.0
     image_user: str = ""
     image_seal: Recipe = field(default_factory=Recipe)
     syslog_listen: str = ""
@@ -93,7 +95,14 @@ class HypervisorConfig:
         for folder in self.mounts_allowed:
             self._check_folder("mounts_allowed", folder)
         self._check_syslog()
-        for key in ("max_starting", "boot_timeout_s", "personalise_timeout_s", "setup_timeout_s", "heartbeat_s"):
+        for key in (
+            "image_scrub_s",
+            "max_starting",
+            "boot_timeout_s",
+            "personalise_timeout_s",
+            "setup_timeout_s",
+            "heartbeat_s",
+        ):
             if getattr(self, key) <= 0:
                 raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be more than 0")
         for key in ("orphan_delay_s", "broken_keep_s", "min_free_mib", "image_cache_mib"):

@@ -22,6 +22,9 @@ class ImageCache(Protocol):
         :raises UnavailableError: it can't be read now
         """
 
+    def scrub(self) -> Tuple[str, ...]:
+        """Read all images that are here again; return the digests of damaged ones, which nobody gets any more."""
+
     def progress(self) -> Dict[str, Tuple[int, int, float]]:
         """Return bytes here, bytes in all and bytes a second of the images under way, by digest."""
 

@@ -37,10 +37,12 @@ class Upkeep:
         #: what the nameserver's image tags mean here
         self.catalogue = Catalogue(parts, self._read_tags, lambda: bool(self._problems["nameserver"]))
         self._orphans: Dict[str, float] = {}
+        self._scrubbed = False
         self.steps: Dict[str, Callable[[], Optional[float]]] = {
             ":host": self._ask_host,
             ":tags": self._ask_tags,
             WARM: self._warm,
+            ":scrub": self._scrub,
             ":beat": self._tell,
             ":renew": self._renew,
             ":sweep": self._sweep,
@@ -68,6 +70,13 @@ class Upkeep:
     def _warm(self) -> float:
         self.catalogue.warm()
         return self._p.config.heartbeat_s
+
+    def _scrub(self) -> float:
+        if self._scrubbed:
+            for digest in self._p.images.scrub():
+                self.catalogue.distrust(digest)
+        self._scrubbed = True  # whatever is used after a start is read then anyway
+        return self._p.config.image_scrub_s
 
     def _tell(self) -> float:
         heartbeat = Heartbeat("hypervisor", self._p.config.host, status=self._beat())

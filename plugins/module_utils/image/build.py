@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -84,6 +85,8 @@ class Build:
         :raises ImageError: among others, where neither ``path`` nor ``base`` exists
         """
         with contextlib.ExitStack() as stack:
+            if not check:
+                stack.enter_context(self._alone())
             work, copied = stack.enter_context(self._work(check))
             boot = stack.enter_context(tempfile.TemporaryDirectory(prefix="wnodes-boot-"))
             kernel, initrd = os.path.join(boot, "kernel"), os.path.join(boot, "initrd")
@@ -117,6 +120,30 @@ class Build:
                 os.rename(work, self.path)
                 sync(os.path.dirname(self.path))
         return Outcome(copied, difference, published)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let nobody else work on this image meanwhile, e.g. a playbook's module that outlived its playbook."""
+        path = f"{self.path}.lock"
+        if not os.path.isdir(os.path.dirname(path)):
+            yield  # there is nothing to work on either
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                lock = stack.enter_context(open(path, "w", encoding="ascii"))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # whoever had it may have removed the file in between, and another one made it anew
+                alone = os.fstat(lock.fileno()).st_ino == os.stat(path).st_ino
+            except (BlockingIOError, FileNotFoundError):
+                alone = False
+            except OSError as error:
+                raise ImageError(object="path", value=self.path, reason=f"can't be written: {error}") from error
+            if not alone:
+                raise ImageError(
+                    object="path", value=self.path, reason="is being worked on by another process", hint="wait for it"
+                )
+            stack.callback(os.unlink, path)
+            yield
 
     @contextlib.contextmanager
     def _work(self, check: bool) -> Iterator[Tuple[str, bool]]:

@@ -153,6 +153,16 @@ class ImageCache:
                 os.utime(os.path.join(folder, name))
         return not damaged
 
+    def scrub(self) -> Tuple[str, ...]:
+        """Verify every image that is here; return the digests of those that are damaged."""
+        damaged = []
+        for entry in self.contents():
+            with contextlib.suppress(NotFoundError):  # evicted meanwhile
+                if not self.verify(entry.digest):
+                    log.warning("audit: image=%s is damaged on this disk: it is fetched anew", entry.digest)
+                    damaged.append(entry.digest)
+        return tuple(damaged)
+
     def evict(self, digest: str) -> int:
         """Remove an image, whole or not; return the bytes this freed (0: it was not here).
 

@@ -33,6 +33,9 @@ class Cache(Protocol):
     def ensure(self, image: Image) -> CachedImage:
         """Return the image's files."""
 
+    def scrub(self) -> Tuple[str, ...]:
+        """Return what was found damaged."""
+
     def progress(self) -> Dict[str, Tuple[int, int, float]]:
         """Return what is under way."""
 
@@ -88,6 +91,10 @@ class SealedImages:
         except OSError as error:
             raise UnavailableError(object=f"image {image.digest}", value=self._root, reason=str(error)) from error
         return replace(cached, disk=layer, base=cached.disk)
+
+    def scrub(self) -> Tuple[str, ...]:
+        """Read all images that are here again; return the digests of damaged ones, which nobody gets any more."""
+        return self._cache.scrub()
 
     def progress(self) -> Dict[str, Tuple[int, int, float]]:
         """Return bytes here, bytes in all and bytes a second of the images under way, by digest."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from wnodes.image.publish import Target, republish
 from wnodes.image.signature import Keyring, Signer
 from wnodes.model.clock import Clock
 from wnodes.model.codec import encode
-from wnodes.model.errors import NotFoundError, WnodesError
+from wnodes.model.errors import WnodesError
 from wnodes.nameserver import catalogue
 from wnodes.nameserver.garbage import Garbage, collect, find_garbage
 
@@ -155,22 +156,40 @@ def tag_image(
 
 @app.command("import")
 def import_image(
-    source: Annotated[Path, typer.Argument(help="A disk image file.")],
+    source: Annotated[str, typer.Argument(help="A disk image: path, or URL with --checksum.")],
     to: Annotated[Path, typer.Option("--to", help="Folder of published images, which all nodes can read.")],
     tag: Annotated[list[str], typer.Option(help="<name>_<os>_<arch>; may be repeated.")],
     key: Key,
     certificate: Certificate,
     image_format: Annotated[str, typer.Option("--format", help="qcow2 or raw; never guessed.")] = "qcow2",
+    checksum: Annotated[str, typer.Option(help="Its SHA-256.")] = "",
     cmdline: Annotated[str, typer.Option(help="Kernel command line.")] = "console=ttyS0 root=/dev/vda rw",
     valid_days: Days = 0,
     as_json: Json = False,
 ) -> None:
-    """Check an image file for what must not be handed out, take its kernel out, sign and publish it."""
+    """Check an image for what must not be handed out, take its kernel out, sign and publish it (where libguestfs is)."""
     target = Target(str(to), tuple(tag), cmdline, valid_days=valid_days, signer=Signer(key, certificate))
-    done = Build(Engine(), str(source), image_format, None, Recipe(), target).run().published
-    if done is None:
-        raise NotFoundError(object=str(source), reason="was not published")
-    _print_json(done) if as_json else show.console().print(f"{done.path}: now wnodes images publish {done.path}")
+    to.mkdir(parents=True, exist_ok=True)
+    base = source if "://" in source else str(Path(source).resolve())
+    work = to / f".import-{tag[0]}.{image_format}"
+    try:
+        done = Build(
+            Engine(),
+            str(work),
+            image_format,
+            base,
+            Recipe(),
+            target,
+            checksum,
+            say=lambda line: print(line, file=sys.stderr),
+        ).run()
+    finally:
+        work.unlink(missing_ok=True)
+    assert done.published is not None
+    if as_json:
+        _print_json(done.published)
+    else:
+        show.console().print(f"{done.published.path}: now `wnodes images publish {done.published.path}`")
 
 
 @app.command()

@@ -48,7 +48,13 @@ class Images:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self.scrubs, self.damaged = 0, ()
+        self.ensured: list[str] = []
         self.under_way: dict[str, tuple[int, int, float]] = {}
+
+    def scrub(self) -> tuple[str, ...]:
+        self.scrubs += 1
+        return self.damaged
 
     def progress(self) -> dict[str, tuple[int, int, float]]:
         return self.under_way
@@ -56,6 +62,7 @@ class Images:
     def ensure(self, image: Image) -> CachedImage:
         if self.error is not None:
             raise self.error
+        self.ensured.append(image.digest)
         return CachedImage(image, "/images/disk.qcow2", "/images/vmlinuz", "/images/initrd")
 
 

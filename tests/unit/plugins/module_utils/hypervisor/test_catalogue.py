@@ -109,3 +109,16 @@ def test_a_damaged_image_does_not_hide_the_others(node: Node) -> None:
     node.clock.advance(10)
     node.run()
     assert states(node) == {TAG: "ready", OTHER: "failed"}
+
+
+def test_a_damaged_image_found_by_the_regular_look_is_fetched_anew(tmp_path: Path) -> None:
+    node = Node(tmp_path, image_scrub_s=60.0)
+    node.directory.set_tags((OTHER,), release())
+    node.run()
+    assert node.images.scrubs == 0
+    node.images.damaged = (MANIFEST.digest,)
+    before = len(node.images.ensured)
+    node.run(node.config.image_scrub_s)
+    assert node.images.scrubs == 1
+    assert len(node.images.ensured) == before + 2
+    assert states(node)[TAG] == "ready"

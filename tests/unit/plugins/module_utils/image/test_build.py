@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import engine, image, qcow2
 from wnodes.image.build import Build
+from wnodes.image.customise import Engine
 from wnodes.image.fake import FakeHandle
 from wnodes.image.nodes import File
 from wnodes.image.operations import FileOp, Recipe
@@ -65,6 +67,14 @@ def test_a_secret_does_not_matter_where_nothing_is_published(tmp_path: Path) -> 
     handle = image()
     handle.put("/etc/munge/munge.key", File(b"x", 0o400))
     assert build(tmp_path, handle, publish=False).run().changed
+
+
+def test_two_do_not_work_on_one_image(tmp_path: Path) -> None:
+    (tmp_path / "disk.qcow2.lock").touch()
+    with open(tmp_path / "disk.qcow2.lock", "w", encoding="ascii") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ImageError, match="being worked on by another process"):
+            Build(Engine(), str(tmp_path / "disk.qcow2"), "qcow2", None, Recipe()).run()
 
 
 def test_neither_image_nor_base_is_said(tmp_path: Path) -> None:

@@ -211,8 +211,10 @@ def test_a_scrub_finds_a_byte_that_size_and_time_hide_and_the_next_use_repairs_i
     path.write_bytes(content[:-1] + b"X")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert not cache.verify(image.digest)
+    assert cache.scrub() == (image.digest,)
     cache.ensure(image)
     assert path.read_bytes() == content
+    assert cache.scrub() == ()
     assert cache.verify(image.digest)
 
 

@@ -25,6 +25,9 @@ SYSLOG = Recipe(remote_syslog=RemoteSyslog("10.0.0.1"))
 
 
 class Cache:
+    def scrub(self) -> tuple[str, ...]:
+        return (IMAGE.digest,)
+
     def progress(self) -> dict[str, tuple[int, int, float]]:
         return {IMAGE.digest: (1, 2, 3.0)}
 
@@ -68,6 +71,7 @@ def test_without_anything_to_add_the_image_is_used_as_it_is(node: Node) -> None:
     assert node.sealed(Recipe()).ensure(IMAGE) == Cache().ensure(IMAGE)
     assert node.maker.made == []
     assert node.sealed().progress() == Cache().progress()
+    assert node.sealed().scrub() == (IMAGE.digest,)
 
 
 def test_the_layer_is_made_once_and_outlives_a_restart(node: Node) -> None:

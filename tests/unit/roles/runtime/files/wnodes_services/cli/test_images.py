@@ -13,6 +13,9 @@ import pytest
 
 from tests.releases import MANIFEST, TAG, release
 from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import WELL, Cli, Directory
+from wnodes.image.build import Build, Outcome
+from wnodes.image.plan import Difference
+from wnodes.image.publish import Published
 from wnodes.model.errors import ImageError
 from wnodes.model.image import Manifest, Release, Rollout
 from wnodes_services.cli import images, site
@@ -155,3 +158,50 @@ def test_what_was_published_a_moment_ago_waits_for_its_tag(
     wnodes("images", "gc")
     assert Path(place).is_dir()
     assert site.nameserver() is directory
+
+
+class Signer:
+    def __init__(self, key: str, certificate: str) -> None:
+        self.name = f"{key} {certificate}"
+
+    def sign(self, text: str) -> str:
+        return f"{self.name} signed"
+
+
+KEYS = ("--key", "/key", "--certificate", "/crt")
+
+
+def test_an_image_gets_other_tags_by_being_signed_anew(
+    wnodes: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "Signer", Signer)
+    source = folder(tmp_path / "a")
+    code, out, _err = wnodes("images", "tag", source, TAG, OTHER, *KEYS, "--json")
+    assert code == 0
+    assert json.loads(out)["manifest"]["tags"] == [TAG, OTHER]
+    found = images.read_release(str(tmp_path / OTHER))
+    assert (found.location, found.signature) == (source, "/key /crt signed")
+
+
+@pytest.mark.parametrize("source", ["disk.raw", "https://images.example.org/disk.raw"])
+def test_an_import_passes_gate_and_last_look_and_says_what_to_do_next(
+    wnodes: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    builds: list[Build] = []
+
+    def run(build: Build) -> Outcome:
+        builds.append(build)
+        Path(build.path).touch()
+        return Outcome(True, Difference(), Published(True, "/images/digest", MANIFEST))
+
+    monkeypatch.setattr(images.Build, "run", run)
+    monkeypatch.chdir(tmp_path)
+    options = ("--to", str(tmp_path / "images"), "--tag", TAG, "--format", "raw", "--checksum", "a" * 64)
+    code, out, _err = wnodes("images", "import", source, *options, *KEYS)
+    assert (code, out.strip()) == (0, "/images/digest: now `wnodes images publish /images/digest`")
+    (build,) = builds
+    assert build.base == (source if "://" in source else str(tmp_path / source))
+    assert (build.format, build.checksum) == ("raw", "a" * 64)
+    assert build.target is not None
+    assert build.target.signer == images.Signer("/key", "/crt")
+    assert list((tmp_path / "images").iterdir()) == []

@@ -154,6 +154,10 @@ def tag_image(
     _print_json(done) if as_json else show.console().print(f"{done.path}: version {done.manifest.version}")
 
 
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 @app.command("import")
 def import_image(
     source: Annotated[str, typer.Argument(help="A disk image: path, or URL with --checksum.")],
@@ -167,22 +171,13 @@ def import_image(
     valid_days: Days = 0,
     as_json: Json = False,
 ) -> None:
-    """Check an image for what must not be handed out, take its kernel out, sign and publish it (where libguestfs is)."""
+    """Check an image for what must not be handed out, take its kernel out, sign and publish it (needs libguestfs)."""
     target = Target(str(to), tuple(tag), cmdline, valid_days=valid_days, signer=Signer(key, certificate))
     to.mkdir(parents=True, exist_ok=True)
     base = source if "://" in source else str(Path(source).resolve())
     work = to / f".import-{tag[0]}.{image_format}"
     try:
-        done = Build(
-            Engine(),
-            str(work),
-            image_format,
-            base,
-            Recipe(),
-            target,
-            checksum,
-            say=lambda line: print(line, file=sys.stderr),
-        ).run()
+        done = Build(Engine(), str(work), image_format, base, Recipe(), target, checksum, _tell).run()
     finally:
         work.unlink(missing_ok=True)
     assert done.published is not None

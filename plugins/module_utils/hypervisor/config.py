@@ -95,14 +95,8 @@ class HypervisorConfig:
         for folder in self.mounts_allowed:
             self._check_folder("mounts_allowed", folder)
         self._check_syslog()
-        for key in (
-            "image_scrub_s",
-            "max_starting",
-            "boot_timeout_s",
-            "personalise_timeout_s",
-            "setup_timeout_s",
-            "heartbeat_s",
-        ):
+        times = ("boot_timeout_s", "personalise_timeout_s", "setup_timeout_s", "heartbeat_s", "image_scrub_s")
+        for key in ("max_starting", *times):
             if getattr(self, key) <= 0:
                 raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be more than 0")
         for key in ("orphan_delay_s", "broken_keep_s", "min_free_mib", "image_cache_mib"):

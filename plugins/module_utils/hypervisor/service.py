@@ -98,7 +98,7 @@ class Hypervisor(HypervisorApi):
             clock=self._clock,
             failpoints=failpoints or Failpoints(),
             node_problems=node_problems or (lambda: node.problems(config)),
-            care=lambda key: self._caretaker.wake(key),
+            care=self._caretaker.wake,
         )
         self._syslog = self._syslog_receiver(config)
         self._life = Life(parts)

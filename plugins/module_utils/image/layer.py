@@ -50,7 +50,7 @@ class LayerMaker:
         create = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "extended_l2=on", "-F", format, "-b", disk, layer]
         self.run(create, timeout=LIMIT_S)
         os.chown(layer, *self.owner)
-        package = __name__.split(".image.layer")[0]
+        package = __name__.rpartition(".image.layer")[0]
         above = os.path.abspath(__file__).rsplit(os.sep, 2 + package.count(".") + 1)[0]
         argv: Sequence[str] = [*self.sandbox, PYTHON, "-I", "-c", _PROGRAM.format(package=package), above]
         asked = {"layer": layer, "recipe": encode(recipe), "accel": accel}
@@ -81,5 +81,5 @@ def main() -> None:
         done = Engine(asked["accel"]).customise_layer(asked["layer"], decode(Recipe, asked["recipe"], "seal"))
     except WnodesError as error:
         json.dump(error.as_dict(), sys.stdout)
-        sys.exit(1)
+        raise SystemExit(1) from None
     json.dump({"actions": done.actions()}, sys.stdout)

@@ -22,6 +22,7 @@ from wnodes.image.signature import Keyring, Signer
 from wnodes.model.clock import Clock
 from wnodes.model.codec import encode
 from wnodes.model.errors import WnodesError
+from wnodes.model.image import TagEntry
 from wnodes.nameserver import catalogue
 from wnodes.nameserver.garbage import Garbage, collect, find_garbage
 
@@ -63,18 +64,27 @@ def list_tags(as_json: Json = False) -> None:
 
 
 @app.command("show")
-def show_tag(tag: str, as_json: Json = False) -> None:
+def show_tag(tag: str, authority: Authority = catalogue.AUTHORITY, as_json: Json = False) -> None:
     """Show one tag: its image, who may use it, what it pointed to before, and which nodes have it."""
     directory = site.nameserver()
     history = [catalogue.described(entry) for entry in directory.history(tag)]
-    now = next((catalogue.described(entry) for entry in directory.tags() if entry.tag == tag), None)
-    if now is None and not history:
+    entry = next((entry for entry in directory.tags() if entry.tag == tag), None)
+    if entry is None and not history:
         directory.tag(tag)  # says which there are
+    now = {**catalogue.described(entry), "signer": _signer(entry, authority)} if entry else None
     nodes = {host: tags[tag] for host, tags in _nodes().items() if tag in tags}
     if as_json:
         _print_json({"tag": tag, "now": now, "history": history, "nodes": nodes})
     else:
         show.console().print(show.tag(tag, now, history, nodes))
+
+
+def _signer(entry: TagEntry, authority: str) -> str:
+    """Return who signed what a tag points to, or why it is worth nothing."""
+    try:
+        return _keyring(authority).verify(entry.release, entry.tag)[1]
+    except WnodesError as error:
+        return str(error)
 
 
 @app.command()
@@ -154,6 +164,10 @@ def tag_image(
     _print_json(done) if as_json else show.console().print(f"{done.path}: version {done.manifest.version}")
 
 
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 @app.command("import")
 def import_image(
     source: Annotated[str, typer.Argument(help="A disk image: path, or URL with --checksum.")],
@@ -167,22 +181,13 @@ def import_image(
     valid_days: Days = 0,
     as_json: Json = False,
 ) -> None:
-    """Check an image for what must not be handed out, take its kernel out, sign and publish it (where libguestfs is)."""
+    """Check an image for what must not be handed out, take its kernel out, sign and publish it (needs libguestfs)."""
     target = Target(str(to), tuple(tag), cmdline, valid_days=valid_days, signer=Signer(key, certificate))
     to.mkdir(parents=True, exist_ok=True)
     base = source if "://" in source else str(Path(source).resolve())
     work = to / f".import-{tag[0]}.{image_format}"
     try:
-        done = Build(
-            Engine(),
-            str(work),
-            image_format,
-            base,
-            Recipe(),
-            target,
-            checksum,
-            say=lambda line: print(line, file=sys.stderr),
-        ).run()
+        done = Build(Engine(), str(work), image_format, base, Recipe(), target, checksum, _tell).run()
     finally:
         work.unlink(missing_ok=True)
     assert done.published is not None

@@ -156,7 +156,7 @@ def tag(name: str, now: dict[str, Any] | None, history: list[dict[str, Any]], no
     if now is None:
         table.add_row("state", _state("retired"))
     else:
-        for key in ("digest", "version", "location", "format", "size", "root_device", "cmdline"):
+        for key in ("digest", "version", "signer", "location", "format", "size", "root_device", "cmdline"):
             table.add_row(key.replace("_", " "), Text(str(now[key])))
         table.add_row("for", Text(_allowed(now)))
         for key, value in sorted(now["properties"].items()):

@@ -55,6 +55,12 @@ class Images:
     def ensure(self, image: Image) -> CachedImage:
         return replace(self._cached, image=image)
 
+    def progress(self) -> dict[str, tuple[int, int, float]]:
+        return {}
+
+    def scrub(self) -> tuple[str, ...]:
+        return ()
+
 
 class Machine(SimpleNamespace):
     """A node: private libvirt, directory in memory, hypervisor; ``hypervisor`` changes with each restart."""

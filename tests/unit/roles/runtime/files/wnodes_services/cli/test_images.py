@@ -71,7 +71,9 @@ def test_publishing_for_some_hosts_leaves_the_others_as_they_are(
     rollout = directory.tag(TAG).rollout
     assert rollout is not None
     assert (rollout.hosts, rollout.release.location) == (("hv1", "hv2"), new)
-    assert f"{MANIFEST.digest[:12]} on hv1, hv2" in wnodes("images", "show", TAG)[1]
+    shown = wnodes("images", "show", TAG)[1]
+    assert f"{MANIFEST.digest[:12]} on hv1, hv2" in shown
+    assert "signer       builder" in shown
 
 
 @pytest.mark.parametrize(("text", "said"), [("{", "not a manifest"), (None, "can't be read")])

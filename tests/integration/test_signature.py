@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,6 +126,13 @@ def test_a_good_signature_under_a_statement_that_does_not_hold(site: Site, manif
 def test_a_signer_whose_certificate_ran_out_is_refused(site: Site) -> None:
     with pytest.raises(ImageError, match="certificate has expired"):
         site.keyring().verify(signed(site.certificate("signer", "builder", days=-1)), TAG)
+
+
+def test_the_end_of_a_signer_is_its_certificate_s(site: Site, tmp_path: Path) -> None:
+    signer = site.certificate("signer", "builder", days=2)
+    assert signer.until() == pytest.approx(time.time() + 2 * 86400, abs=60)
+    with pytest.raises(ImageError, match="no certificate"):
+        Signer(signer.key, str(tmp_path / "none")).until()
 
 
 def test_a_key_that_is_not_the_certificates_signs_nothing(site: Site) -> None:

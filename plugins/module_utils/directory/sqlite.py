@@ -196,7 +196,7 @@ class SqliteDirectory(Directory):
             raise StateError(
                 object=f"image tag {entry.tag}", value=f"version {version}",
                 reason=f"is older than version {newest}, which it points to",
-                hint="to go back to an older image, sign it again: `wnodes images resign`",
+                hint="to go back to an older image, sign it again: `wnodes images tag`",
             )  # fmt: skip
         db.execute("INSERT OR REPLACE INTO catalogue VALUES (?, ?)", (entry.tag, _dump(entry)))
         if before is None or before.release != entry.release:

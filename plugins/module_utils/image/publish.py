@@ -138,7 +138,10 @@ def _version(now: int, stated: List[str]) -> int:
 
 
 def _expires(now: int, target: Target) -> int:
-    return now + target.valid_days * DAY_S if target.valid_days else 0
+    """Return when a statement of now ends: as the target has it, and no later than its signer."""
+    wanted = now + target.valid_days * DAY_S if target.valid_days else 0
+    limit = target.signer.until() if target.signer is not None else 0
+    return min(wanted or limit, limit or wanted)
 
 
 def _fill(
@@ -207,9 +210,10 @@ def _stated(folder: str, manifest: Manifest, target: Target) -> Optional[Manifes
         return None
     if replace(manifest, version=stated.version, created=stated.created, expires=stated.expires) != stated:
         return None
-    # what expires is stated anew when a third of its time is left
-    left, whole = stated.expires - manifest.created, target.valid_days * DAY_S
-    return stated if bool(stated.expires) == bool(whole) and (not whole or whole / 3 < left <= whole) else None
+    # what expires is stated anew when a third of its time is left, as far as that gives it more
+    left, whole = stated.expires - manifest.created, manifest.expires - manifest.created
+    same = not manifest.expires and not stated.expires
+    return stated if same or (stated.expires and manifest.expires and whole / 3 < left <= whole) else None
 
 
 def _state(folder: str, manifest: Manifest, target: Target) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import ssl
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -42,6 +43,18 @@ class Signer:
     key: str
     certificate: str
     run: Callable[..., Completed] = run
+
+    def until(self) -> int:
+        """Return when the certificate ends, seconds since the epoch; no signature outlives it.
+
+        :raises ImageError: it can't be read
+        """
+        argv = ["openssl", "x509", "-in", self.certificate, "-noout", "-enddate"]
+        try:
+            ends = self.run(argv, timeout=TOOL_S).stdout.partition("=")[2].strip()
+            return int(ssl.cert_time_to_seconds(ends))
+        except (CommandFailed, ValueError) as error:
+            raise ImageError(object="signature", value=self.certificate, reason=f"no certificate: {error}") from None
 
     def sign(self, text: str) -> str:
         """Return the detached signature of ``text``, PEM.

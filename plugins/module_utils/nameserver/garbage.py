@@ -44,6 +44,8 @@ def find_garbage(directory: Directory, keep: int, clock: Clock) -> Tuple[Garbage
     found: List[Garbage] = []
     for folder in sorted(folders):
         if os.path.isabs(folder) and os.path.isdir(folder):
+            # the newest image of each tag may still wait for its roll-out
+            needed |= {os.path.realpath(entry.path) for entry in os.scandir(folder) if entry.is_symlink()}
             found += [item for item in _images(folder, clock.now()) if item.path not in needed]
     return tuple(found)
 

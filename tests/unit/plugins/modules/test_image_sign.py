@@ -26,6 +26,9 @@ class FakeSigner:
     key: str
     certificate: str
 
+    def until(self) -> int:
+        return 0
+
     def sign(self, text: str) -> str:
         return f"{self.certificate} signed {len(text)}"
 

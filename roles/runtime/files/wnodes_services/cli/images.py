@@ -178,11 +178,12 @@ def import_image(
     image_format: Annotated[str, typer.Option("--format", help="qcow2 or raw; never guessed.")] = "qcow2",
     checksum: Annotated[str, typer.Option(help="Its SHA-256.")] = "",
     cmdline: Annotated[str, typer.Option(help="Kernel command line.")] = "console=ttyS0 root=/dev/vda rw",
+    root_device: Annotated[str, typer.Option(help="The root device as the guest names it.")] = "/dev/vda",
     valid_days: Days = 0,
     as_json: Json = False,
 ) -> None:
     """Check an image for what must not be handed out, take its kernel out, sign and publish it (needs libguestfs)."""
-    target = Target(str(to), tuple(tag), cmdline, valid_days=valid_days, signer=Signer(key, certificate))
+    target = Target(str(to), tuple(tag), cmdline, root_device, valid_days=valid_days, signer=Signer(key, certificate))
     to.mkdir(parents=True, exist_ok=True)
     base = source if "://" in source else str(Path(source).resolve())
     work = to / f".import-{tag[0]}.{image_format}"

@@ -167,7 +167,12 @@ def tag(name: str, now: dict[str, Any] | None, history: list[dict[str, Any]], no
     for old in history:
         table.add_row("since", Text(f"{_time(old['updated'])}  {old['digest'][:12]}  version {old['version']}"))
     for host, image in sorted(nodes.items()):
-        table.add_row(host, Text(" ".join(filter(None, (image["state"], image["digest"][:12], image["reason"])))))
+        table.add_row(
+            host,
+            Text(
+                " ".join(filter(None, (image["state"], image["digest"][:12], image.get("progress"), image["reason"])))
+            ),
+        )
     return table
 
 

@@ -157,6 +157,11 @@ def test_what_a_dead_publisher_left_goes_and_what_a_living_one_writes_stays(
 
 @dataclass(frozen=True)
 class FakeSigner:
+    ends: int = 1 << 40
+
+    def until(self) -> int:
+        return self.ends
+
     def sign(self, text: str) -> str:
         return f"signed {len(text)}"
 
@@ -207,6 +212,16 @@ def test_an_image_published_again_after_another_is_stated_anew(tmp_path: Path, p
     again = put(tmp_path, parts, **SIGNED)
     assert (again.changed, again.path) == (True, first.path)
     assert again.manifest.version > second.manifest.version
+
+
+def test_no_statement_outlives_its_signer_and_a_later_certificate_gives_it_more(
+    tmp_path: Path, parts: tuple[str, str, str]
+) -> None:
+    soon = {"signer": FakeSigner(1_700_000_000 + 5 * 86400)}
+    assert put(tmp_path, parts, valid_days=30, **soon).manifest.expires == 1_700_000_000 + 5 * 86400
+    assert not put(tmp_path, parts, valid_days=30, **soon).changed
+    assert put(tmp_path, parts, **SIGNED).manifest.expires == 1_700_000_000 + 30 * 86400
+    assert put(tmp_path, parts, valid_days=0, **soon).manifest.expires == 1_700_000_000 + 5 * 86400
 
 
 def test_an_older_image_comes_back_by_being_stated_anew(tmp_path: Path, parts: tuple[str, str, str]) -> None:

@@ -147,6 +147,10 @@ def test_garbage_goes_what_tags_need_stays(wnodes: Cli, directory: Directory, tm
     assert gone["path"] == places[0]
     assert [Path(place).is_dir() for place in places] == [False, True, True, True]
     assert wnodes("images", "gc")[1].strip() == "nothing to delete"
+    (tmp_path / TAG).symlink_to(Path(places[1]).name)
+    wnodes("images", "gc", "--keep", "0")
+    assert Path(places[1]).is_dir()
+    (tmp_path / TAG).unlink()
     wnodes("images", "gc", "--keep", "0")
     assert [Path(place).is_dir() for place in places] == [False, False, True, True]
 
@@ -165,6 +169,9 @@ def test_what_was_published_a_moment_ago_waits_for_its_tag(
 class Signer:
     def __init__(self, key: str, certificate: str) -> None:
         self.name = f"{key} {certificate}"
+
+    def until(self) -> int:
+        return 0
 
     def sign(self, text: str) -> str:
         return f"{self.name} signed"

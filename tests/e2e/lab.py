@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 LAB = Path(os.environ.get("WNODES_LAB_DIR", "/var/lib/wnodes-lab"))
+REPO = Path(__file__).resolve().parent.parent.parent
+#: the site's /shared/images, as the machine that runs the tests has it
+PUBLISHED = LAB / "site" / "shared" / "images"
 TAG = "worker_debian12_x86_64"
 FEATURE = f"vm_{TAG}"
 NODES = ("hv1", "hv2")
@@ -133,3 +136,26 @@ def node_state(node: str) -> str:
 def status_text() -> str:
     """Return what ``wnodes status`` and ``jobs`` say, for people."""
     return ssh("head", "wnodes", "status", check=False) + ssh("head", "wnodes", "jobs", check=False)
+
+
+def ansible(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of Ansible's programs on the lab's inventory; for at most a quarter of an hour."""
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".venv/collections"),
+        "ANSIBLE_HOME": str(REPO / ".ansible"),
+        "ANSIBLE_FORCE_COLOR": "0",
+    }
+    command = [str(REPO / ".venv/bin" / program), "-i", str(REPO / "playbooks/inventory/lab.yml"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+
+
+def sign(folder: str, tag: str) -> None:
+    """Sign what is published in a folder (by its name) anew, as the builder's signer, under one tag."""
+    options = {"path": str(PUBLISHED / folder), "tags": [tag], "valid_days": 180}
+    keys = {
+        f"sign_{kind}": str(LAB / "signer" / f"signer.{end}") for kind, end in (("key", "key"), ("certificate", "crt"))
+    }
+    done = ansible("ansible", "localhost", "-m", "wnodes.farm.image_sign", "-a", json.dumps({**options, **keys}))
+    if done.returncode:
+        raise Failed(done.stdout)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.e2e.conftest import REPO
+from tests.e2e.lab import REPO
 
 
 def test_the_demo_ends_with_demo_ok() -> None:

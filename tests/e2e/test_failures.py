@@ -25,10 +25,12 @@ def broken_image() -> Iterator[str]:
     changed = {**manifest, "tags": [tag], "cmdline": manifest["cmdline"].replace("/dev/vda", "/dev/nosuch")}
     lab.sh("head", f"mkdir -p {folder}; ln -sf {source}/disk.qcow2 {source}/vmlinuz {source}/initrd {folder}/")
     lab.ssh("head", "tee", f"{folder}/manifest.json", stdin=json.dumps(changed))
-    lab.ssh("head", "wnodes", "images", "publish", f"{folder}/manifest.json")
+    lab.sign("e2e-broken", tag)
+    lab.ssh("head", "wnodes", "images", "publish", folder)
     lab.until("a node to offer the broken image", lambda: f"vm_{tag}" in lab.ssh("head", "sinfo", "-h", "-o", "%f"), 30)
     yield tag
-    lab.ssh("head", "rm", "-rf", folder)
+    lab.ssh("head", "wnodes", "images", "retire", tag)
+    lab.ssh("head", "rm", "-rf", folder, f"/shared/images/{tag}")
 
 
 def test_a_vm_that_never_boots_returns_the_job_with_backoff_and_says_why(broken_image: str) -> None:

@@ -15,10 +15,8 @@ from typing import Any
 import pytest
 
 from tests.e2e import lab
-from tests.e2e.conftest import REPO
+from tests.e2e.lab import REPO
 
-PUBLISHED = lab.LAB / "site" / "shared" / "images"
-SIGNER = lab.LAB / "signer"
 RECIPE = REPO / "roles" / "images" / "files" / "recipes" / "worker_debian12.yml"
 MARK = "/etc/generation"
 
@@ -35,21 +33,9 @@ directory.set_tags((sys.argv[2],), Release(manifest, release.signature, release.
 """
 
 
-def ansible(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one of Ansible's programs on the lab's inventory."""
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".venv/collections"),
-        "ANSIBLE_HOME": str(REPO / ".ansible"),
-        "ANSIBLE_FORCE_COLOR": "0",
-    }
-    command = [str(REPO / ".venv/bin" / program), "-i", str(REPO / "playbooks/inventory/lab.yml"), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
-
-
 def play(name: str, **variables: Any) -> subprocess.CompletedProcess[str]:
     """Run a playbook of the collection."""
-    return ansible("ansible-playbook", str(REPO / f"playbooks/{name}.yml"), "-e", json.dumps(variables))
+    return lab.ansible("ansible-playbook", str(REPO / f"playbooks/{name}.yml"), "-e", json.dumps(variables))
 
 
 def points_to() -> str:
@@ -59,21 +45,13 @@ def points_to() -> str:
     return str(digest)
 
 
-def sign_again(digest: str) -> None:
-    """Let an image come back: state it anew, and point the tag to it."""
-    options = {"path": str(PUBLISHED / digest), "tags": [lab.TAG], "valid_days": 180}
-    keys = {"sign_key": str(SIGNER / "signer.key"), "sign_certificate": str(SIGNER / "signer.crt")}
-    done = ansible("ansible", "localhost", "-m", "wnodes.farm.image_sign", "-a", json.dumps({**options, **keys}))
-    assert done.returncode == 0, done.stdout
-
-
 @pytest.fixture
 def first() -> Iterator[str]:
     """Return the digest of the image that all nodes have; it is theirs again afterwards."""
     digest = points_to()
     yield digest
     if points_to() != digest:
-        sign_again(digest)
+        lab.sign(digest, lab.TAG)
         lab.ssh("head", "wnodes", "images", "publish", f"/shared/images/{digest}")
 
 
@@ -127,7 +105,7 @@ def test_an_update_is_rolled_back_by_its_canary_and_then_taken_beside_a_job_on_t
 
     updated = play("image_update", images_recipe_file=str(recipe), images_upgrade=False)
     assert updated.returncode == 0, updated.stdout
-    second = os.readlink(PUBLISHED / lab.TAG)
+    second = os.readlink(lab.PUBLISHED / lab.TAG)
     assert second != first == points_to()
 
     failed = play("image_rollout", images_rollout_job=f"#!/bin/sh\ntest ! -e {MARK}\n")
@@ -138,7 +116,7 @@ def test_an_update_is_rolled_back_by_its_canary_and_then_taken_beside_a_job_on_t
     again = lab.submit(f"#!/bin/sh\ntest ! -e {MARK}\n", "-C", lab.FEATURE, "-w", "hv1")
     assert lab.over(again)["exit_code"] == 0
 
-    sign_again(second)
+    lab.sign(second, lab.TAG)
     taken = play("image_rollout", images_rollout_job=f"#!/bin/sh\ngrep -q two {MARK}\n")
     assert taken.returncode == 0, taken.stdout
     assert points_to() == second

@@ -10,7 +10,7 @@ import re
 import subprocess
 
 from tests.e2e import lab
-from tests.e2e.conftest import REPO
+from tests.e2e.lab import REPO
 
 
 def test_a_second_run_of_site_changes_nothing() -> None:

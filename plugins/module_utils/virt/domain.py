@@ -271,8 +271,9 @@ def renamed(xml: str, domain: Domain) -> str:
         _drop(element, "source")
         if channel.path:
             _child(element, "source", mode="bind", path=channel.path)
-    for tag in ("serial", "console"):
-        _required(devices, f"{tag}/source").set("path", domain.console_log)
+    # libvirt names the serial port a second time, as the console
+    for element in devices.findall("serial") + devices.findall("console"):
+        _required(element, "source").set("path", domain.console_log)
     return ET.tostring(root, encoding="unicode") + "\n"
 
 

@@ -16,7 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.bench import images
+from tests.bench import images, templates
 from tests.bench.figures import show
 from tests.e2e import lab
 
@@ -96,7 +96,11 @@ def footprint() -> None:
     show("services_idle_pss", sizes, "MiB", {"limit": 160})
 
 
-WITHOUT_LAB = {"image_fetch": images.image_fetch, "image_waiters": images.image_waiters}
+WITHOUT_LAB = {
+    "image_fetch": images.image_fetch,
+    "image_waiters": images.image_waiters,
+    "template_restore": templates.template_restore,
+}
 
 
 def main() -> None:

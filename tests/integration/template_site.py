@@ -17,16 +17,20 @@ from typing import Any
 from unittest import mock
 
 import tests.conftest  # noqa: F401  (gives the name wnodes)
-from tests.integration.libvirt_fixture import PrivateLibvirt
+from tests.integration.libvirt_fixture import PrivateLibvirt, until
 from wnodes.model.clock import Clock
 from wnodes.model.codec import decode, encode
+from wnodes.model.errors import VirtError
 from wnodes.model.image import CachedImage
 from wnodes.model.lease import Lease, NetworkSettings
 from wnodes.model.resources import Overheads, Resources
 from wnodes.model.states import VmState
 from wnodes.model.vm import Mount, Vm, VmRequest
+from wnodes.process import run
 from wnodes.virt import savefile
 from wnodes.virt.clone import clone
+from wnodes.virt.disks import make_overlay, make_scratch
+from wnodes.virt.domain import Domain
 from wnodes.virt.guest import Guest
 from wnodes.virt.libvirt_host import LibvirtHost
 from wnodes.virt.personality import personalise, personality
@@ -88,7 +92,7 @@ class Site:
         assert vm.lease is not None
         return vm.lease
 
-    def clone(self, vm: Vm) -> dict[str, float]:
+    def domain(self, vm: Vm) -> Domain:
         folder = self.folder / "vms" / vm.id
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         files = Files(
@@ -97,10 +101,30 @@ class Site:
             console=str(folder / "console.log"),
             channel=str(folder / "channel.sock"),
         )
-        domain = make_domain(vm.request, self.lease(vm), self.image, files, HostFacts(ACCEL, "", self.overheads))
+        return make_domain(vm.request, self.lease(vm), self.image, files, HostFacts(ACCEL, "", self.overheads))
+
+    def clone(self, vm: Vm) -> dict[str, float]:
         template = self.templates.find(*self.kind)
         assert template is not None
-        return clone(self.host, template, domain)
+        return clone(self.host, template, self.domain(vm))
+
+    def boot(self, vm: Vm) -> None:
+        """Start ``vm`` without a template."""
+        domain, guest = self.domain(vm), Guest(self.host, vm.uuid)
+        make_overlay(run, self.image.chain[0], domain.disks[0].path)
+        for disk in domain.disks[1:]:
+            make_scratch(run, disk.path, self.resources.scratch_mib)
+        self.host.start(domain)
+
+        def answers() -> bool:
+            try:
+                guest.ping()
+            except VirtError:
+                return False
+            return True
+
+        until("the agent answers", answers, 120.0)
+        personalise(guest, personality(vm), time.time(), 60)
 
     def ready(self, vm: Vm) -> dict[str, float]:
         """Start ``vm``; return the seconds that each phase took."""

@@ -32,6 +32,7 @@ from .disks import Run, make_overlay, make_scratch
 from .domain import Domain, to_xml
 from .guest import Guest, pause
 from .policy import Files, HostFacts, make_template
+from .ramstream import make_lean
 
 log = logging.getLogger(__name__)
 
@@ -286,7 +287,9 @@ class Templates:
         times.append(clock.now())
         settled = self._settle(domain.uuid)
         times.append(clock.now())
-        self._host.save(domain.uuid, os.path.join(folder, MEMORY))
+        memory = os.path.join(folder, MEMORY)
+        self._host.save(domain.uuid, memory)
+        _drop_zero_pages(memory)
         times.append(clock.now())
         seconds = {name: after - before for name, before, after in zip(("boot", "settle", "save"), times, times[1:])}
         self._describe(folder, domain, shape, settled, seconds)
@@ -381,6 +384,17 @@ def _read(folder: str) -> Description:
 def _machine(memory: str) -> str:
     found = ET.fromstring(savefile.read(memory).xml).find("os/type")  # noqa: S314 - libvirt wrote it
     return "" if found is None else found.get("machine", "")
+
+
+def _drop_zero_pages(memory: str) -> None:
+    begins = savefile.read(memory).memory_at
+    try:
+        dropped = make_lean(memory, begins)
+    except ImageError as error:
+        # it restores all the same, only slower, and into more of the host's memory
+        log.warning("zero pages stay in %s: %s", memory, error.reason)
+    else:
+        log.info("%d zero pages left out of %s", dropped, memory)
 
 
 def _stamp(path: str) -> Stamp:

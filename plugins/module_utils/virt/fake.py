@@ -46,6 +46,7 @@ class FakeHost(VmHost):
     :ivar refuses: the reason why domains can't be started; empty: they can
     :ivar refuses_to_restore: the reason why none can be restored; empty: they can
     :ivar busy: processor seconds that each look at a domain finds it to have cost since the last
+    :ivar late: seconds by which the next clocks that are set come late, one after the other
     :ivar made_of: versions of the host
     :ivar fails_setup: output of a failing setup script; empty: they succeed
     """
@@ -60,6 +61,7 @@ class FakeHost(VmHost):
         self.refuses_to_restore = ""
         self.fails_setup = ""
         self.busy = 0.0
+        self.late: List[float] = []
         self.made_of = Versions("7.2.22", "9.0.0", "fake")
         self.restored: List[str] = []
         self._cpu_seconds = 0.0
@@ -199,9 +201,14 @@ class FakeHost(VmHost):
             domain.scripts.append(script)
             pid = len(self._results) + 1
             self._results[pid] = self._outcome(script)
-            if script.startswith("now="):
-                domain.clock = float(read_assignments(script)["now"]) - time.monotonic()
+            self._set_clock(domain, script)
         return {"pid": pid}
+
+    def _set_clock(self, domain: FakeDomain, script: str) -> None:
+        given = script.partition("@")[2] if script.startswith("date ") else read_assignments(script).get("now")
+        if given:
+            late = self.late.pop(0) if self.late else 0.0
+            domain.clock = float(given) - late - time.monotonic()
 
     def _outcome(self, script: str) -> Tuple[int, str, str]:
         if not script.startswith("now="):

@@ -51,6 +51,9 @@ def test_a_template_is_built_once_and_found_again(site: Site) -> None:
     built = site.build()
     assert built.description.settled
     assert built.description.machine.startswith("pc-q35-")
+    versions = site.host.versions()
+    assert [len(text.split(".")) for text in (versions.qemu, versions.libvirt)] == [3, 3]
+    assert len(versions.cpu.split()) >= 2
     assert site.host.list() == ()
     assert site.build() == built
     assert site.new_templates().find(*site.kind) == built

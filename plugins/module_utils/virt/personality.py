@@ -218,7 +218,8 @@ set_clock "$now"
 seeded=stirred
 if [ -z "$clone" ]; then echo "$seed" > /dev/urandom; elif seed_pool "$seed"; then seeded=yes; else seeded=no; fi
 name_host
-if await has_nic; then set_address; fi
+await has_nic
+if [ -n "$nic" ]; then set_address; fi
 mount_all
 make_host_keys
 

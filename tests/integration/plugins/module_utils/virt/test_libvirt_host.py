@@ -55,6 +55,9 @@ class Images:
     def ensure(self, image: Image) -> CachedImage:
         return replace(self._cached, image=image)
 
+    def progress(self) -> dict[str, tuple[int, int, float]]:
+        return {}
+
 
 class Machine(SimpleNamespace):
     """A node: private libvirt, directory in memory, hypervisor; ``hypervisor`` changes with each restart."""

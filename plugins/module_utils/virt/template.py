@@ -282,7 +282,7 @@ class Templates:
         times = [clock.now()]
         self._host.start(domain)
         guest = Guest(self._host, domain.uuid, self._wait)
-        self._boot(guest, domain.name)
+        self._boot(guest, domain)
         guest.run(_PREPARE, PREPARE_S)
         times.append(clock.now())
         settled = self._settle(domain.uuid)
@@ -294,16 +294,18 @@ class Templates:
         seconds = {name: after - before for name, before, after in zip(("boot", "settle", "save"), times, times[1:])}
         self._describe(folder, domain, shape, settled, seconds)
 
-    def _boot(self, guest: Guest, name: str) -> None:
+    def _boot(self, guest: Guest, domain: Domain) -> None:
         end = self._clock.now() + self._boot_timeout_s
         while True:
             try:
                 guest.ping()
                 return
             except VirtError as error:
+                if self._host.find(domain.uuid) is None:
+                    raise VirtError(object=domain.name, reason="its domain ended while it booted") from None
                 if self._clock.now() > end:
                     raise VirtError(
-                        object=name, reason=f"did not boot within {self._boot_timeout_s:g} s: {error.reason}"
+                        object=domain.name, reason=f"did not boot within {self._boot_timeout_s:g} s: {error.reason}"
                     ) from None
             self._wait(LOOK_S)
 

@@ -135,6 +135,16 @@ def test_a_build_that_fails_leaves_nothing(node: Node, spoil: Callable[[Node], N
     assert node.host.domains == {}
 
 
+def test_a_guest_that_dies_while_it_boots_is_not_waited_for(node: Node) -> None:
+    node.host.boots = False
+    real = node.host.start
+    node.host.start = lambda domain: (real(domain), node.host.kill(domain.uuid))[1]  # type: ignore[method-assign]
+    begun = node.clock.now()
+    with pytest.raises(VirtError, match="ended while it booted"):
+        node.templates.build(*node.kind)
+    assert node.clock.now() == begun
+
+
 def test_what_a_killed_build_left_is_cleared_away(node: Node) -> None:
     def killed(*_args: object) -> None:
         # nothing that would tidy up has any effect from here on

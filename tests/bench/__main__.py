@@ -16,7 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.bench import images
+from tests.bench import images, templates
 from tests.bench.figures import show
 from tests.e2e import lab
 
@@ -101,6 +101,7 @@ WITHOUT_LAB = {
     "image_waiters": images.image_waiters,
     "image_customise": images.image_customise,
     "image_update": images.image_update,
+    "template_restore": templates.template_restore,
 }
 
 

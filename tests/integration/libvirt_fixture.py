@@ -20,6 +20,12 @@ from pathlib import Path
 START = """
 set -eu
 mount --make-rprivate /
+# libvirt takes a tree that controls nothing for none, and dies (9.0) when a file system is plugged into a domain that
+# has no control group
+umount -R /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup
+echo hugetlb > "$1/controllers"
+mount --bind "$1/controllers" /sys/fs/cgroup/cgroup.controllers
 for pair in run:/run etc:/etc/libvirt lib:/var/lib/libvirt cache:/var/cache/libvirt log:/var/log/libvirt; do
     mkdir -p "$1/${pair%%:*}" "${pair#*:}"
 done
@@ -31,7 +37,7 @@ if [ -e /dev/kvm ]; then
     mknod -m 0666 "$1/kvm" c 10 232
     mount --bind "$1/kvm" /dev/kvm
 fi
-printf 'security_driver = "none"\\ncgroup_controllers = []\\n' > "$1/etc/qemu.conf"
+printf 'security_driver = "none"\\ncgroup_controllers = ["cpuacct"]\\n' > "$1/etc/qemu.conf"
 echo 'auth_unix_rw = "none"' > "$1/etc/libvirtd.conf"
 mount --bind "$1/passwd" /etc/passwd
 mount --bind "$1/group" /etc/group
@@ -59,6 +65,8 @@ class PrivateLibvirt:
         # not pytest's folder: QEMU's user has to get through, and socket paths are short
         self.folder = Path(tempfile.mkdtemp(prefix="wnlab-virt-", dir="/var/tmp"))
         self.folder.chmod(0o711)
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+        self._group = Path(next(at for _, at, kind, *_ in mounts if kind == "cgroup2")) / self.folder.name
         self._first: subprocess.Popen[bytes] | None = None
 
     @property
@@ -68,7 +76,9 @@ class PrivateLibvirt:
     def start(self) -> None:
         home = self.folder / "libvirt"
         home.mkdir()
-        command = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        self._group.mkdir()
+        command = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self._group / "cgroup.procs")]
+        command += ["unshare", "--mount", "--pid", "--cgroup", "--fork", "--mount-proc", "--kill-child"]
         command += ["sh", "-c", START, "sh", str(home)]
         with open(self.folder / "libvirtd.log", "wb") as log:
             self._first = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -104,4 +114,10 @@ class PrivateLibvirt:
             # unshare dies, and by --kill-child everything below it
             self._first.kill()
             self._first.wait(30)
+            until(
+                "no process in its control group", lambda: "populated 0" in (self._group / "cgroup.events").read_text()
+            )
+            for group in sorted(self._group.rglob("*/"), reverse=True):
+                group.rmdir()
+            self._group.rmdir()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
-from .domain import Domain, Metadata
+from .domain import Domain, Filesystem, Interface, Metadata
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,20 @@ class HostEvent:
 
     kind: str
     uuid: str
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What memory that was saved on this host can be restored on.
+
+    :param qemu: e.g. ``7.2.22``
+    :param libvirt: e.g. ``9.0.0``
+    :param cpu: vendor, model and a digest of the features of the host's processor
+    """
+
+    qemu: str
+    libvirt: str
+    cpu: str
 
 
 Listener = Callable[[HostEvent], None]
@@ -67,6 +81,37 @@ class VmHost(ABC):
     @abstractmethod
     def destroy(self, uuid: str) -> bool:
         """End a domain of ours at once, without asking its guest; False where there was none."""
+
+    @abstractmethod
+    def versions(self) -> Versions:
+        """Return what this host is made of."""
+
+    @abstractmethod
+    def cpu_seconds(self, uuid: str) -> float:
+        """Return the processor time that a domain has cost so far.
+
+        :raises NotFoundError: there is none
+        """
+
+    @abstractmethod
+    def save(self, uuid: str, path: str) -> None:
+        """Write a domain's memory to the file ``path`` and end it; one that is gone must have been saved there.
+
+        :raises ImageError: it is gone, and ``path`` is not a whole save file
+        """
+
+    @abstractmethod
+    def restore(self, path: str, domain: Domain) -> None:
+        """Start ``domain`` from memory saved of one of the same shape, without network cards and file systems.
+
+        One of this UUID that is already there is left alone.
+
+        :raises ImageError: the file is no save file of such a domain
+        """
+
+    @abstractmethod
+    def attach(self, uuid: str, device: Union[Interface, Filesystem]) -> None:
+        """Plug a device into a running domain; one of the same MAC or tag that is there already is left alone."""
 
     @abstractmethod
     def agent(self, uuid: str, command: str, arguments: Dict[str, Any], timeout_s: float) -> Any:

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
-from typing import Dict, Optional, Tuple
+from typing import Dict, List, Optional, Tuple, TypeVar, Union
+
+from ..model.errors import ImageError
+
+T = TypeVar("T")
 
 NAMESPACE = "https://wnodes.farm/xmlns/domain/1"
 ET.register_namespace("wnodes", NAMESPACE)
@@ -181,18 +185,8 @@ def _devices(devices: ET.Element, domain: Domain) -> None:
     _child(devices, "controller", type="pci", model="pcie-root")
     for _port in range(domain.root_ports):
         _child(devices, "controller", type="pci", model="pcie-root-port")
-    for interface in domain.interfaces:
-        nic = _child(devices, "interface", type="bridge" if interface.bridge else "user")
-        _child(nic, "mac", address=interface.mac)
-        if interface.bridge:
-            _child(nic, "source", bridge=interface.bridge)
-        _child(nic, "model", type="virtio")
-        _child(nic, "rom", enabled="no")
-    for filesystem in domain.filesystems:
-        shared = _child(devices, "filesystem", type="mount", accessmode="passthrough")
-        _child(shared, "driver", type="virtiofs")
-        _child(shared, "source", dir=filesystem.source)
-        _child(shared, "target", dir=filesystem.tag)
+    for device in domain.interfaces + domain.filesystems:
+        devices.append(_attachable(device))
     serial = _child(devices, "serial", type="file")
     _child(serial, "source", path=domain.console_log)
     _child(serial, "target", port="0")
@@ -209,6 +203,12 @@ def _disk(devices: ET.Element, disk: Disk) -> None:
     element = _child(devices, "disk", type="file", device="disk")
     driver: Dict[str, str] = {"name": "qemu", "type": disk.format, "cache": disk.cache, "discard": "unmap"}
     _child(element, "driver", **driver)
+    _disk_source(element, disk)
+    _child(element, "target", dev=disk.target, bus="virtio")
+    _child(element, "serial", disk.serial)
+
+
+def _disk_source(element: ET.Element, disk: Disk) -> None:
     _child(element, "source", file=disk.path)
     above = element
     for path, kind in disk.backing:
@@ -218,5 +218,81 @@ def _disk(devices: ET.Element, disk: Disk) -> None:
         _child(_child(above, "source", file=path), "seclabel", model="dac", relabel="no")
     if disk.backing:
         _child(above, "backingStore")  # the end: libvirt must not look for more
-    _child(element, "target", dev=disk.target, bus="virtio")
-    _child(element, "serial", disk.serial)
+
+
+def _attachable(device: Union[Interface, Filesystem]) -> ET.Element:
+    if isinstance(device, Interface):
+        nic = ET.Element("interface", type="bridge" if device.bridge else "user")
+        _child(nic, "mac", address=device.mac)
+        if device.bridge:
+            _child(nic, "source", bridge=device.bridge)
+        _child(nic, "model", type="virtio")
+        _child(nic, "rom", enabled="no")
+        return nic
+    shared = ET.Element("filesystem", type="mount", accessmode="passthrough")
+    _child(shared, "driver", type="virtiofs")
+    _child(shared, "source", dir=device.source)
+    _child(shared, "target", dir=device.tag)
+    return shared
+
+
+def device_xml(device: Union[Interface, Filesystem]) -> str:
+    """Return libvirt's XML of a device that is attached to a running domain."""
+    return ET.tostring(_attachable(device), encoding="unicode")
+
+
+def has_device(xml: str, device: Union[Interface, Filesystem]) -> bool:
+    """Return whether the domain that libvirt describes by ``xml`` has a card of this MAC, or this tag."""
+    devices = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
+    if isinstance(device, Interface):
+        return any(mac.get("address") == device.mac.lower() for mac in devices.iterfind("devices/interface/mac"))
+    return any(target.get("dir") == device.tag for target in devices.iterfind("devices/filesystem/target"))
+
+
+def renamed(xml: str, domain: Domain) -> str:
+    """Return ``xml``, which libvirt wrote of a saved domain of the same shape, with what ``domain`` has of its own.
+
+    That is name, UUID, metadata, and where its disks, channels and console are. Cards and file systems are not
+    looked at: they are attached afterwards.
+
+    :raises ImageError: the saved domain has other disks or channels
+    """
+    root = ET.fromstring(xml)  # noqa: S314 - libvirt wrote it
+    _required(root, "name").text = domain.name
+    _required(root, "uuid").text = domain.uuid
+    metadata = _required(root, "metadata")
+    metadata.clear()
+    metadata.append(_metadata(domain.metadata))
+    devices = _required(root, "devices")
+    for element, disk in _pairs(devices, "disk", "dev", {disk.target: disk for disk in domain.disks}):
+        _drop(element, "source", "backingStore")
+        _disk_source(element, disk)
+    for element, channel in _pairs(devices, "channel", "name", {port.name: port for port in domain.channels}):
+        _drop(element, "source")
+        if channel.path:
+            _child(element, "source", mode="bind", path=channel.path)
+    # libvirt names the serial port a second time, as the console
+    for element in devices.findall("serial") + devices.findall("console"):
+        _required(element, "source").set("path", domain.console_log)
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _required(parent: ET.Element, path: str) -> ET.Element:
+    found = parent.find(path)
+    if found is None:
+        raise ImageError(object="saved domain", value=path, reason="is not in its XML")
+    return found
+
+
+def _pairs(devices: ET.Element, tag: str, key: str, wanted: Dict[str, T]) -> List[Tuple[ET.Element, T]]:
+    found = {_required(element, "target").get(key, ""): element for element in devices.findall(tag)}
+    if set(found) != set(wanted):
+        raise ImageError(
+            object="saved domain", value=", ".join(sorted(found)), reason=f"each {tag} must be {', '.join(wanted)}"
+        )
+    return [(element, wanted[name]) for name, element in found.items()]
+
+
+def _drop(element: ET.Element, *tags: str) -> None:
+    for child in [child for child in element if child.tag in tags]:
+        element.remove(child)

@@ -8,18 +8,23 @@ from __future__ import annotations
 import base64
 import ipaddress
 import threading
+import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
-from ..model.errors import UnavailableError, VirtError
-from .base import Found, HostEvent, Listener, VmHost
-from .domain import Domain, Metadata
+from ..model.errors import NotFoundError, UnavailableError, VirtError
+from . import savefile
+from .base import Found, HostEvent, Listener, Versions, VmHost
+from .domain import Domain, Filesystem, Interface, Metadata, renamed, to_xml
 from .guest import read_assignments
 
 
 @dataclass
 class FakeDomain:
-    """A domain in memory; ``scripts`` are those its agent was given."""
+    """A domain in memory; ``scripts`` are those its agent was given, ``attached`` what was plugged in.
+
+    :ivar clock: the guest's, as seconds beyond this process' monotonic clock
+    """
 
     uuid: str
     name: str
@@ -27,6 +32,8 @@ class FakeDomain:
     domain: Optional[Domain] = None
     booted: bool = False
     scripts: List[str] = field(default_factory=list)
+    clock: float = 0.0
+    attached: List[Union[Interface, Filesystem]] = field(default_factory=list)
 
 
 class FakeHost(VmHost):
@@ -37,6 +44,10 @@ class FakeHost(VmHost):
     :ivar mute: agents take commands and never answer
     :ivar lies: read-back keys that come back with another value from every guest
     :ivar refuses: the reason why domains can't be started; empty: they can
+    :ivar refuses_to_restore: the reason why none can be restored; empty: they can
+    :ivar busy: processor seconds that each look at a domain finds it to have cost since the last
+    :ivar late: seconds by which the next clocks that are set come late, one after the other
+    :ivar made_of: versions of the host
     :ivar fails_setup: output of a failing setup script; empty: they succeed
     """
 
@@ -47,7 +58,13 @@ class FakeHost(VmHost):
         self.down, self.boots, self.mute = False, True, False
         self.lies: Dict[str, str] = {}
         self.refuses = ""
+        self.refuses_to_restore = ""
         self.fails_setup = ""
+        self.busy = 0.0
+        self.late: List[float] = []
+        self.made_of = Versions("7.2.22", "9.0.0", "fake")
+        self.restored: List[str] = []
+        self._cpu_seconds = 0.0
         self._listeners: List[Listener] = []
         self._results: Dict[int, Tuple[int, str, str]] = {}
         self._lock = threading.RLock()
@@ -82,17 +99,59 @@ class FakeHost(VmHost):
 
     def start(self, domain: Domain) -> None:
         self.ping()
-        if self.refuses:
-            raise VirtError(object=f"start {domain.name}", reason=self.refuses)
+        if self._begin(domain, "start", self.refuses):
+            self.started.append(domain.uuid)
+            if self.boots:
+                self.boot(domain.uuid)
+
+    def _begin(self, domain: Domain, what: str, refused: str) -> bool:
+        if refused:
+            raise VirtError(object=f"{what} {domain.name}", reason=refused)
         with self._lock:
             if domain.uuid in self.domains:
-                return
+                return False
             if any(other.name == domain.name for other in self.domains.values()):
-                raise VirtError(object=f"start {domain.name}", reason="a domain of this name exists already")
+                raise VirtError(object=f"{what} {domain.name}", reason="a domain of this name exists already")
             self.domains[domain.uuid] = FakeDomain(domain.uuid, domain.name, domain.metadata, domain)
-            self.started.append(domain.uuid)
-        if self.boots:
+        return True
+
+    def versions(self) -> Versions:
+        self.ping()
+        return self.made_of
+
+    def cpu_seconds(self, uuid: str) -> float:
+        self._get(uuid)
+        self._cpu_seconds += self.busy
+        return self._cpu_seconds
+
+    def save(self, uuid: str, path: str) -> None:
+        self.ping()
+        domain = self.domains.get(uuid)
+        if domain is None or domain.domain is None:
+            savefile.read(path)
+            return
+        xml = to_xml(domain.domain)
+        with open(path, "wb") as file:
+            file.write(savefile.SaveFile(path, xml, b"", 1, 0).head(xml) + b"the memory")
+        self.kill(uuid)
+
+    def restore(self, path: str, domain: Domain) -> None:
+        self.ping()
+        renamed(savefile.read(path).xml, domain)
+        if self._begin(domain, "restore", self.refuses_to_restore):
+            self.restored.append(domain.uuid)
             self.boot(domain.uuid)
+
+    def attach(self, uuid: str, device: Union[Interface, Filesystem]) -> None:
+        attached = self._get(uuid).attached
+        if device not in attached:
+            attached.append(device)
+
+    def _get(self, uuid: str) -> FakeDomain:
+        self.ping()
+        if uuid not in self.domains:
+            raise NotFoundError(object=f"domain {uuid}", reason="is not there")
+        return self.domains[uuid]
 
     def find(self, uuid: str) -> Optional[Found]:
         self.ping()
@@ -124,6 +183,7 @@ class FakeHost(VmHost):
             raise VirtError(object=f"agent {command} in {uuid}", reason="the guest agent is not connected")
         answers: Dict[str, Callable[[FakeDomain, Dict[str, Any]], Any]] = {
             "guest-ping": lambda _domain, _arguments: {},
+            "guest-get-time": lambda domain, _arguments: int(1e9 * (domain.clock + time.monotonic())),
             "guest-exec": self._exec,
             "guest-exec-status": self._status,
         }
@@ -141,7 +201,14 @@ class FakeHost(VmHost):
             domain.scripts.append(script)
             pid = len(self._results) + 1
             self._results[pid] = self._outcome(script)
+            self._set_clock(domain, script)
         return {"pid": pid}
+
+    def _set_clock(self, domain: FakeDomain, script: str) -> None:
+        given = script.partition("@")[2] if script.startswith("date ") else read_assignments(script).get("now")
+        if given:
+            late = self.late.pop(0) if self.late else 0.0
+            domain.clock = float(given) - late - time.monotonic()
 
     def _outcome(self, script: str) -> Tuple[int, str, str]:
         if not script.startswith("now="):

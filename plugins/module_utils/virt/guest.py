@@ -50,6 +50,13 @@ class Guest:
         """Return when the agent answers; VirtError when it does not (yet)."""
         self._host.agent(self._uuid, "guest-ping", {}, PING_S)
 
+    def clock(self) -> float:
+        """Return the guest's clock, in seconds since the epoch."""
+        answer = self._host.agent(self._uuid, "guest-get-time", {}, CALL_S)
+        if not isinstance(answer, int):
+            raise VirtError(object=f"guest agent of {self._uuid}", reason="answered without a time")
+        return answer / 1e9
+
     def run(self, script: str, timeout_s: float) -> Output:
         """Run a /bin/sh script as the guest's root and return what it left.
 

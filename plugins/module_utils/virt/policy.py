@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Dict, Tuple
 
 from ..model.errors import RequestError
 from ..model.image import CachedImage
 from ..model.lease import Lease
-from ..model.resources import Overheads
+from ..model.resources import Overheads, Resources
 from ..model.vm import MAX_LABEL, MAX_LABELS, Mount, VmRequest
 from .domain import Boot, Channel, Disk, Domain, Filesystem, Interface, Metadata
 
@@ -133,39 +133,56 @@ def _check_mount(what: str, mount: Mount, allowed: Tuple[str, ...]) -> None:
 
 def make_domain(request: VmRequest, lease: Lease, image: CachedImage, files: Files, facts: HostFacts) -> Domain:
     """Return the domain of a request on this host."""
-    guest = facts.overheads.guest(request.resources)
-    kvm = facts.accel == "kvm"
-    overlay = Disk(files.overlay, "qcow2", "vda", "root", CACHE, backing=image.chain)
-    scratch = (Disk(files.scratch, "raw", "vdb", SCRATCH, CACHE),) if files.scratch else ()
     filesystems = tuple(
         Filesystem(filesystem_tag(index), os.path.realpath(mount.source)) for index, mount in enumerate(request.mounts)
     )
-    # disks, network card, virtio-serial, balloon, rng, file systems
-    occupied = 1 + len(scratch) + 1 + 1 + 1 + 1 + len(filesystems)
-    return Domain(
+    metadata = Metadata(
+        owner=_printable(request.owner),
+        request=request.id,
+        image=image.image.digest,
         name=lease.name,
-        uuid=domain_uuid(request.id),
+        address=lease.address,
+        epoch=lease.epoch,
+    )
+    bare = make_template(request.id, request.resources, image, files, facts)
+    return replace(
+        bare,
+        name=lease.name,
+        interfaces=(Interface(lease.mac, facts.bridge),),
+        filesystems=filesystems,
+        root_ports=bare.root_ports + 1 + len(filesystems),
+        metadata=metadata,
+    )
+
+
+def make_template(request_id: str, resources: Resources, image: CachedImage, files: Files, facts: HostFacts) -> Domain:
+    """Return the domain whose memory is saved for others to start from: network card and file systems come later.
+
+    :param request_id: what it is known by, as if it were a request
+    """
+    guest = facts.overheads.guest(resources)
+    kvm = facts.accel == "kvm"
+    overlay = Disk(files.overlay, "qcow2", "vda", "root", CACHE, backing=image.chain)
+    scratch = (Disk(files.scratch, "raw", "vdb", SCRATCH, CACHE),) if files.scratch else ()
+    # disks, virtio-serial, balloon, rng
+    occupied = 1 + len(scratch) + 1 + 1 + 1
+    return Domain(
+        name=request_id,
+        uuid=domain_uuid(request_id),
         accel=facts.accel,
         cpu_mode="host-passthrough" if kvm else "maximum",
         vcpus=guest.cpus,
         memory_mib=guest.memory_mib,
         boot=Boot(image.kernel, image.initrd, image.image.cmdline),
         disks=(overlay,) + scratch,
-        interfaces=(Interface(lease.mac, facts.bridge),),
+        interfaces=(),
         channels=(Channel(AGENT_PORT), Channel(CHANNEL_PORT, files.channel)),
-        filesystems=filesystems,
+        filesystems=(),
         console_log=files.console,
         rng="/dev/urandom",
         tb_cache_mib=0 if kvm else TB_CACHE_MIB,
         root_ports=occupied + FREE_ROOT_PORTS,
-        metadata=Metadata(
-            owner=_printable(request.owner),
-            request=request.id,
-            image=image.image.digest,
-            name=lease.name,
-            address=lease.address,
-            epoch=lease.epoch,
-        ),
+        metadata=Metadata("", request_id, image.image.digest, "", "", 0),
     )
 
 

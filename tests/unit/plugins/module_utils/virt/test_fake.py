@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from tests.unit.plugins.module_utils.virt.test_policy import REQUEST, domain
-from wnodes.model.errors import UnavailableError, VirtError
+from wnodes.model.errors import ImageError, NotFoundError, UnavailableError, VirtError
 from wnodes.virt.base import HostEvent
 from wnodes.virt.fake import FakeHost
 
@@ -40,3 +43,32 @@ def test_a_host_that_is_down_answers_nothing() -> None:
         with pytest.raises(UnavailableError) as caught:
             call()
         assert type(caught.value) is UnavailableError
+
+
+def test_a_domain_is_saved_once_and_restored_as_others(tmp_path: Path) -> None:
+    host, path = FakeHost(), str(tmp_path / "memory")
+    bare = replace(domain(REQUEST, "qemu"), interfaces=())
+    host.start(bare)
+    host.save(bare.uuid, path)
+    assert host.list() == ()
+    host.save(bare.uuid, path)  # it is gone, and the file is whole
+    (tmp_path / "memory").unlink()
+    with pytest.raises(ImageError):
+        host.save(bare.uuid, path)
+
+
+def test_restoring_and_attaching_twice_is_once(tmp_path: Path) -> None:
+    host, path, made = FakeHost(), str(tmp_path / "memory"), domain(REQUEST, "qemu")
+    host.start(replace(made, uuid="template", name="template"))
+    host.save("template", path)
+    for _time in range(2):
+        host.restore(path, made)
+        host.attach(made.uuid, made.interfaces[0])
+    assert host.restored == [made.uuid]
+    assert host.domains[made.uuid].attached == [made.interfaces[0]]
+    with pytest.raises(VirtError, match="of this name"):
+        host.restore(path, replace(made, uuid="another"))
+    with pytest.raises(NotFoundError):
+        host.attach("template", made.interfaces[0])
+    with pytest.raises(NotFoundError):
+        host.cpu_seconds("template")

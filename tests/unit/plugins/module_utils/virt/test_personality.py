@@ -107,3 +107,23 @@ def test_the_seed_is_never_told() -> None:
     with pytest.raises(VirtError, match="hostname is x") as caught:
         personalise(Guest(host, "u"), wanted, 1000.0, 5.0)
     assert wanted.seed not in str(caught.value)
+
+
+def ready(host: FakeHost) -> None:
+    host.domains["u"] = FakeDomain("u", "vwn-100", None, booted=True)
+    personalise(Guest(host, "u"), personality(VM, clone=True), 1000.0, 5.0)
+
+
+def test_a_clock_that_was_set_late_is_set_again() -> None:
+    host = FakeHost()
+    host.late = [1.5, 0.0]
+    ready(host)
+    assert [script.partition("@")[0] for script in host.domains["u"].scripts[1:]] == ["date -u -s "]
+    assert abs(Guest(host, "u").clock() - 1000.0) < 5.0
+
+
+def test_a_clock_that_is_always_late_is_told() -> None:
+    host = FakeHost()
+    host.late = [1.5] * 9
+    with pytest.raises(VirtError, match="clock is off by -2 s"):
+        ready(host)

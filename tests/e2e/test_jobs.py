@@ -53,6 +53,19 @@ def test_an_unmodified_job_sees_the_same_account_and_files_as_on_the_node() -> N
     assert lab.output(virtual) == lab.output(real)
 
 
+def test_the_tasks_of_an_array_get_a_vm_each_and_keep_their_numbers_and_exit_codes() -> None:
+    script = "#!/bin/sh\necho task=$SLURM_ARRAY_TASK_ID host=$(hostname)\nexit $SLURM_ARRAY_TASK_ID\n"
+    array = lab.submit(script, "--array=1-2", "-C", lab.FEATURE, "--output=/home/alice/slurm-%A_%a.out")
+    tasks = [f"{array}_{number}" for number in (1, 2)]
+    done = [lab.over(task) for task in tasks]
+    assert [job["exit_code"] for job in done] == [1, 2]
+    assert [lab.facts(task) for task in tasks] == [
+        {"task": task[-1], "host": job["host"]} for task, job in zip(tasks, done, strict=True)
+    ]
+    assert done[0]["host"] != done[1]["host"]
+    assert all(lab.node_state(node) == "idle" for node in lab.NODES)
+
+
 def test_an_image_that_nobody_serves_is_refused_at_submit() -> None:
     with pytest.raises(lab.Failed, match=r"[Ii]nvalid feature"):
         lab.submit("#!/bin/sh\n", "-C", "vm_nosuch_debian12_x86_64")

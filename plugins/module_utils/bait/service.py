@@ -149,13 +149,13 @@ class Bait:
                 self.reconciler.wake(old.id)
 
     def _receive(self, dispatch: Dispatch, wish: Any, refusal: str) -> Job:
-        for known in self.journal.active():
-            if known.lrms_id == dispatch.job_id and known.state is JobState.RECEIVED:
-                return known
-        self._forget(dispatch.job_id, "it was dispatched again")
         seen = self.lrms.job(dispatch.job_id)
         if seen is None:
             raise NotFoundError(object=f"job {dispatch.job_id}", reason="is not known to the LRMS")
+        for known in self.journal.active():
+            if known.lrms_id == seen.id and known.state is JobState.RECEIVED:
+                return known
+        self._forget(seen.id, "it was dispatched again")
         mark = request.Mark.parse(seen.mark)
         asked = JobRequest(wish.tag if wish else "", Resources(seen.resources.cpus, seen.resources.memory_mib))
         try:
@@ -165,7 +165,7 @@ class Bait:
             refusal = str(error)
         job = Job(
             id=uuid.uuid4().hex[:12],
-            lrms_id=dispatch.job_id,
+            lrms_id=seen.id,
             user=seen.user,
             uid=seen.uid,
             request=asked,

@@ -49,6 +49,7 @@ class LrmsJob:
     :param resources: CPUs, memory (MiB), scratch disk (MiB) of the whole job
     :param exit_code: None until it has ended
     :param fixed: where it may go, in the LRMS's own terms, for comparing what we set with what is there
+    :param number: another id that the hook may know it by; empty: none
     """
 
     id: str
@@ -61,6 +62,7 @@ class LrmsJob:
     mark: str = ""
     exit_code: Optional[int] = None
     fixed: Dict[str, str] = field(default_factory=dict)
+    number: str = ""
 
 
 @dataclass(frozen=True)

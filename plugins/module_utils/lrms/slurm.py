@@ -106,7 +106,9 @@ class Slurm(Lrms):
         return ""
 
     def job(self, job_id: str) -> Optional[LrmsJob]:
-        return self.jobs([job_id]).get(job_id)
+        # of a task the prolog knows only its number, and the last task's is the whole array's id
+        found = self.jobs([job_id])
+        return found.get(job_id) or next((job for job in found.values() if job.number == job_id), None)
 
     def jobs(self, job_ids: Iterable[str]) -> Dict[str, LrmsJob]:
         wanted = ",".join(sorted(set(job_ids)))

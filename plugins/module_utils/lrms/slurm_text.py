@@ -20,6 +20,7 @@ END = "\x1f"
 #: squeue -O columns and their widths (longer values would be cut, so widths are Slurm's own limits or generous)
 COLUMNS: Tuple[Tuple[str, int], ...] = (
     ("JobArrayID", 64),
+    ("JobID", 16),
     ("State", 32),
     ("prioritylong", 24),
     ("UserName", 64),
@@ -134,6 +135,7 @@ def _job(row: Mapping[str, str]) -> LrmsJob:
         host=row["NodeList"],
         mark=row["admin_comment"],
         exit_code=_exit_code(row["exit_code"]) if over else None,
+        number=row["JobID"],
         fixed={name: row[column] for column, name in FIXED.items()},
     )
 

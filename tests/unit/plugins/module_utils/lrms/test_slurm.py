@@ -113,6 +113,12 @@ def test_an_unknown_job_is_none_and_a_silent_slurm_an_error() -> None:
         slurm(Played(squeue="error: Unable to contact slurm controller")).job("7")
 
 
+def test_a_task_is_found_by_the_number_the_prolog_has_of_it_also_where_that_is_the_arrays_id() -> None:
+    played = Played(squeue=row(JobArrayID="75_1", JobID="76") + row(JobArrayID="75_2", JobID="75"))
+    found = [slurm(played).job(number) for number in ("76", "75", "75_1", "75_3")]
+    assert [job.id if job else None for job in found] == ["75_1", "75_2", "75_1", None]
+
+
 def test_the_largest_node_is_looked_for_among_baits_that_serve_the_tag() -> None:
     listing = "hv1\x1f6000\x1fbait,vm_a\x1f\nhv2\x1f9000\x1fbait\x1f\nvwn-1\x1f9999\x1fwnvm,vm_a\x1f\n"
     assert slurm(Played(sinfo=listing)).largest_node_mib("a") == 6000

@@ -24,6 +24,7 @@ NODE = (
 def row(**values: str) -> str:
     seen = {
         "JobArrayID": "7",
+        "JobID": "7",
         "State": "PENDING",
         "prioritylong": "4294901757",
         "UserName": "alice",

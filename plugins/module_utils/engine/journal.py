@@ -12,11 +12,20 @@ import json
 import os
 import sqlite3
 import threading
-from typing import Any, Dict, Generic, List, Optional, Type, TypeVar
+from typing import Any, Dict, Generic, List, Optional, Protocol, Type, TypeVar
 
 from ..model.codec import decode, encode
 
-T = TypeVar("T")
+
+class Record(Protocol):
+    """What a journal keeps: a frozen dataclass with an id."""
+
+    @property
+    def id(self) -> str:
+        """What the record is found by."""
+
+
+T = TypeVar("T", bound=Record)
 
 
 class Journal(Generic[T]):
@@ -45,7 +54,7 @@ class Journal(Generic[T]):
 
     def put(self, record: T) -> T:
         """Store ``record`` durably and return it."""
-        key = record.id  # type: ignore[attr-defined]
+        key = record.id
         body = json.dumps(encode(record), separators=(",", ":"))
         with self._lock:
             self._db.execute(

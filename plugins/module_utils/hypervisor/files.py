@@ -15,11 +15,11 @@ from ..model.errors import VirtError
 from ..model.image import CachedImage
 from ..process import Completed
 from ..process import run as run_process
-from ..virt.policy import SCRATCH, Files
+from ..virt.disks import make_overlay, make_scratch
+from ..virt.policy import Files
 
 log = logging.getLogger(__name__)
 
-TOOL_S = 60.0
 CONSOLE_LINES = 10
 _CONSOLE_TAIL = 8192
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[^\[])")
@@ -55,22 +55,11 @@ class VmFiles:
         # QEMU, which is not root, has to get through; others can't look
         for folder in (self._vms, os.path.join(self._vms, vm_id)):
             os.makedirs(folder, exist_ok=True)
-            os.chmod(folder, 0o711)  # noqa: S103
-        # small clusters with sub-clusters: the first write to a block copies 2 KiB of the base, not 64
-        argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "extended_l2=on"]
-        argv += ["-b", image.disk, "-F", image.format, files.overlay]
-        self._run(argv, timeout=TOOL_S)
-        os.chmod(files.overlay, 0o600)
+            os.chmod(folder, 0o711)  # noqa: S103 - the lint minds any bit for others
+        make_overlay(self._run, (image.disk, image.format), files.overlay)
         if files.scratch:
-            self._make_scratch(files.scratch, scratch_mib)
+            make_scratch(self._run, files.scratch, scratch_mib)
         return files
-
-    def _make_scratch(self, path: str, size_mib: int) -> None:
-        # a sparse file reads as zeros, so nothing but the superblocks has to be written
-        with open(path, "wb") as file:
-            file.truncate(size_mib << 20)
-        os.chmod(path, 0o600)
-        self._run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", SCRATCH, "-m", "0", path], timeout=TOOL_S)
 
     def console_tail(self, vm_id: str, lines: int = CONSOLE_LINES) -> str:
         """Return the last lines of a VM's console as plain text; empty where there are none."""

@@ -248,7 +248,7 @@ def _open_web(opener: Opener, location: str, offset: int, validator: str) -> Ite
     if offset and validator:
         headers.update({"Range": f"bytes={offset}-", "If-Range": validator})
     with _network(location):
-        response = opener(urllib.request.Request(location, headers=headers), _STALL_S)  # noqa: S310 (see _source)
+        response = opener(urllib.request.Request(location, headers=headers), _STALL_S)  # noqa: S310 - _source took http and https only
 
     def read(view: memoryview) -> int:
         with _network(location):

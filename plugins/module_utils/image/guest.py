@@ -102,6 +102,7 @@ class Guest:
 def libguestfs() -> Handle:
     """Return a new real handle; raise ConfigError where the bindings are missing."""
     try:
+        # it has no types, and is not on every machine
         import guestfs  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise ConfigError(

@@ -9,7 +9,7 @@ For unit tests, failure injection and the simulator. ``fail_next`` makes a call 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Container, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Container, Dict, Iterable, List, Optional, Tuple
 
 from ..model.errors import LrmsError, NotFoundError
 from ..model.job import Dispatch
@@ -73,9 +73,9 @@ class FakeLrms(Lrms):
         seen = {"SLURM_JOB_CONSTRAINTS": self.table[job_id].fixed["Features"], "SLURM_JOB_COMMENT": comment}
         return Dispatch("prolog", job_id, seen)
 
-    def change(self, job_id: str, **changes: object) -> None:
+    def change(self, job_id: str, **changes: Any) -> None:
         """Change fields of a job."""
-        self.table[job_id] = replace(self.table[job_id], **changes)  # type: ignore[arg-type]
+        self.table[job_id] = replace(self.table[job_id], **changes)
 
     def finish(self, job_id: str, exit_code: int = 0) -> None:
         """End a running job."""

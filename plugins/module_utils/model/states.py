@@ -90,6 +90,7 @@ JOB_BEFORE_RUNNING = frozenset({_J.RECEIVED, _J.HELD, _J.VM_REQUESTED, _J.VM_REA
 
 def check_move(old: S, new: S, what: str) -> None:
     """Raise StateError unless the tables allow ``old → new``; ``what`` names the object in the message."""
+    # mypy can't tie the table to the type of the states that are looked up in it
     moves: Mapping[S, FrozenSet[S]] = JOB_MOVES if isinstance(old, JobState) else VM_MOVES  # type: ignore[assignment]
     if new not in moves[old]:
         allowed = ", ".join(sorted(state.value for state in moves[old])) or "nothing: it is an end"

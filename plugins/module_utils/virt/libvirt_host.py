@@ -183,6 +183,7 @@ class LibvirtHost(VmHost):
         self._call(f"attach {device} to {uuid}", work, START_S)
 
     def agent(self, uuid: str, command: str, arguments: Dict[str, Any], timeout_s: float) -> Any:
+        # it has no types
         import libvirt_qemu  # type: ignore[import-untyped]
 
         text = json.dumps({"execute": command, "arguments": arguments} if arguments else {"execute": command})

@@ -228,6 +228,7 @@ def wait_ready(waiting: Dict[str, Machine], begin: float, timeout: float) -> Any
     """Yield (name, seconds since BEGIN) as machines finish booting; LabError when one ends or TIMEOUT has passed."""
     with selectors.DefaultSelector() as selector:
         for machine in waiting.values():
+            # None only before the machine was started, which whoever waits for it has seen to
             selector.register(machine.notify, selectors.EVENT_READ, (machine, "notify"))  # type: ignore[arg-type]
             selector.register(machine.pidfd, selectors.EVENT_READ, (machine, "end"))
         pending = set(waiting)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Optional, Tuple
 
-from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest
+from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest, VmUser
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,12 @@ class HypervisorApi(ABC):
         """
 
     @abstractmethod
-    def use(self, vm_id: str) -> Vm:
-        """Mark a READY VM as IN_USE."""
+    def use(self, vm_id: str, user: Optional[VmUser] = None) -> Vm:
+        """Mark a READY VM as IN_USE, from now on by ``user`` if one is given; its owner may use it again.
+
+        :raises RequestError: ``user`` may not use its image
+        :raises StateError: it is not READY, or somebody else uses it
+        """
 
     @abstractmethod
     def destroy(self, vm_id: str) -> Vm:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 from ..jsonhttp import JsonClient, path, unix_client
 from ..model.codec import decode, encode
-from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest
+from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest, VmUser
 from .api import HypervisorApi, HypervisorStatus
 
 SOCKET = "/run/wnodes/hypervisor.sock"
@@ -40,8 +40,8 @@ class HypervisorClient(HypervisorApi):
     def setup(self, vm_id: str, setup: GuestSetup) -> None:
         self._client.call("POST", path("v1", "vms", vm_id, "setup"), encode(setup), extra_s=SETUP_S)
 
-    def use(self, vm_id: str) -> Vm:
-        return self._vm("POST", path("v1", "vms", vm_id, "use"))
+    def use(self, vm_id: str, user: Optional[VmUser] = None) -> Vm:
+        return self._vm("POST", path("v1", "vms", vm_id, "use"), encode(user) if user else None)
 
     def destroy(self, vm_id: str) -> Vm:
         return self._vm("DELETE", path("v1", "vms", vm_id))

@@ -8,20 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Callable, Dict, List, Optional, Tuple
 
-from ..model.errors import NotFoundError, StateError, UnavailableError
+from ..model.errors import NotFoundError, RequestError, StateError, UnavailableError
 from ..model.lease import Lease, NetworkSettings
 from ..model.states import VmState
-from ..model.vm import GuestSetup, Move, Vm, VmEvent, VmRequest
+from ..model.vm import GuestSetup, Move, Vm, VmEvent, VmRequest, VmUser, used_by
 from .api import HypervisorApi, HypervisorStatus
 
 
 @dataclass
 class FakeHypervisor(HypervisorApi):
-    """See the module. ``auto_ready``: VMs are READY at once; ``setup_failure``: raised by ``setup``."""
+    """See the module. ``auto_ready``: VMs are READY at once; ``setup_failure``: raised by ``setup``;
+    ``unwelcome``: users who may use no image."""
 
     auto_ready: bool = True
     down: bool = False
     setup_failure: Optional[Exception] = None
+    unwelcome: Tuple[str, ...] = ()
     tags: Tuple[str, ...] = ("worker_debian12_x86_64",)
     vms: Dict[str, Vm] = field(default_factory=dict)
     setups: Dict[str, List[GuestSetup]] = field(default_factory=dict)
@@ -77,9 +79,13 @@ class FakeHypervisor(HypervisorApi):
             raise StateError(object=f"VM {vm_id}", reason="is not up")
         self.setups.setdefault(vm_id, []).append(setup)
 
-    def use(self, vm_id: str) -> Vm:
+    def use(self, vm_id: str, user: Optional[VmUser] = None) -> Vm:
         vm = self.get(vm_id)
-        return vm if vm.state is VmState.IN_USE else self._set(vm.moved(VmState.IN_USE, self.now()))
+        if user is not None:
+            if user.owner in self.unwelcome:
+                raise RequestError(object=f"VM {vm_id}", reason=f"{user.owner} may not use this image")
+            vm = replace(vm, request=used_by(vm.request, user))
+        return self._set(vm if vm.state is VmState.IN_USE else vm.moved(VmState.IN_USE, self.now()))
 
     def destroy(self, vm_id: str) -> Vm:
         return self.put(self.get(vm_id).id, VmState.GONE)

@@ -18,12 +18,12 @@ from ..model.codec import encode
 from ..model.errors import StateError
 from ..model.image import CachedImage, check_tag
 from ..model.states import VmState
-from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest
+from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest, VmUser, used_by
 from ..virt.accel import AccelProbe
 from ..virt.base import HostEvent, VmHost
 from ..virt.channel import ChannelHub, Frame
 from ..virt.guest import Guest
-from ..virt.policy import check_request
+from ..virt.policy import check_labels, check_request
 from . import node
 from .api import HypervisorApi, HypervisorStatus
 from .config import HypervisorConfig
@@ -192,14 +192,20 @@ class Hypervisor(HypervisorApi):
         self._expect(vm, "set up", VmState.READY, VmState.IN_USE)
         Guest(self._host, vm.uuid).setup(setup, self._config.setup_timeout_s)
 
-    def use(self, vm_id: str) -> Vm:
+    def use(self, vm_id: str, user: Optional[VmUser] = None) -> Vm:
         while True:
             vm = self._vms.get(vm_id)
-            if vm.state is VmState.IN_USE:
-                return vm
-            self._expect(vm, "used", VmState.READY)
+            request = used_by(vm.request, user) if user else vm.request
             try:
-                return self._vms.move(vm, VmState.IN_USE)
+                if vm.state is VmState.IN_USE:
+                    if request.owner != vm.request.owner:
+                        raise StateError(object=f"VM {vm_id}", value=vm.request.owner, reason="somebody else uses it")
+                    return vm if request is vm.request else self._vms.change(vm, request=request)
+                self._expect(vm, "used", VmState.READY)
+                if user is not None:
+                    check_labels(request)
+                    self._upkeep.catalogue.check(request)
+                return self._vms.move(vm, VmState.IN_USE, request=request)
             except Superseded:
                 continue
 

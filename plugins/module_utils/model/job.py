@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Dict, Mapping, Optional, Tuple
 
 from .resources import Resources
@@ -64,6 +64,10 @@ class Job:
     :param avoid_node: whether it should not come back to this node
     :param reason: why it was returned, refused or is being retried
     :param host: the VM's host name once it is known
+    :param vm: request id of its VM; empty: its own
+    :param path: where its VM came from: ``pool``, ``reuse``, ``direct``, ``restore`` or ``cold``; empty before
+    :param moments: when things happened that are no move (see model/phases.py), in seconds since the epoch
+    :param vm_seconds: what its VM spent in each state until it was READY
     """
 
     id: str
@@ -86,6 +90,15 @@ class Job:
     exit_code: Optional[int] = None
     reason: str = ""
     retry_after_s: float = 0.0
+    vm: str = ""
+    path: str = ""
+    moments: Dict[str, float] = field(default_factory=dict)
+    vm_seconds: Dict[str, float] = field(default_factory=dict)
+
+    @property
+    def vm_id(self) -> str:
+        """The request id of its VM."""
+        return self.vm or self.id
 
     @property
     def outcome(self) -> Optional[JobState]:

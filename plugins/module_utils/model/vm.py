@@ -51,6 +51,20 @@ class VmRequest:
 
 
 @dataclass(frozen=True)
+class VmUser:
+    """Who gets a VM that was made for nobody yet; the fields are those of :class:`VmRequest`."""
+
+    owner: str
+    groups: Tuple[str, ...] = ()
+    labels: Dict[str, str] = field(default_factory=dict)
+
+
+def used_by(request: VmRequest, user: VmUser) -> VmRequest:
+    """Return ``request`` as if ``user`` had made it."""
+    return replace(request, owner=user.owner, groups=user.groups, labels=user.labels)
+
+
+@dataclass(frozen=True)
 class GuestFile:
     """A file to be written in a guest: text, mode (octal), owner and group by name."""
 
@@ -83,6 +97,7 @@ class Vm:
 
     :param name: the leased host name; empty before the lease
     :param reason: why it is BROKEN, with what the console said last
+    :param path: how it came up, ``restore`` (from a template) or ``cold``; empty before
     """
 
     request: VmRequest
@@ -93,6 +108,7 @@ class Vm:
     uuid: str = ""
     accel: str = ""
     reason: str = ""
+    path: str = ""
 
     @property
     def id(self) -> str:

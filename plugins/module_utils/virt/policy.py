@@ -9,7 +9,7 @@ import os
 import re
 import uuid
 from dataclasses import dataclass, replace
-from typing import Dict, Tuple
+from typing import Tuple
 
 from ..model.errors import RequestError
 from ..model.image import CachedImage
@@ -97,10 +97,12 @@ def check_request(request: VmRequest, mounts_allowed: Tuple[str, ...], memory_mi
     targets = [mount.target for mount in request.mounts]
     if len(set(targets)) != len(targets):
         raise RequestError(object=what, value=", ".join(targets), reason="two mounts have the same target")
-    _check_labels(what, request.labels)
+    check_labels(request)
 
 
-def _check_labels(what: str, labels: Dict[str, str]) -> None:
+def check_labels(request: VmRequest) -> None:
+    """Raise RequestError where logs can't carry the labels of ``request``."""
+    what, labels = f"VM request {request.id}", request.labels
     if len(labels) > MAX_LABELS:
         raise RequestError(object=what, value=f"{len(labels)} labels", reason=f"must be at most {MAX_LABELS}")
     for key, value in labels.items():

@@ -25,7 +25,7 @@ from wnodes.image.trust import Trust
 from wnodes.model.clock import Clock, Failpoints
 from wnodes.model.errors import ConfigError, NotFoundError, RequestError
 from wnodes.model.image import CachedImage
-from wnodes.model.vm import GuestFile, GuestSetup, Mount, Vm, VmEvent, VmRequest
+from wnodes.model.vm import GuestFile, GuestSetup, Mount, Vm, VmEvent, VmRequest, VmUser
 from wnodes.nameserver.client import NameserverClient
 from wnodes.virt.accel import KVM
 from wnodes.virt.libvirt_host import LibvirtHost
@@ -36,7 +36,7 @@ from .server import Program, Tls, main, unix_socket
 #: the longest that a caller may wait for events, in seconds
 MAX_WAIT_S = 60.0
 
-edge.strict(VmRequest, Mount, GuestSetup, GuestFile)
+edge.strict(VmRequest, VmUser, Mount, GuestSetup, GuestFile)
 
 
 def hypervisor_of(request: Request) -> HypervisorApi:
@@ -84,9 +84,9 @@ def setup(api: Api, vm_id: str, body: GuestSetup) -> dict[str, bool]:
 
 
 @router.post("/vms/{vm_id}/use", dependencies=root_only)
-def use(api: Api, vm_id: str) -> Vm:
+def use(api: Api, vm_id: str, body: VmUser | None = None) -> Vm:
     """Mark a READY VM as IN_USE."""
-    return api.use(vm_id)
+    return api.use(vm_id, body)
 
 
 @router.delete("/vms/{vm_id}", dependencies=root_only)

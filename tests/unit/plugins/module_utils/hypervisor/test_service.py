@@ -16,7 +16,7 @@ from tests.unit.plugins.module_utils.hypervisor.test_life import PLACES_DOWN, PL
 from wnodes.model.errors import NotFoundError, RequestError, StateError, VirtError, WnodesError
 from wnodes.model.resources import Resources
 from wnodes.model.states import VM_MOVES, VmState
-from wnodes.model.vm import GuestFile, GuestSetup, Mount
+from wnodes.model.vm import GuestFile, GuestSetup, Mount, VmUser, used_by
 from wnodes.virt.channel import Frame
 
 
@@ -59,6 +59,19 @@ def test_use_and_destroy_are_idempotent(node: Node) -> None:
     assert (node.state(), node.host.destroyed) == ("GONE", [uuid()])
     with pytest.raises(StateError, match="must be READY"):
         node.hypervisor.use("r1")
+
+
+def test_a_vm_made_for_nobody_goes_to_one_user_who_may_use_its_image(node: Node) -> None:
+    node.make()
+    bob = VmUser("bob", ("atlas",), {"job": "17"})
+    with pytest.raises(RequestError, match="label"):
+        node.hypervisor.use("r1", VmUser("bob", labels={"job": "a\nb"}))
+    taken = node.hypervisor.use("r1", bob)
+    assert (taken.state, taken.request) == (VmState.IN_USE, used_by(request(), bob))
+    assert node.hypervisor.use("r1", VmUser("bob", labels={"job": "18"})).request.labels == {"job": "18"}
+    with pytest.raises(StateError, match="somebody else"):
+        node.hypervisor.use("r1", VmUser("carol"))
+    assert node.hypervisor.get("r1").request.owner == "bob"
 
 
 def test_setup_needs_a_vm_that_is_up_and_tells_what_failed(node: Node) -> None:

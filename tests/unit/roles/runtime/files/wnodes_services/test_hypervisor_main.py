@@ -15,7 +15,7 @@ from wnodes.hypervisor.fake import FakeHypervisor
 from wnodes.model.errors import AuthError, NotFoundError, RequestError, StateError, VirtError
 from wnodes.model.resources import Resources
 from wnodes.model.states import VmState
-from wnodes.model.vm import GuestFile, GuestSetup, Mount, VmRequest
+from wnodes.model.vm import GuestFile, GuestSetup, Mount, VmRequest, VmUser
 from wnodes_services import hypervisor_main
 
 REQUEST = VmRequest("r1", "alice", "worker_debian12_x86_64", Resources(1, 512, 10), (Mount("/home", "/home"),))
@@ -43,7 +43,10 @@ def test_the_life_of_a_vm(client: HypervisorClient, fake: FakeHypervisor) -> Non
     setup = GuestSetup((GuestFile("/etc/x", "secret", 0o600, "alice"),), (("true", "a b"),))
     client.setup("r1", setup)
     assert fake.setups["r1"] == [setup]
-    assert client.use("r1").state is VmState.IN_USE
+    bob = VmUser("bob", ("atlas",), {"job": "17"})
+    taken = client.use("r1", bob)
+    assert (taken.state, taken.request.owner, taken.request.labels) == (VmState.IN_USE, "bob", {"job": "17"})
+    assert client.use("r1") == taken
     assert client.destroy("r1").state is VmState.GONE
     assert client.get("r1").state is VmState.GONE
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wnodes.bait.config import BaitConfig
@@ -35,11 +36,13 @@ class Beats:
 class Site:
     """One node with its bait; ``restart`` builds a new bait on the same journal, as after a crash."""
 
-    def __init__(self, path: str = ":memory:", **config: object) -> None:
+    def __init__(
+        self, path: str = ":memory:", observe: Callable[[Job], None] = lambda job: None, **config: object
+    ) -> None:
         self.clock, self.failpoints = FakeClock(), Failpoints()
         self.lrms, self.hypervisor, self.directory = FakeLrms(), FakeHypervisor(), Beats()
         self.hypervisor.now = self.clock.now
-        self.path = path
+        self.path, self.observe = path, observe
         settings = {
             "host": "hv1",
             "slurm": SlurmConfig(node="hv1"),
@@ -51,7 +54,9 @@ class Site:
 
     def restart(self) -> None:
         journal = Journal(self.path, Job, lambda job: job.state is JobState.CLOSED)
-        self.bait = Bait(self.config, self.lrms, self.hypervisor, self.directory, journal, self.clock, self.failpoints)
+        self.bait = Bait(
+            self.config, self.lrms, self.hypervisor, self.directory, journal, self.clock, self.failpoints, self.observe
+        )
         for job in journal.active():
             self.bait.reconciler.wake(job.id)
 

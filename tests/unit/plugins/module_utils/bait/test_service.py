@@ -65,3 +65,10 @@ def test_each_job_is_observed_once_when_it_is_closed() -> None:
     site.restart()
     site.run()
     assert seen == [(number, "CLOSED")]
+
+
+def test_the_site_hears_at_once_of_a_job_that_moves() -> None:
+    site = Site()
+    assert not site.bait._beat_now.is_set()
+    site.dispatch()
+    assert site.bait._beat_now.is_set()

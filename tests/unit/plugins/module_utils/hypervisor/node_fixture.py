@@ -116,6 +116,7 @@ class Node:
         self.files = VmFiles(str(folder), self.tools.run)
         self.failpoints, self.problems = Failpoints(), ""
         self.listening: dict[str, str] = {}
+        self.observed: list[Vm] = []
         self._build()
 
     def _build(self) -> None:
@@ -137,6 +138,7 @@ class Node:
             channels=channels,  # type: ignore[arg-type]
             memory_mib=8192,
             node_problems=lambda: self.problems,
+            observe=self.observed.append,
         )
 
     def restart(self) -> None:

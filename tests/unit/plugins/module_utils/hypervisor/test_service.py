@@ -242,3 +242,10 @@ def act(node: Node, call: str, vm_id: str, place: str) -> None:
         node.restart()
     except WnodesError:
         pass
+
+
+def test_whoever_counts_vms_hears_of_those_that_are_ready_or_gone(node: Node) -> None:
+    node.make()
+    node.hypervisor.destroy("r1")
+    assert node.is_clean()
+    assert [vm.state for vm in node.observed] == [VmState.READY, VmState.GONE]

@@ -114,7 +114,7 @@ class Catalogue:
             raise RequestError(object=what, value=tag, reason=self._refused[tag])
         if tag in self._good:
             allowed = self._good[tag][0].allowed
-            if not allowed.admits(request.owner, request.groups):
+            if request.owner and not allowed.admits(request.owner, request.groups):
                 raise RequestError(
                     object=what,
                     value=tag,

@@ -13,6 +13,8 @@ from .lease import Lease
 from .resources import Resources
 from .states import VmState, check_move
 
+#: how a VM came up: from the memory of a template, or by booting
+RESTORE, COLD = "restore", "cold"
 #: a request's labels, and letters of each
 MAX_LABELS = 16
 MAX_LABEL = 128
@@ -101,7 +103,7 @@ class Vm:
 
     :param name: the leased host name; empty before the lease
     :param reason: why it is BROKEN, with what the console said last
-    :param path: how it came up, ``restore`` (from a template) or ``cold``; empty before
+    :param path: how it comes up, ``restore`` (as a clone of its template) or ``cold``; empty before
     """
 
     request: VmRequest

@@ -119,6 +119,8 @@ def application(api: HypervisorApi, syslog_counts: Callable[[], dict[str, int]] 
     def figures() -> Iterable[tuple[str, str, dict[str, str], float]]:
         now = api.status()
         yield "wnodes_hypervisor_ok", "1 if VMs can be had", {"accel": now.accel}, float(now.ok)
+        yield "wnodes_templates", "Templates that VMs start from", {}, now.templates.count
+        yield "wnodes_templates_bytes", "What templates take on disk", {}, now.templates.bytes
         for state, count in Counter(vm.state.value for vm in api.list()).items():
             yield "wnodes_vms", "VMs known, by state", {"state": state}, count
         for fate, count in syslog_counts().items():

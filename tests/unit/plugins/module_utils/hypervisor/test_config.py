@@ -42,6 +42,10 @@ def test_two_keys_are_enough() -> None:
         ("syslog_rate", 0.5),
         ("syslog_burst", 0),
         ("max_starting", "two"),
+        ("template_cache_mib", -1),
+        ("template_flavours", [{"tag": "worker", "cpus": 1, "memory_mib": 512}]),
+        ("template_flavours", [{"tag": "worker_debian12_x86_64", "cpus": 0, "memory_mib": 512}]),
+        ("template_flavours", [{"tag": "worker_debian12_x86_64", "cpus": 1}]),
         ("colour", "red"),
     ],
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Tuple
 
 from ..lrms.slurm import SlurmConfig
+from ..model.endpoint import endpoint
 from ..model.errors import ConfigError
 from ..model.image import check_tag
 from ..model.resources import Overheads
@@ -87,6 +88,7 @@ class BaitConfig:
     :param vm_timeout_s: how long a VM may take to be ready
     :param join_timeout_s: how long a ready VM may take to join the LRMS, and a freed job to start there
     :param max_attempts: VMs that may fail for one job before it is held for an administrator
+    :param metrics_listen: ``<address>:<port>`` at which Prometheus reads our metrics; empty: nowhere
     :param backoff_s: first pause before a failed job is started again; doubled each time, at most ``max_backoff_s``
     """
 
@@ -108,8 +110,10 @@ class BaitConfig:
     max_attempts: int = 3
     backoff_s: float = 30.0
     max_backoff_s: float = 600.0
+    metrics_listen: str = ""
 
     def __post_init__(self) -> None:
+        endpoint(self.metrics_listen, "metrics_listen")
         for key in ("heartbeat_s", "poll_s", "place_timeout_s", "vm_timeout_s", "join_timeout_s", "max_attempts"):
             if getattr(self, key) <= 0:
                 raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be more than 0")

@@ -9,6 +9,7 @@ from typing import Any, Dict
 
 from ..model.codec import encode
 from ..model.job import Job
+from ..model.phases import phases
 from ..model.states import JobState
 
 WAITS_FOR = {
@@ -32,11 +33,13 @@ _ENDED_AS = {
 
 
 def explain(job: Job, now: float) -> Dict[str, Any]:
-    """Return the job as plain data, with ``waits_for`` (text), ``outcome`` and ``seconds`` (state → seconds)."""
+    """Return the job as plain data, with ``waits_for`` (text), ``outcome``, ``seconds`` (state → seconds) and
+    ``phases`` (phase → seconds, in order; see model/phases.py)."""
     outcome = job.outcome
     return {
         **encode(job),
         "outcome": outcome.value if outcome else None,
         "waits_for": _ENDED_AS[outcome] if outcome else WAITS_FOR[job.state],
         "seconds": {state: round(spent, 3) for state, spent in job.seconds(now).items()},
+        "phases": phases(job),
     }

@@ -49,10 +49,16 @@ class SiteDirectory(Protocol):
         """See ``Directory.beat``."""
 
 
+def nothing(_job: Job) -> None:
+    """Do nothing about a job."""
+
+
 class Bait:
     """The service without its sockets.
 
     ``start`` begins the threads; without it ``dispatch`` and ``tick`` can be called by hand (tests, simulator).
+
+    :param observe: called with each job when it is CLOSED; it must return at once
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Bait:
         pool: Journal[PoolVm],
         clock: Optional[Clock] = None,
         failpoints: Optional[Failpoints] = None,
+        observe: Callable[[Job], None] = nothing,
     ) -> None:
         self.config, self.lrms, self.hypervisor, self.directory, self.journal = (
             config,
@@ -74,6 +81,7 @@ class Bait:
             journal,
         )
         self.clock, self.failpoints = clock or Clock(), failpoints or Failpoints()
+        self._observe = observe
         self._problems: Dict[str, str] = {}
         self._tags: Tuple[str, ...] = ()
         self._errors: Dict[str, str] = {}
@@ -93,9 +101,14 @@ class Bait:
             self._sightings,
             joining,
             self.pool,
-            lambda _job: self._beat_now.set(),
+            self._moved,
         )
         self.reconciler = Reconciler(self._step, self.clock, self._step_failed)
+
+    def _moved(self, job: Job) -> None:
+        self._beat_now.set()
+        if job.state is JobState.CLOSED:
+            self._observe(job)
 
     def _step(self, key: str) -> Optional[float]:
         after = self.journey.step(key)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Tuple
 
 from ..image.operations import Recipe, RemoteSyslog
+from ..model.endpoint import endpoint
 from ..model.errors import ConfigError, RequestError
 from ..model.image import check_tag
 from ..model.resources import Overheads, Resources
@@ -81,6 +82,7 @@ class HypervisorConfig:
     :param syslog_port: port of both
     :param syslog_rate: messages a second of one VM, in the long run
     :param syslog_burst: messages of one VM at once; a boot makes some hundred
+    :param metrics_listen: ``<address>:<port>`` at which Prometheus reads our metrics; empty: nowhere
     :param broken_keep_s: how long a BROKEN VM is kept for people to look at, when nobody takes it away
     """
 
@@ -114,6 +116,7 @@ class HypervisorConfig:
     syslog_port: int = 5514
     syslog_rate: float = 50.0
     syslog_burst: int = 1000
+    metrics_listen: str = ""
 
     def __post_init__(self) -> None:
         if not self.host:
@@ -129,6 +132,7 @@ class HypervisorConfig:
         for folder in self.mounts_allowed:
             self._check_folder("mounts_allowed", folder)
         self._check_syslog()
+        endpoint(self.metrics_listen, "metrics_listen")
         times = ("boot_timeout_s", "personalise_timeout_s", "setup_timeout_s", "heartbeat_s", "image_scrub_s")
         for key in ("max_starting", *times):
             if getattr(self, key) <= 0:

@@ -45,16 +45,26 @@ def is_gone(vm: Vm) -> bool:
     return vm.state is VmState.GONE
 
 
+def nothing(_vm: Vm) -> None:
+    """Do nothing about a VM."""
+
+
 class Registry:
     """Records of VMs. Each change is on disk when the call returns, and is refused when its basis is outdated.
 
     :param told: called after each change of a state; it must return at once
+    :param observe: called with each VM that has become READY or GONE; it must return at once
     """
 
     def __init__(
-        self, journal: Journal[Vm], clock: Clock, events: EventLog, told: Callable[[], None] = lambda: None
+        self,
+        journal: Journal[Vm],
+        clock: Clock,
+        events: EventLog,
+        told: Callable[[], None] = lambda: None,
+        observe: Callable[[Vm], None] = nothing,
     ) -> None:
-        self._journal, self._clock, self._events, self._told = journal, clock, events, told
+        self._journal, self._clock, self._events, self._told, self._observe = journal, clock, events, told, observe
         self._lock = threading.RLock()
         self._waiting: Dict[str, str] = {}
         self._senders: Optional[Dict[str, Vm]] = None
@@ -106,6 +116,8 @@ class Registry:
             f": {reason}" if reason else "",
         )
         self._announce(moved)
+        if state in (VmState.READY, VmState.GONE):
+            self._observe(moved)
         return moved
 
     def _store(self, vm: Vm, changed: Callable[[Vm], Vm]) -> Vm:

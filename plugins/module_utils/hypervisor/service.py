@@ -32,7 +32,7 @@ from .files import VmFiles
 from .life import Life
 from .parts import Parts
 from .ports import ImageCache, Nameserver, Trust
-from .registry import Registry, Superseded, is_gone
+from .registry import Registry, Superseded, is_gone, nothing
 from .starts import Starts
 from .syslog import SyslogReceiver
 from .syslog_intake import Intake
@@ -56,6 +56,7 @@ class Hypervisor(HypervisorApi):
     :param node_problems: why the node itself can't have VMs now; empty when it can
     :param available_mib: tells how much of it could be given away now; by default as this machine's kernel says
     :param pause: waits between two looks at a template's guest
+    :param observe: called with each VM that has become READY or GONE; it must return at once
     :param accel: tells what guests of an image run on; by default by really booting its kernel
     """
 
@@ -76,6 +77,7 @@ class Hypervisor(HypervisorApi):
         node_problems: Optional[Callable[[], str]] = None,
         available_mib: Callable[[], int] = node.available_mib,
         pause: Callable[[float], None] = pause,
+        observe: Callable[[Vm], None] = nothing,
     ) -> None:
         self._config, self._host = config, host
         self._clock = clock or Clock()
@@ -86,7 +88,7 @@ class Hypervisor(HypervisorApi):
         self._probes = AccelProbe(os.path.join(self._state_dir, "accel.json"))
         self._events = EventLog()
         self._journal = Journal(os.path.join(self._state_dir, "journal.db"), Vm, is_gone)
-        self._vms = Registry(self._journal, self._clock, self._events, lambda: self._caretaker.wake(":beat"))
+        self._vms = Registry(self._journal, self._clock, self._events, lambda: self._caretaker.wake(":beat"), observe)
         self._reconciler = Reconciler(self._step, self._clock, self._failed, retry_s=(0.5, 15.0))
         # apart, and with a thread for each key: no number of VMs that wait for something may hold up a renewal
         self._caretaker = Reconciler(self._care, self._clock, self._failed, retry_s=(0.5, 15.0))

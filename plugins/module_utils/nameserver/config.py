@@ -11,6 +11,7 @@ from typing import Tuple
 from urllib.parse import urlsplit
 
 from ..directory.base import Pool, PoolName
+from ..model.endpoint import endpoint
 from ..model.errors import ConfigError
 from ..model.lease import NetworkSettings
 
@@ -103,6 +104,7 @@ class NameserverConfig:
     :param pki_dir: where ca.crt, nameserver.crt and nameserver.key are
     :param state_dir: where the directory's file is
     :param socket: Unix socket for the command line on this machine
+    :param metrics_listen: ``<address>:<port>`` at which Prometheus reads our metrics; empty: nowhere
     :param heartbeat_s: how often baits and hypervisors of this site tell that they are alive, in seconds
     """
 
@@ -113,6 +115,7 @@ class NameserverConfig:
     state_dir: str = "/var/lib/wnodes/nameserver"
     socket: str = SOCKET
     heartbeat_s: float = 10.0
+    metrics_listen: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.port < 65536:
@@ -120,6 +123,7 @@ class NameserverConfig:
         if self.heartbeat_s <= 0:
             raise ConfigError(object="heartbeat_s", value=str(self.heartbeat_s), reason="must be more than 0 (seconds)")
         _ipv4(self.listen, "listen")
+        endpoint(self.metrics_listen, "metrics_listen")
 
 
 def _ipv4(text: str, key: str) -> ipaddress.IPv4Address:

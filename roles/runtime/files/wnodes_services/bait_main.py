@@ -30,6 +30,7 @@ from wnodes.model.states import JobState
 from wnodes.nameserver.client import NameserverClient
 
 from . import edge, systemd
+from .observed import JobMetrics
 from .server import Program, Tls, main, unix_socket
 
 log = logging.getLogger(__name__)
@@ -70,19 +71,39 @@ def status(request: Request, mine: Jobs) -> dict[str, Any]:
     return {**bait.status(), "host": bait.config.host, "jobs": mine}
 
 
-def application(bait: Bait) -> FastAPI:
-    """Return what a bait tells over HTTP."""
+def application(bait: Bait, observed: JobMetrics | None = None) -> FastAPI:
+    """Return what a bait tells over HTTP.
+
+    :param observed: figures of the jobs that are over
+    """
+    over = observed or JobMetrics(bait.config.host)
     app = edge.application("bait")
     app.state.bait = bait
     app.include_router(router)
 
-    def figures() -> Iterable[tuple[str, str, dict[str, str], float]]:
-        yield "wnodes_bait_ok", "1 if the node takes virtual jobs", {}, float(bait.status()["ok"])
+    def figures() -> Iterable[edge.Sample]:
+        now = bait.status()
+        yield "wnodes_bait_ok", "1 if the node takes virtual jobs", {}, float(now["ok"])
         for state, count in Counter(job["state"] for job in bait.jobs()).items():
             yield "wnodes_jobs", "Jobs in the journal, by state", {"state": state}, count
+        yield from pool_figures(now.get("pool", ()), over)
 
-    edge.metrics(app, figures)
+    edge.metrics(app, figures, over.collectors, over.node)
     return app
+
+
+def pool_figures(pool: Iterable[dict[str, Any]], observed: JobMetrics) -> Iterable[edge.Sample]:
+    """Yield how many VMs wait for a job, and how many should, by image and flavour."""
+    waiting: Counter[tuple[str, str]] = Counter()
+    target: Counter[tuple[str, str]] = Counter()
+    for shape in pool:
+        key = observed.shapes.fold(shape["tag"], shape["flavour"])
+        waiting[key] += shape["waiting"]
+        target[key] += shape["target"]
+    for (image, flavour), count in waiting.items():
+        labels = {"image": image, "flavour": flavour}
+        yield "wnodes_pool_waiting", "VMs that wait for a job", labels, count
+        yield "wnodes_pool_target", "VMs that should wait for a job", labels, target[image, flavour]
 
 
 def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
@@ -93,7 +114,9 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     waiting = Journal(os.path.join(config.state_dir, "bait", "pool.sqlite"), PoolVm, is_over)
     directory = NameserverClient.connect(config.nameserver, "bait")
     hypervisor = HypervisorClient.local(os.path.join(config.run_dir, "hypervisor.sock"))
-    bait = Bait(config, Slurm(config.slurm), hypervisor, directory, journal, waiting, clock, failpoints)
+    observed = JobMetrics(config.host)
+    seams = (Slurm(config.slurm), hypervisor, directory)
+    bait = Bait(config, *seams, journal, waiting, clock, failpoints, observed.observe)
     hook = systemd.activated(HOOK)
     if hook is None:
         log.warning("systemd holds no hook socket for us: a restart of the bait would be noticed by jobs")
@@ -111,7 +134,7 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     def listen() -> list[tuple[socket.socket, Tls | None]]:
         return [(unix_socket(os.path.join(config.run_dir, "bait.sock")), None)]
 
-    return Program(application(bait), listen, start, stop)
+    return Program(application(bait, observed), listen, start, stop, config.metrics_listen)
 
 
 if __name__ == "__main__":

@@ -109,23 +109,40 @@ def application(title: str) -> FastAPI:
     return app
 
 
+#: name, help, labels, value
+Sample = tuple[str, str, dict[str, str], float]
+
+# when a process made a series is of no use to anyone, and doubles their number
+prometheus_client.disable_created_metrics()
+
+
 class _Gauges(Collector):
-    def __init__(self, read: Callable[[], Iterable[tuple[str, str, dict[str, str], float]]]) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[], Iterable[Sample]], common: dict[str, str]) -> None:
+        self._read, self._common = read, common
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         families: dict[str, GaugeMetricFamily] = {}
-        for name, text, labels, value in self._read():
+        for name, text, own, value in self._read():
+            labels = {**own, **self._common}
             family = families.setdefault(name, GaugeMetricFamily(name, text, labels=list(labels)))
             family.add_metric(list(labels.values()), value)
         return families.values()
 
 
-def metrics(app: FastAPI, read: Callable[[], Iterable[tuple[str, str, dict[str, str], float]]]) -> None:
-    """Add ``/metrics``: what ``read`` yields as (name, help, labels, value), and the process's own figures."""
+def metrics(
+    app: FastAPI, read: Callable[[], Iterable[Sample]], collectors: Iterable[Collector] = (), node: str = ""
+) -> None:
+    """Add ``/metrics``: gauges, histograms and counters, and the process's own figures.
+
+    :param read: yields the gauges as they are now
+    :param collectors: histograms and counters, which go on counting between two looks
+    :param node: becomes a label of every gauge
+    """
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.ProcessCollector(registry=registry)
-    registry.register(_Gauges(read))
+    registry.register(_Gauges(read, {"node": node} if node else {}))
+    for collector in collectors:
+        registry.register(collector)
 
     @app.get("/metrics")
     def _metrics() -> Response:

@@ -10,6 +10,7 @@ import pwd
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -17,13 +18,13 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from wnodes.hypervisor.api import HypervisorApi, HypervisorStatus
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.service import Hypervisor
-from wnodes.image.cache import ImageCache
+from wnodes.image.cache import CacheEntry, ImageCache
 from wnodes.image.layer import LayerMaker
 from wnodes.image.sealed import SealedImages
 from wnodes.image.signature import Keyring
 from wnodes.image.trust import Trust
 from wnodes.model.clock import Clock, Failpoints
-from wnodes.model.errors import ConfigError, NotFoundError, RequestError
+from wnodes.model.errors import ConfigError, NotFoundError, RequestError, UnavailableError
 from wnodes.model.image import CachedImage
 from wnodes.model.vm import GuestFile, GuestSetup, Mount, Vm, VmEvent, VmRequest, VmUser
 from wnodes.nameserver.client import NameserverClient
@@ -31,6 +32,7 @@ from wnodes.virt.accel import KVM
 from wnodes.virt.libvirt_host import LibvirtHost
 
 from . import edge
+from .observed import VmMetrics
 from .server import Program, Tls, main, unix_socket
 
 #: the longest that a caller may wait for events, in seconds
@@ -107,26 +109,39 @@ def status(api: Api) -> HypervisorStatus:
     return api.status()
 
 
-def application(api: HypervisorApi, syslog_counts: Callable[[], dict[str, int]] = dict) -> FastAPI:
+def application(
+    api: HypervisorApi,
+    syslog_counts: Callable[[], dict[str, int]] = dict,
+    observed: VmMetrics | None = None,
+    cached: Callable[[], Iterable[CacheEntry]] = tuple,
+) -> FastAPI:
     """Return a hypervisor's calls over HTTP.
 
     :param syslog_counts: returns the VMs' log messages since the start by what became of them
+    :param observed: figures of the VMs that came and went
+    :param cached: returns the images that are here
     """
+    seen = observed or VmMetrics("")
     app = edge.application("hypervisor")
     app.state.hypervisor = api
     app.include_router(router)
 
-    def figures() -> Iterable[tuple[str, str, dict[str, str], float]]:
+    def figures() -> Iterable[edge.Sample]:
         now = api.status()
         yield "wnodes_hypervisor_ok", "1 if VMs can be had", {"accel": now.accel}, float(now.ok)
         yield "wnodes_templates", "Templates that VMs start from", {}, now.templates.count
         yield "wnodes_templates_bytes", "What templates take on disk", {}, now.templates.bytes
         for state, count in Counter(vm.state.value for vm in api.list()).items():
             yield "wnodes_vms", "VMs known, by state", {"state": state}, count
+        for state, count in Counter(image.state for image in now.images).items():
+            yield "wnodes_images", "Image tags as this node has them, by state", {"state": state}, count
+        with suppress(UnavailableError):  # the other figures are as good as ever
+            size = sum(entry.size for entry in cached())
+            yield "wnodes_image_cache_bytes", "Room that cached images take", {}, size
         for fate, count in syslog_counts().items():
             yield "wnodes_syslog_messages", "VMs' log messages since the start, by their fate", {"fate": fate}, count
 
-    edge.metrics(app, figures)
+    edge.metrics(app, figures, seen.collectors, seen.node)
     return app
 
 
@@ -171,6 +186,7 @@ def build(config: HypervisorConfig, clock: Clock, failpoints: Failpoints) -> Pro
 
     images, sealed = (os.path.join(config.state_dir, name) for name in ("images", "sealed"))
     cache = ImageCache(images, failpoints, limit_mib=config.image_cache_mib, in_use=in_use, clock=clock)
+    observed = VmMetrics(config.host)
     hypervisor = Hypervisor(
         config,
         LibvirtHost(config.libvirt_uri),
@@ -182,12 +198,14 @@ def build(config: HypervisorConfig, clock: Clock, failpoints: Failpoints) -> Pro
         ),
         clock=clock,
         failpoints=failpoints,
+        observe=observed.observe,
     )
 
     def listen() -> list[tuple[socket.socket, Tls | None]]:
         return [(unix_socket(os.path.join(config.run_dir, "hypervisor.sock")), None)]
 
-    return Program(application(hypervisor, hypervisor.syslog_counts), listen, hypervisor.start, hypervisor.stop)
+    app = application(hypervisor, hypervisor.syslog_counts, observed, cache.contents)
+    return Program(app, listen, hypervisor.start, hypervisor.stop, config.metrics_listen)
 
 
 if __name__ == "__main__":

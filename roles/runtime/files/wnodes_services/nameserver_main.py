@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from wnodes.directory.base import Directory, Heartbeat, Pool
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.clock import Clock, Failpoints
+from wnodes.model.errors import ImageError
 from wnodes.model.image import Release, Rollout, TagEntry
 from wnodes.model.lease import Lease
 from wnodes.nameserver.config import NameserverConfig
@@ -149,6 +151,15 @@ def heartbeats(view: View) -> tuple[Heartbeat, ...]:
     return view.heartbeats()
 
 
+def expiries(entries: Iterable[TagEntry]) -> Iterable[tuple[str, int]]:
+    """Yield the tags whose images expire, and when (seconds since the epoch)."""
+    for entry in entries:
+        with suppress(ImageError):  # nodes refuse what can't be read, and say so
+            expires = entry.release.claims().expires
+            if expires:
+                yield entry.tag, expires
+
+
 def application(directory: Directory, config: NameserverConfig, clock: Clock) -> FastAPI:
     """Return the directory's calls over HTTP."""
     app = edge.application("nameserver")
@@ -167,10 +178,14 @@ def application(directory: Directory, config: NameserverConfig, clock: Clock) ->
             "leased": len(directory.leases()),
         }
 
-    def figures() -> Iterable[tuple[str, str, dict[str, str], float]]:
+    def figures() -> Iterable[edge.Sample]:
         yield "wnodes_pool_names", "Host names that can be leased", {}, names
         yield "wnodes_leases", "Leases that have not run out", {}, len(directory.leases())
-        yield "wnodes_tags", "Image tags", {}, len(directory.tags())
+        entries = directory.tags()
+        yield "wnodes_tags", "Image tags", {}, len(entries)
+        for tag, expires in expiries(entries):
+            labels = {"image": tag}
+            yield "wnodes_image_expiry_timestamp_seconds", "When an image expires, since the epoch", labels, expires
         for heartbeat in directory.heartbeats():
             labels = {"role": heartbeat.role, "host": heartbeat.host}
             yield "wnodes_heartbeat_age_seconds", "Age of the last heartbeat", labels, clock.now() - heartbeat.at
@@ -188,7 +203,8 @@ def build(config: NameserverConfig, clock: Clock, failpoints: Failpoints) -> Pro
         tls = Tls.of("nameserver", config.pki_dir)
         return [(tcp_socket(config.listen, config.port), tls), (unix_socket(config.socket), None)]
 
-    return Program(application(directory, config, clock), listen, stop=directory.close)
+    app = application(directory, config, clock)
+    return Program(app, listen, stop=directory.close, metrics=config.metrics_listen)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import signal
 import socket
@@ -23,13 +24,20 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from fastapi import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wnodes.model.clock import Clock, Failpoints
+from wnodes.model.endpoint import endpoint
 from wnodes.model.errors import ConfigError, WnodesError
 
 from . import config as configuration
 from . import systemd
+
+log = logging.getLogger(__name__)
+
+#: connections at the address for metrics: whoever may look there must not be able to wear the service out
+METRICS_CONNECTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -98,12 +106,14 @@ class Program:
     :param listen: opens the sockets; each with its TLS files or None
     :param start: called before the first request; may raise
     :param stop: called after the last one
+    :param metrics: ``<address>:<port>`` at which anybody may read ``/metrics``, and nothing else; empty: nowhere
     """
 
     app: Any
     listen: Callable[[], list[tuple[socket.socket, Tls | None]]]
     start: Callable[[], None] = field(default=lambda: None)
     stop: Callable[[], None] = field(default=lambda: None)
+    metrics: str = ""
 
 
 def unix_socket(path: str, mode: int = 0o666) -> socket.socket:
@@ -130,7 +140,7 @@ def tcp_socket(address: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """One listener. Signals are ours: several servers share one process."""
 
-    def __init__(self, app: Any, listener: socket.socket, tls: Tls | None) -> None:
+    def __init__(self, app: Any, listener: socket.socket, tls: Tls | None, connections: int | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -145,6 +155,7 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=2,
+                limit_concurrency=connections,
                 **(tls.options() if tls else {}),
             )
         )
@@ -163,6 +174,27 @@ class _Server(uvicorn.Server):
         await self.serve(sockets=[self._listener])
 
 
+def only_metrics(app: Any) -> Any:
+    """Return an ASGI application that lets ``GET /metrics`` through to ``app`` and knows nothing else."""
+
+    async def limited(scope: Any, receive: Any, send: Any) -> None:
+        wanted = scope["type"] == "http" and (scope["method"], scope["path"]) == ("GET", "/metrics")
+        await (app if wanted else Response(status_code=404))(scope, receive, send)
+
+    return limited
+
+
+def _servers(program: Program) -> list[_Server]:
+    servers = [_Server(program.app, listener, tls) for listener, tls in program.listen()]
+    place = endpoint(program.metrics, "metrics_listen")
+    if place is not None:
+        try:
+            servers.append(_Server(only_metrics(program.app), tcp_socket(*place), None, METRICS_CONNECTIONS))
+        except OSError as error:  # jobs are worth more than figures about them
+            log.error("metrics are not served at %s: %s", program.metrics, error)
+    return servers
+
+
 async def _sign_of_life(every_s: float) -> None:
     """Systemd kills us unless the event loop still turns."""
     while True:
@@ -173,7 +205,7 @@ async def _sign_of_life(every_s: float) -> None:
 async def serve(program: Program) -> None:
     """Run ``program`` until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
-    servers = [_Server(program.app, listener, tls) for listener, tls in program.listen()]
+    servers = _servers(program)
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)

@@ -16,9 +16,21 @@ from rich.text import Text
 from wnodes.model.codec import decode
 from wnodes.model.image import Allowed
 from wnodes.model.lease import Lease
+from wnodes.model.phases import PHASES
 from wnodes.nameserver.catalogue import TagChange, Wish
 
 from .site import DOWN, OK, PROBLEM, View, seconds
+
+#: how a job's VM came, by its path
+CAME = {
+    "pool": "from the pool, where it waited for a job",
+    "reuse": "from an earlier job of the same user",
+    "direct": "from the pool: the batch system sent the job straight to it",
+    "restore": "restored from a template",
+    "cold": "booted",
+}
+#: characters of the longest bar
+BAR = 20
 
 _COLOURS = {
     OK: "green", PROBLEM: "yellow", DOWN: "bold red",
@@ -106,6 +118,11 @@ def vms(view: View, everything: bool) -> RenderableType:
     return _empty(table, "no virtual machines")
 
 
+def _phase(name: str, took: float, longest: float) -> Text:
+    bar = "█" * round(BAR * took / longest) if longest else ""
+    return Text.assemble(f"{took:9.3f} s  ", (f"{bar:<{BAR}}", "cyan"), f"  {PHASES.get(name, '')}")
+
+
 def explain(job: dict[str, Any], now: float) -> RenderableType:
     """Show all that is known of a job."""
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -123,6 +140,7 @@ def explain(job: dict[str, Any], now: float) -> RenderableType:
         "asked for": f"{size['cpus']} CPUs, {size['memory_mib']} MiB memory, {size['scratch_mib']} MiB scratch disk",
         "node": job.get("bait", ""),
         "VM": f"{job['host']} ({job['address']})" if job["host"] else "",
+        "VM came": CAME.get(job.get("path", ""), ""),
         "exit code": "" if job["exit_code"] is None else str(job["exit_code"]),
         "since": _time(job["history"][0]["at"]) if job["history"] else "",
         "seconds": ", ".join(f"{state} {value:.1f}" for state, value in spent.items()),
@@ -130,6 +148,8 @@ def explain(job: dict[str, Any], now: float) -> RenderableType:
     for name, value in rows.items():
         if value:
             table.add_row(name, Text(value))
+    for name, took in job.get("phases", {}).items():
+        table.add_row(name, _phase(name, took, max(job["phases"].values())))
     for old in job.get("earlier", ()):
         text = f"{_time(old['history'][0]['at'])} on {old.get('bait', '')}: {old.get('outcome') or old['state']}"
         table.add_row("before", Text(f"{text}: {old['reason']}" if old["reason"] else text))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wnodes.bait.config import BaitConfig
@@ -37,11 +38,13 @@ class Beats:
 class Site:
     """One node with its bait; ``restart`` builds a new bait on the same journal, as after a crash."""
 
-    def __init__(self, path: str = ":memory:", **config: object) -> None:
+    def __init__(
+        self, path: str = ":memory:", observe: Callable[[Job], None] = lambda job: None, **config: object
+    ) -> None:
         self.clock, self.failpoints = FakeClock(), Failpoints()
         self.lrms, self.hypervisor, self.directory = FakeLrms(), FakeHypervisor(), Beats()
         self.hypervisor.now = self.clock.now
-        self.path = path
+        self.path, self.observe = path, observe
         settings = {
             "host": "hv1",
             "slurm": SlurmConfig(node="hv1"),
@@ -55,7 +58,7 @@ class Site:
         journal = Journal(self.path, Job, lambda job: job.state is JobState.CLOSED)
         waiting = Journal(self.path if self.path == ":memory:" else f"{self.path}.pool", PoolVm, is_over)
         seams = (self.lrms, self.hypervisor, self.directory)
-        self.bait = Bait(self.config, *seams, journal, waiting, self.clock, self.failpoints)
+        self.bait = Bait(self.config, *seams, journal, waiting, self.clock, self.failpoints, self.observe)
         for job in journal.active():
             self.bait.reconciler.wake(job.id)
         self.bait.pool.resume()

@@ -50,3 +50,18 @@ def test_a_job_explains_what_it_waits_for_and_where_the_time_went() -> None:
     (told,) = site.bait.jobs()
     assert told["waits_for"] == "its VM to be ready"
     assert told["seconds"]["VM_REQUESTED"] >= 9
+    assert list(told["phases"]) == ["hook", "hold"]
+    assert told["path"] == ""
+
+
+def test_each_job_is_observed_once_when_it_is_closed() -> None:
+    seen: list[tuple[str, str]] = []
+    site = Site(observe=lambda job: seen.append((job.lrms_id, job.state.value)))
+    number, _answer = site.dispatch()
+    site.run()
+    assert seen == []
+    site.lrms.finish(number)
+    site.run()
+    site.restart()
+    site.run()
+    assert seen == [(number, "CLOSED")]

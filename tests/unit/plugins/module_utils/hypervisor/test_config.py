@@ -41,6 +41,7 @@ def test_two_keys_are_enough() -> None:
         ("syslog_port", 65536),
         ("syslog_rate", 0.5),
         ("syslog_burst", 0),
+        ("metrics_listen", "9717"),
         ("max_starting", "two"),
         ("template_cache_mib", -1),
         ("template_flavours", [{"tag": "worker", "cpus": 1, "memory_mib": 512}]),

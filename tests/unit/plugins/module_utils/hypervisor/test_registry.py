@@ -94,3 +94,15 @@ def test_a_lease_without_a_started_domain_has_no_sender(registry: Registry) -> N
 )
 def test_addresses_are_compared_in_one_notation(given: str, usual: str) -> None:
     assert usual_notation(given) == usual
+
+
+def test_a_vm_is_observed_when_it_is_ready_and_when_it_is_gone() -> None:
+    seen: list[VmState] = []
+    registry = Registry(
+        Journal(":memory:", Vm, is_gone), FakeClock(), EventLog(), observe=lambda vm: seen.append(vm.state)
+    )
+    vm, _ = registry.add(request())
+    way = (VmState.IMAGE, VmState.STARTING, VmState.PERSONALISING, VmState.READY, VmState.RECYCLING, VmState.GONE)
+    for state in way:
+        vm = registry.move(vm, state)
+    assert seen == [VmState.READY, VmState.GONE]

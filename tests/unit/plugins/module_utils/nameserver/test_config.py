@@ -48,7 +48,8 @@ def test_what_is_wrong_with_a_pool(ranges: tuple[PoolRange, ...], names: tuple[P
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("port", 0), ("port", 70000), ("heartbeat_s", 0.0), ("listen", "everywhere")]
+    ("key", "value"),
+    [("port", 0), ("port", 70000), ("heartbeat_s", 0.0), ("listen", "everywhere"), ("metrics_listen", "head:9716")],
 )
 def test_what_is_wrong_with_a_configuration(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=key):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
@@ -58,6 +59,7 @@ class Server:
     folder: Path
     pki: Pki
     port: int = 0
+    metrics_port: int = 0
     said: list[str] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
 
@@ -67,6 +69,7 @@ class Server:
             "pool": {"network": {"prefix": 24}, "ranges": [RANGE]},
             "listen": "127.0.0.1", "port": self.port, "pki_dir": str(self.pki.folder),
             "state_dir": str(self.folder / "state"), "socket": str(self.folder / "ns.sock"),
+            "metrics_listen": f"127.0.0.1:{self.metrics_port}" if self.metrics_port else "",
         }  # fmt: skip
 
     def command(self, config: dict[str, object]) -> list[str]:
@@ -82,10 +85,11 @@ class Server:
             link.symlink_to(ROOT / "plugins" / "module_utils")
         return {**os.environ, "PYTHONPATH": f"{names}:{FILES}", **more}
 
-    def start(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+    def start(self, metrics_port: int = 0) -> None:
+        with socket.socket() as first, socket.socket() as second:
+            for probe in (first, second):
+                probe.bind(("127.0.0.1", 0))
+            self.port, self.metrics_port = first.getsockname()[1], metrics_port or second.getsockname()[1]
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.bind(str(self.folder / "notify"))
             channel.settimeout(LIMIT_S)
@@ -193,6 +197,31 @@ def test_without_a_certificate_nothing_is_served(server: Server) -> None:
     )
     assert "HTTP/1.1" not in done.stdout
     assert done.returncode != 0
+
+
+def test_anybody_may_read_metrics_where_they_are_told_and_nothing_else(server: Server) -> None:
+    answers = {}
+    for path in ("/metrics", "/v1/tags", "/v1/leases", "/healthz"):
+        with closing(http.client.HTTPConnection("127.0.0.1", server.metrics_port, timeout=LIMIT_S)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answers[path] = answer.status, answer.read().decode()
+    assert answers["/metrics"][0] == 200
+    assert "wnodes_pool_names 9.0" in answers["/metrics"][1]
+    assert [answers[path] for path in ("/v1/tags", "/v1/leases", "/healthz")] == [(404, "")] * 3
+
+
+def test_a_port_for_metrics_that_is_taken_stops_nothing(tmp_path: Path, pki: Pki, client: Client) -> None:
+    made = Server(tmp_path, pki)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        made.start(metrics_port=taken.getsockname()[1])
+        try:
+            assert client(made, "manager").tags() == ()
+        finally:
+            said = made.stop()
+    assert "metrics are not served at 127.0.0.1:" in said
 
 
 def test_a_hypervisor_can_not_act_as_the_nameserver(

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.unit.plugins.module_utils.bait.bait_fixture import Site
+from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site
 from wnodes.model.errors import NotFoundError
 from wnodes.model.job import Job, JobRequest
 from wnodes.model.resources import Resources
 from wnodes.model.states import JobState
 from wnodes.model.vm import Move
 from wnodes_services import bait_main
+from wnodes_services.observed import JobMetrics, Shapes
 
 
 @pytest.fixture
@@ -64,5 +65,38 @@ def test_status_tells_the_host(calling: Any, app: Any, site: Site) -> None:
 def test_metrics(calling: Any, app: Any, site: Site) -> None:
     job = job_of(site, 2001)
     text = calling(app).ask("GET", "/metrics")[1].decode()
-    assert f'wnodes_jobs{{state="{job["state"]}"}} 1.0' in text
-    assert "wnodes_bait_ok" in text
+    assert f'wnodes_jobs{{node="hv1",state="{job["state"]}"}} 1.0' in text
+    assert 'wnodes_bait_ok{node="hv1"}' in text
+    assert "wnodes_pool_waiting" not in text
+
+
+def test_a_job_that_is_over_is_in_the_metrics(calling: Any) -> None:
+    observed = JobMetrics("hv1")
+    site = Site(observe=observed.observe)
+    number, _answer = site.dispatch()
+    site.run()
+    site.lrms.finish(number)
+    site.run()
+    text = calling(bait_main.application(site.bait, observed)).ask("GET", "/metrics")[1].decode()
+    assert f'wnodes_jobs_total{{image="{TAG}",node="hv1",outcome="FINISHED"' in text
+    assert "wnodes_job_start_seconds_count" in text
+    assert 'phase="hook"' in text
+
+
+def test_the_pool_tells_what_waits_and_what_should(calling: Any, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = {"tag": TAG, "flavour": "1x512", "target": 3, "waiting": 2, "coming": 1}
+    told = {**site.bait.status(), "pool": [shape]}
+    monkeypatch.setattr(site.bait, "status", lambda: told)
+    text = calling(bait_main.application(site.bait)).ask("GET", "/metrics")[1].decode()
+    labels = f'flavour="1x512",image="{TAG}",node="hv1"'
+    assert f"wnodes_pool_waiting{{{labels}}} 2.0" in text
+    assert f"wnodes_pool_target{{{labels}}} 3.0" in text
+
+
+def test_shapes_that_share_a_label_are_added_up() -> None:
+    observed = JobMetrics("hv1", Shapes(flavours=0))
+    pool = [{"tag": TAG, "flavour": str(size), "target": 2, "waiting": 1, "coming": 0} for size in range(3)]
+    figures = [
+        (name, labels["flavour"], value) for name, _text, labels, value in bait_main.pool_figures(pool, observed)
+    ]
+    assert figures == [("wnodes_pool_waiting", "other", 3), ("wnodes_pool_target", "other", 6)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import prometheus_client
 import pytest
 from fastapi import Depends
 
@@ -129,3 +130,16 @@ def test_the_dependency_is_the_peer(calling: Any) -> None:
         return {"uid": peer.uid, "names": peer.names}
 
     assert calling(app, names=("a",)).call("GET", "/who") == {"uid": None, "names": ["a"]}
+
+
+def test_histograms_and_counters_go_on_between_two_looks(calling: Any) -> None:
+    app = edge.application("thing")
+    took = prometheus_client.Histogram("took_seconds", "Took", ("phase",), buckets=(0.1, 1), registry=None)
+    edge.metrics(app, lambda: [("a", "A", {"x": "1"}, 2.0)], (took,), "hv1")
+    for seconds in (0.05, 0.5):
+        took.labels("boot").observe(seconds)
+    text = calling(app).ask("GET", "/metrics")[1].decode()
+    assert 'took_seconds_bucket{le="0.1",phase="boot"} 1.0' in text
+    assert 'took_seconds_count{phase="boot"} 2.0' in text
+    assert 'a{node="hv1",x="1"} 2.0' in text
+    assert "took_seconds_created" not in text

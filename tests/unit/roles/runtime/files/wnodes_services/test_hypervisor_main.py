@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from wnodes.hypervisor.api import HypervisorStatus, NodeImage
 from wnodes.hypervisor.client import HypervisorClient
 from wnodes.hypervisor.fake import FakeHypervisor
-from wnodes.model.errors import AuthError, NotFoundError, RequestError, StateError, VirtError
+from wnodes.image.cache import CacheEntry
+from wnodes.model.errors import AuthError, NotFoundError, RequestError, StateError, UnavailableError, VirtError
 from wnodes.model.resources import Resources
 from wnodes.model.states import VmState
 from wnodes.model.vm import GuestFile, GuestSetup, Mount, VmRequest, VmUser
 from wnodes_services import hypervisor_main
+from wnodes_services.observed import VmMetrics
 
 REQUEST = VmRequest("r1", "alice", "worker_debian12_x86_64", Resources(1, 512, 10), (Mount("/home", "/home"),))
 
@@ -115,6 +118,29 @@ def test_metrics_tell_what_became_of_log_messages(calling: Any, fake: FakeHyperv
     text = calling(app).ask("GET", "/metrics")[1].decode()
     assert 'wnodes_syslog_messages{fate="written"} 7.0' in text
     assert 'wnodes_syslog_messages{fate="rate"} 2.0' in text
+
+
+def test_metrics_of_a_node_with_its_images_and_what_came_and_went(calling: Any, fake: FakeHypervisor) -> None:
+    observed = VmMetrics("hv1")
+    images = (NodeImage("a_b_c", "d" * 64, 1, "ready"), NodeImage("d_e_f", "", 0, "refused"))
+    fake.status = lambda: HypervisorStatus(True, images=images)  # type: ignore[method-assign]
+    fake.create(REQUEST)
+    observed.observe(fake.destroy("r1"))
+    app = hypervisor_main.application(fake, observed=observed, cached=lambda: [CacheEntry("d", 700, 0.0, True)] * 2)
+    text = calling(app).ask("GET", "/metrics")[1].decode()
+    assert 'wnodes_images{node="hv1",state="ready"} 1.0' in text
+    assert 'wnodes_images{node="hv1",state="refused"} 1.0' in text
+    assert 'wnodes_image_cache_bytes{node="hv1"} 1400.0' in text
+    assert 'wnodes_vms_total{flavour="1x512x10",image="worker_debian12_x86_64",node="hv1",outcome="unused"' in text
+
+
+def test_a_cache_that_can_not_be_read_takes_no_other_figure_away(calling: Any, fake: FakeHypervisor) -> None:
+    def cached() -> Any:
+        raise UnavailableError(object="image cache", reason="input/output error")
+
+    text = calling(hypervisor_main.application(fake, cached=cached)).ask("GET", "/metrics")[1].decode()
+    assert "wnodes_hypervisor_ok" in text
+    assert "wnodes_image_cache_bytes" not in text
 
 
 def test_labels_go_through_http(client: HypervisorClient, fake: FakeHypervisor) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.releases import RELEASE, TAG
+from tests.releases import MANIFEST, RELEASE, TAG, release
 from wnodes.directory.base import Heartbeat, Pool, PoolName
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.clock import FakeClock
 from wnodes.model.errors import AuthError, DirectoryError, NotFoundError, RequestError
-from wnodes.model.image import Rollout
+from wnodes.model.image import Rollout, TagEntry
 from wnodes.model.lease import NetworkSettings
 from wnodes.nameserver.client import NameserverClient
 from wnodes.nameserver.config import NameserverConfig, PoolConfig, PoolRange
@@ -120,6 +120,20 @@ def test_status_and_metrics(calling: Any, app: Any, hypervisor: NameserverClient
     text = calling(app).ask("GET", "/metrics")[1].decode()
     assert 'wnodes_heartbeat_age_seconds{host="hv1",role="hypervisor"} 7.0' in text
     assert "wnodes_leases 1.0" in text
+
+
+def test_metrics_tell_when_images_expire(calling: Any, app: Any, directory: SqliteDirectory) -> None:
+    directory.set_tags((TAG,), release(replace(MANIFEST, expires=2_000_000)))
+    directory.set_tags(("a_b_c",), RELEASE)
+    text = calling(app).ask("GET", "/metrics")[1].decode()
+    found = [line for line in text.splitlines() if line.startswith("wnodes_image_expiry_timestamp_seconds")]
+    assert found == [f'wnodes_image_expiry_timestamp_seconds{{image="{TAG}"}} 2e+06']
+
+
+def test_a_statement_of_another_release_of_ours_takes_no_other_figure_away() -> None:
+    unread = TagEntry("d_e_f", replace(RELEASE, manifest="nonsense"))
+    good = TagEntry(TAG, release(replace(MANIFEST, expires=2_000_000)))
+    assert list(nameserver_main.expiries((unread, good))) == [(TAG, 2_000_000)]
 
 
 def test_bodies_are_checked(calling: Any, app: Any) -> None:

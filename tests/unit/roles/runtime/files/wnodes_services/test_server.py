@@ -169,3 +169,56 @@ def test_what_fails_at_the_start_is_one_line(
         run_main(build)
     assert caught.value.code == code
     assert capsys.readouterr().err.count("\n") == 1
+
+
+async def everything(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"here"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/metrics", 200),
+        ("GET", "/metrics/", 404),
+        ("GET", "/v1/jobs", 404),
+        ("GET", "/healthz", 404),
+        ("POST", "/metrics", 404),
+        ("DELETE", "/v1/vms/r1", 404),
+    ],
+)
+def test_where_anybody_may_look_there_are_metrics_and_nothing_else(method: str, path: str, status: int) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path}
+    asyncio.run(server.only_metrics(everything)(scope, None, send))
+    assert sent[0]["status"] == status
+
+
+def listeners(monkeypatch: pytest.MonkeyPatch, place: str, listen: Any) -> list[Any]:
+    monkeypatch.setattr(server, "tcp_socket", listen)
+    return server._servers(Program(App, lambda: [(None, None)], metrics=place))  # type: ignore[list-item]
+
+
+def test_metrics_are_served_nowhere_else_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(listeners(monkeypatch, "", lambda *_: pytest.fail("listens"))) == 1
+
+
+def test_metrics_are_served_where_told_to_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    _api, metrics = listeners(monkeypatch, "127.0.0.1:9717", lambda *place: asked.append(place))
+    assert asked == [("127.0.0.1", 9717)]
+    assert metrics.config.limit_concurrency == server.METRICS_CONNECTIONS
+
+
+def test_a_port_that_is_taken_keeps_no_service_from_its_work(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def taken(*_place: Any) -> None:
+        raise OSError(98, "Address already in use")
+
+    assert len(listeners(monkeypatch, "127.0.0.1:9717", taken)) == 1
+    assert "metrics are not served at 127.0.0.1:9717" in caplog.text

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.releases import MANIFEST, TAG, release
+from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import job
 from wnodes.model.image import Allowed, TagEntry
 from wnodes.model.lease import Lease, NetworkSettings
 from wnodes.nameserver.catalogue import described
@@ -60,3 +61,26 @@ def test_an_image_tells_when_it_ends_and_where_it_is_ready(capsys: pytest.Captur
 def test_leases_tell_when_they_run_out(capsys: pytest.CaptureFixture[str]) -> None:
     lease = Lease("vm-1", "52:54:00:00:00:01", "10.0.0.1", NetworkSettings(24), "r1", "hv1", 4, 130.0)
     assert "in 30 s" in printed(capsys, show.leases((lease,), 100.0))
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("pool", "from the pool"), ("restore", "restored from a template"), ("cold", "booted"), ("direct", "straight")],
+)
+def test_a_job_tells_how_its_vm_came(capsys: pytest.CaptureFixture[str], path: str, said: str) -> None:
+    assert said in printed(capsys, show.explain(job("7", "RUNNING", path=path), 1000.0))
+
+
+def test_a_job_tells_what_each_phase_took_and_what_that_is(capsys: pytest.CaptureFixture[str]) -> None:
+    spent = {"hook": 0.021, "vm_start": 6.0, "join": 3.0, "of another release": 0.0}
+    lines = printed(capsys, show.explain(job("7", "RUNNING", phases=spent), 1000.0)).splitlines()
+    shown = {name: next(line for line in lines if line.startswith(f"{name} ")) for name in spent}
+    assert "    6.000 s  " + "█" * 20 + "  its VM boots or is restored" in shown["vm_start"]
+    assert (shown["join"].count("█"), shown["hook"].count("█")) == (10, 0)
+    assert "the bait decides and stops it" in shown["hook"]
+
+
+def test_a_job_of_an_older_bait_is_explained_without_phases(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, show.explain(job("7", "RUNNING"), 1000.0))
+    assert "RUNNING" in out
+    assert "VM came" not in out

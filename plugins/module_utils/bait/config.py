@@ -11,9 +11,64 @@ from typing import Tuple
 from ..lrms.slurm import SlurmConfig
 from ..model.endpoint import endpoint
 from ..model.errors import ConfigError
+from ..model.image import check_tag
 from ..model.resources import Overheads
 from ..model.vm import Mount
 from ..nameserver.config import NameserverAccess
+
+
+@dataclass(frozen=True)
+class PoolFlavour:
+    """VMs of one kind that shall wait for jobs.
+
+    :param tag: image tag
+    :param memory_mib: what the job may use; the VM's own overhead comes on top
+    :param waiting: how many, where the node has room
+    """
+
+    tag: str
+    cpus: int
+    memory_mib: int
+    scratch_mib: int = 0
+    waiting: int = 1
+
+    def __post_init__(self) -> None:
+        check_tag(self.tag)
+        for key, least in {"cpus": 1, "memory_mib": 1, "scratch_mib": 0, "waiting": 1}.items():
+            value = getattr(self, key)
+            if value < least:
+                raise ConfigError(object=f"pool flavour {key}", value=str(value), reason=f"must be {least} or more")
+
+
+@dataclass(frozen=True)
+class PoolConfig:
+    """VMs that wait for jobs, in what jobs leave free of the node; times in seconds.
+
+    :param flavours: kinds of which there is always a number, where there is room
+    :param learn: how many may wait of any other kind that jobs asked for lately; 0: none
+    :param learn_s: how long a job is remembered for that
+    :param calm_s: how long no VM is made after one had to go because jobs needed its room
+    :param reuse_s: how long a VM waits for another job of the user whose job it has run, from its making on;
+        0: a VM never sees a second job
+    :param reuse_jobs: how many jobs such a VM may run
+    """
+
+    flavours: Tuple[PoolFlavour, ...] = ()
+    learn: int = 0
+    learn_s: float = 3600.0
+    calm_s: float = 20.0
+    reuse_s: float = 0.0
+    reuse_jobs: int = 10
+
+    def __post_init__(self) -> None:
+        for key in ("learn", "learn_s", "calm_s", "reuse_s"):
+            if getattr(self, key) < 0:
+                raise ConfigError(object=f"pool.{key}", value=str(getattr(self, key)), reason="must be 0 or more")
+        if self.reuse_jobs < 2:
+            raise ConfigError(object="pool.reuse_jobs", value=str(self.reuse_jobs), reason="must be 2 or more")
+        kinds = [(f.tag, f.cpus, f.memory_mib, f.scratch_mib) for f in self.flavours]
+        if len(set(kinds)) != len(kinds):
+            raise ConfigError(object="pool.flavours", value=str(kinds)[:200], reason="names the same kind twice")
 
 
 @dataclass(frozen=True)
@@ -27,6 +82,7 @@ class BaitConfig:
     :param default_scratch_mib: scratch disk of a job that asks for none; 0: no scratch disk
     :param max_scratch_mib: the largest scratch disk a job may ask for
     :param nameserver: how the nameserver is reached
+    :param pool: VMs that wait for jobs
     :param poll_s: how often the LRMS is asked about our jobs
     :param place_timeout_s: how long the VM's share of the node may take to be free
     :param vm_timeout_s: how long a VM may take to be ready
@@ -41,6 +97,7 @@ class BaitConfig:
     nameserver: NameserverAccess
     overheads: Overheads = field(default_factory=Overheads)
     mounts: Tuple[Mount, ...] = ()
+    pool: PoolConfig = field(default_factory=PoolConfig)
     default_scratch_mib: int = 0
     max_scratch_mib: int = 1_048_576
     state_dir: str = "/var/lib/wnodes"

@@ -20,14 +20,20 @@ from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError
 from ..model.job import Job
+from ..model.phases import ENDED, QUEUED, RELEASED, vm_phases
 from ..model.states import JOB_BEFORE_RUNNING, JobState, VmState
-from ..model.vm import VmRequest
+from ..model.vm import GuestSetup, VmRequest, VmUser
 from .config import BaitConfig
+from .joining import Joining
+from .pool import Pool
 from .request import Mark, groups, labels, printable
+from .sightings import Sightings
 
 log = logging.getLogger(__name__)
 
 SOON_S = 0.2
+#: the same while a job whose VM is there leaves the node: nothing else is waited for
+PRESENT_S = 0.02
 NOW_S = 0.0
 _OVER = (LrmsJobState.ENDED, LrmsJobState.CANCELLED)
 
@@ -35,7 +41,7 @@ _OVER = (LrmsJobState.ENDED, LrmsJobState.CANCELLED)
 class Journey:
     """Moves jobs along; see the module.
 
-    :param seen: what the LRMS last said of a job, at most one poll old; ``fresh`` reads it now
+    :param sightings: what the LRMS says of jobs
     :param moved: told of each job that changed
     """
 
@@ -47,12 +53,18 @@ class Journey:
         journal: Journal[Job],
         clock: Clock,
         failpoints: Failpoints,
-        seen: Callable[[Job], Optional[LrmsJob]],
+        sightings: Sightings,
+        joining: Joining,
+        pool: Pool,
         moved: Callable[[Job], None],
     ) -> None:
         self._config, self._lrms, self._hypervisor, self._journal = config, lrms, hypervisor, journal
-        self._clock, self._failpoints, self._seen, self._moved = clock, failpoints, seen, moved
-        self._told_to_join: Set[str] = set()
+        self._clock, self._failpoints, self._sightings, self._moved = clock, failpoints, sightings, moved
+        self._joining, self._pool = joining, pool
+        self._memory_mib = 0
+        self._introduced: Set[str] = set()
+        #: when a job's VM said that the job was over, by LRMS id
+        self.ended_at: Dict[str, float] = {}
         self._handlers: Dict[JobState, Callable[[Job], Optional[float]]] = {
             JobState.RECEIVED: self._received,
             JobState.HELD: self._held,
@@ -106,8 +118,8 @@ class Journey:
 
     def _look(self, job: Job, expected: LrmsJobState) -> Optional[LrmsJob]:
         """Return the LRMS's job; what is not as expected is read afresh, for nothing is decided on an old reading."""
-        seen = self._seen(job)
-        return seen if seen is not None and seen.state is expected else self._lrms.job(job.lrms_id)
+        seen = self._sightings.last(job.lrms_id)
+        return seen if seen is not None and seen.state is expected else self._sightings.fresh(job.lrms_id)
 
     def _gone(self, job: Job, seen: Optional[LrmsJob]) -> Optional[float]:
         """Move on a job that no longer waits for its VM; None while it does."""
@@ -132,27 +144,48 @@ class Journey:
     # on the bait
 
     def _received(self, job: Job) -> float:
-        seen = self._lrms.job(job.lrms_id)
+        seen = self._look(job, LrmsJobState.RUNNING)
         if seen is None or seen.state in _OVER:
             return self._move(replace(job, settled=True), JobState.CANCELLED, "the job left the queue")
         if job.original is None:
-            job = self._put(replace(job, original=self._lrms.original(job.lrms_id)))
-        self._lrms.mark(job.lrms_id, self.mark(job, job.reason))
-        self._failpoints.hit("bait.mark")
+            moments = {QUEUED: seen.eligible} if seen.eligible else {}
+            job = self._put(replace(job, original=seen.fixed, moments=moments))
         if job.reason:
-            self._lrms.stop(job.lrms_id)
+            self._stop(job, seen)
             return self._move(job, JobState.REFUSED)
         charge = self._config.overheads.charge(job.request.resources)
-        if charge.memory_mib > self._lrms.node_mib():
-            return self._too_large(job, charge.memory_mib)
-        job = self._put(replace(job, placeholder=self._lrms.place(job.id, charge)))
+        if charge.memory_mib > self._node_mib():
+            return self._too_large(job, seen, charge.memory_mib)
+        if not job.placeholder:
+            job = self._from_pool(job) or self._put(replace(job, placeholder=self._lrms.place(job.id, charge)))
         self._failpoints.hit("bait.place")
-        self._lrms.stop(job.lrms_id)
+        self._stop(job, seen)
         return self._move(job, JobState.HELD)
 
-    def _too_large(self, job: Job, needed_mib: int) -> float:
+    def _node_mib(self) -> int:
+        if not self._memory_mib:
+            self._memory_mib = self._lrms.room().total.memory_mib
+        return self._memory_mib
+
+    def _stop(self, job: Job, seen: LrmsJob) -> None:
+        self._sightings.forget(job.lrms_id)
+        self._lrms.stop(seen, self.mark(job, job.reason), job.placeholder if job.vm else "")
+        self._failpoints.hit("bait.stop")
+
+    def _from_pool(self, job: Job) -> Optional[Job]:
+        """Return ``job`` with a VM that has waited for one like it; None where there is none."""
+        vm = self._pool.take(job, VmUser(job.user, groups(job.user), labels(job)))
+        if vm is None:
+            return None
+        path = "reuse" if vm.user else "pool"
+        ours = replace(job, vm=vm.id, host=vm.host, address=vm.address, path=path, joined=True)
+        job = self._put(replace(ours, placeholder=vm.placeholder))
+        self._pool.given(vm)
+        return job
+
+    def _too_large(self, job: Job, seen: LrmsJob, needed_mib: int) -> float:
         largest = self._lrms.largest_node_mib(job.request.tag)
-        self._lrms.stop(job.lrms_id)
+        self._stop(job, seen)
         if needed_mib <= largest:
             return self._give_back(job, f"its VM needs {needed_mib} MiB, too much for this node", avoid_node=True)
         asked = job.request.resources.memory_mib
@@ -165,25 +198,32 @@ class Journey:
         )
 
     def _held(self, job: Job) -> float:
-        seen = self._look(job, LrmsJobState.HELD)
+        if job.vm and job.id not in self._introduced:
+            # while the job leaves the node
+            self._hypervisor.setup(job.vm_id, GuestSetup(self._lrms.account(job.user)))
+            self._introduced.add(job.id)
+        found = self._sightings.all((job.lrms_id, job.placeholder))
+        seen, share = found.get(job.lrms_id), found.get(job.placeholder)
         gone = None if seen is not None and seen.state is LrmsJobState.RUNNING else self._gone(job, seen)
         if gone is not None:
             return gone
         assert seen is not None
+        pause_s = PRESENT_S if job.vm else SOON_S
         if seen.state is not LrmsJobState.HELD:
             if seen.state is LrmsJobState.RUNNING:
-                self._lrms.stop(job.lrms_id)
-            return SOON_S
-        try:
-            placed = self._lrms.placed(job.placeholder)
-        except NotFoundError:
+                self._stop(job, seen)
+            return pause_s
+        if share is None or share.state in _OVER:
             return self._give_back(job, "its placeholder ended", self._config.backoff_s)
-        if placed:
-            name = printable(self._lrms.name(job.lrms_id))
-            return self._move(replace(job, name=name), JobState.VM_REQUESTED)
+        if share.state is LrmsJobState.RUNNING:
+            return self._move(job, JobState.MIGRATING if job.vm else JobState.VM_REQUESTED)
         if self._in_state_s(job) > self._config.place_timeout_s:
             return self._give_back(job, "the node has no room for its VM now", self._config.backoff_s)
-        return SOON_S
+        return pause_s
+
+    def _named(self, job: Job) -> Job:
+        """Return ``job`` with the name its user gave it."""
+        return job if job.name else self._put(replace(job, name=printable(self._lrms.name(job.lrms_id))))
 
     # its VM
 
@@ -191,7 +231,7 @@ class Journey:
         gone = self._gone(job, self._look(job, LrmsJobState.HELD))
         if gone is not None:
             return gone
-        asked = job.request
+        job, asked = self._named(job), job.request
         request = VmRequest(
             job.id, job.user, asked.tag, asked.resources, asked.mounts, groups=groups(job.user), labels=labels(job)
         )
@@ -200,7 +240,8 @@ class Journey:
         except RequestError as error:
             return self.fail(job, str(error))
         if vm.state is VmState.READY:
-            return self._move(replace(job, host=vm.name, address=vm.address), JobState.VM_READY)
+            known = replace(job, host=vm.name, address=vm.address, path=vm.path, vm_seconds=vm_phases(vm))
+            return self._move(known, JobState.VM_READY)
         if vm.state in (VmState.BROKEN, VmState.GONE, VmState.RECYCLING):
             return self.fail(job, vm.reason or f"its VM is {vm.state.value}")
         if self._in_state_s(job) > self._config.vm_timeout_s:
@@ -210,7 +251,7 @@ class Journey:
     def _vm_lost(self, job: Job) -> str:
         """Return why the VM can't be used any more; empty while it can."""
         try:
-            vm = self._hypervisor.get(job.id)
+            vm = self._hypervisor.get(job.vm_id)
         except NotFoundError:
             return "its VM is unknown to the hypervisor"
         if vm.state in (VmState.READY, VmState.IN_USE):
@@ -227,15 +268,12 @@ class Journey:
         if not job.joined:
             self._lrms.remove_host(job.host)  # left by an earlier VM of this name
             job = self._put(replace(job, joined=True))
-        state = self._lrms.host(job.host)
-        if state is HostState.ABSENT and job.id not in self._told_to_join:
-            host = VmHost(job.host, job.address, job.request.resources, job.request.tag)
-            self._hypervisor.setup(job.id, self._lrms.guest_setup(host, job.user, job.uid))
-            self._told_to_join.add(job.id)
-            self._failpoints.hit("bait.join")
-        if state in (HostState.READY, HostState.CLOSED):
-            self._lrms.open_host(job.host)
-            return self._move(job, JobState.MIGRATING) if state is HostState.READY else SOON_S
+        host = VmHost(job.host, job.address, job.request.resources, job.request.tag)
+        state = self._joining.step(job.id, host, self._lrms.account(job.user))
+        if state is HostState.READY:
+            return self._move(job, JobState.MIGRATING)
+        if state is HostState.CLOSED:
+            return SOON_S
         if self._in_state_s(job) > self._config.join_timeout_s:
             return self.fail(
                 job, f"its VM did not join the LRMS within {self._config.join_timeout_s:g} s ({state.value})"
@@ -245,7 +283,7 @@ class Journey:
     # to the VM
 
     def _migrating(self, job: Job) -> float:
-        seen = self._lrms.job(job.lrms_id)
+        seen = self._look(job, LrmsJobState.HELD)
         if seen is not None and job.released and seen.state in _OVER and seen.host == job.host:
             return self._finish(job, seen)
         gone = self._gone(job, seen)
@@ -258,28 +296,26 @@ class Journey:
         if lost:
             return self.fail(job, lost)
         if seen.state is LrmsJobState.HELD:
-            return self._pin_and_release(job)
+            return self._send(job, seen)
         if self._lrms.host(job.host) in (HostState.CLOSED, HostState.DOWN):
             return self.fail(job, "the LRMS closed its VM: prolog or slurmd failed there")
         if self._in_state_s(job) > self._config.join_timeout_s:
             return self.fail(job, f"it did not start on its VM within {self._config.join_timeout_s:g} s")
         return SOON_S
 
-    def _pin_and_release(self, job: Job) -> float:
-        assert job.original is not None
-        fixed = self._lrms.pin(job.lrms_id, job.host, job.user, job.original)
-        self._failpoints.hit("bait.pin")
-        seen = self._lrms.job(job.lrms_id)
-        if seen is None or not self._ours(job, seen):
-            return SOON_S
-        changed = [key for key, value in fixed.items() if seen.fixed.get(key) != value]
+    def _send(self, job: Job, seen: LrmsJob) -> float:
+        original = job.original
+        assert original is not None
+        if not job.vm:
+            self._hypervisor.use(job.vm_id)
+        if not job.released:
+            moments = {**job.moments, RELEASED: self._clock.now()}
+            job = self._put(replace(job, released=True, moments=moments))
+        self._failpoints.hit("bait.send")
+        self._sightings.forget(job.lrms_id)
+        changed = self._lrms.send(seen, job.host, original)
         if changed:
             return self._give_back(job, f"its {', '.join(changed)} changed while it was held")
-        if not job.released:
-            job = self._put(replace(job, released=True))
-        self._failpoints.hit("bait.release")
-        self._hypervisor.use(job.id)
-        self._lrms.release(job.lrms_id)
         return SOON_S
 
     def _running(self, job: Job) -> float:
@@ -299,7 +335,9 @@ class Journey:
 
     def _finish(self, job: Job, seen: Optional[LrmsJob]) -> float:
         code = seen.exit_code if seen is not None else None
-        return self._move(replace(job, exit_code=code, settled=True), JobState.FINISHED)
+        ended = self.ended_at.pop(job.lrms_id, 0.0)
+        moments = {**job.moments, ENDED: ended} if ended else job.moments
+        return self._move(replace(job, exit_code=code, settled=True, moments=moments), JobState.FINISHED)
 
     # the end
 
@@ -309,25 +347,30 @@ class Journey:
             if after is not None:
                 return after
             job = self._put(replace(job, settled=True))
-        if job.joined:
-            self._lrms.remove_host(job.host)
+        kept = bool(job.placeholder) and job.state is JobState.FINISHED and self._kept(job)
+        if job.joined and not kept:
+            self._joining.leave(job.vm_id, job.host)
             job = self._put(replace(job, joined=False))
-            self._told_to_join.discard(job.id)
             self._failpoints.hit("bait.remove_host")
-        if self._was(job, JobState.VM_REQUESTED):
+        if not kept and (job.vm or self._was(job, JobState.VM_REQUESTED)):
             try:
-                if self._hypervisor.destroy(job.id).state is not VmState.GONE:
+                if self._hypervisor.destroy(job.vm_id).state is not VmState.GONE:
                     return SOON_S
             except NotFoundError:
                 pass
         self._failpoints.hit("bait.unplace")
-        self._lrms.unplace(job.id)
+        if not kept:
+            self._lrms.unplace(job.vm_id)
+        self._introduced.discard(job.id)
         self._move(job, JobState.CLOSED)
         return None
 
+    def _kept(self, job: Job) -> bool:
+        return False
+
     def _settle(self, job: Job) -> Optional[float]:
         """Leave the LRMS's job as it has to be; None when that is done."""
-        seen = self._lrms.job(job.lrms_id)
+        seen = self._sightings.fresh(job.lrms_id)
         if seen is None or seen.state in _OVER or not self._ours(job, seen):
             return None
         if seen.state not in (LrmsJobState.HELD, LrmsJobState.PENDING):

@@ -14,17 +14,21 @@ from ..directory.base import Heartbeat
 from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
-from ..lrms.base import Lrms, LrmsJob, LrmsJobState
+from ..lrms.base import Lrms
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError, WnodesError
 from ..model.job import Answer, Dispatch, Job, JobRequest
+from ..model.pool import PoolVm
 from ..model.resources import Resources
 from ..model.states import JobState
-from ..model.vm import Move
+from ..model.vm import Move, VmEvent
 from . import request
 from .config import BaitConfig
 from .explain import explain
+from .joining import Joining
 from .journey import Journey, before_running
+from .pool import Pool
+from .sightings import Sightings
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +68,7 @@ class Bait:
         hypervisor: HypervisorApi,
         directory: SiteDirectory,
         journal: Journal[Job],
+        pool: Journal[PoolVm],
         clock: Optional[Clock] = None,
         failpoints: Optional[Failpoints] = None,
         observe: Callable[[Job], None] = nothing,
@@ -77,14 +82,15 @@ class Bait:
         )
         self.clock, self.failpoints = clock or Clock(), failpoints or Failpoints()
         self._observe = observe
-        self._seen: Dict[str, LrmsJob] = {}
-        self._seen_at = 0.0
         self._problems: Dict[str, str] = {}
         self._tags: Tuple[str, ...] = ()
         self._errors: Dict[str, str] = {}
         self._event = 0
         self._beat_now, self._stop = threading.Event(), threading.Event()
         self._threads: List[threading.Thread] = []
+        self._sightings = Sightings(lrms, self.clock, config.poll_s)
+        joining = Joining(lrms, hypervisor, self.failpoints)
+        self.pool = Pool(config, lrms, hypervisor, joining, pool, journal.all, self.clock, self.failpoints)
         self.journey = Journey(
             config,
             lrms,
@@ -92,7 +98,9 @@ class Bait:
             journal,
             self.clock,
             self.failpoints,
-            self._last_seen,
+            self._sightings,
+            joining,
+            self.pool,
             self._moved,
         )
         self.reconciler = Reconciler(self._step, self.clock, self._step_failed)
@@ -118,16 +126,6 @@ class Bait:
             if self.clock.now() - job.history[-1].at > limit:
                 self.journey.fail(job, str(error))
 
-    def _last_seen(self, job: Job) -> Optional[LrmsJob]:
-        known = self._seen.get(job.lrms_id)
-        leaving = known is not None and known.state is LrmsJobState.COMPLETING
-        if known is None or leaving or self.clock.now() - self._seen_at > self.config.poll_s:
-            fresh = self.lrms.job(job.lrms_id)
-            if fresh is not None:
-                self._seen[job.lrms_id] = fresh
-            return fresh
-        return known
-
     # from the hook
 
     def dispatch(self, dispatch: Dispatch) -> Optional[Answer]:
@@ -136,7 +134,6 @@ class Bait:
         Return None where no decision could be made in time: the hook then puts a virtual job back by itself.
         """
         if dispatch.event != "prolog":
-            self._seen.pop(dispatch.job_id, None)
             self._wake_lrms_job(dispatch.job_id)
             return RUN
         placeholder = self.lrms.placeholder_key(dispatch)
@@ -151,6 +148,7 @@ class Bait:
             refusal = str(error)
         if wish is None and not refusal:
             self._forget(dispatch.job_id, "it asks for no VM any more")
+            self.pool.make_room()
             return RUN
         job = self._receive(dispatch, wish, refusal)
         return self._hold(job)
@@ -162,7 +160,7 @@ class Bait:
                 self.reconciler.wake(old.id)
 
     def _receive(self, dispatch: Dispatch, wish: Any, refusal: str) -> Job:
-        seen = self.lrms.job(dispatch.job_id)
+        seen = self._sightings.fresh(dispatch.job_id)
         if seen is None:
             raise NotFoundError(object=f"job {dispatch.job_id}", reason="is not known to the LRMS")
         for known in self.journal.active():
@@ -207,7 +205,9 @@ class Bait:
 
     def _wake_lrms_job(self, lrms_id: str) -> None:
         for job in self.journal.active():
-            if job.lrms_id == lrms_id:
+            seen = self._sightings.known(job.lrms_id)
+            if lrms_id in (job.lrms_id, seen.number if seen else ""):
+                self._sightings.forget(job.lrms_id)
                 self.reconciler.wake(job.id)
 
     def poll(self) -> None:
@@ -215,21 +215,26 @@ class Bait:
         active = self.journal.active()
         if not active:
             return
-        now = self.lrms.jobs(job.lrms_id for job in active)
-        before, self._seen, self._seen_at = self._seen, now, self.clock.now()
+        changed = self._sightings.changed(job.lrms_id for job in active)
         for job in active:
-            if before.get(job.lrms_id) != now.get(job.lrms_id):
+            if job.lrms_id in changed:
                 self.reconciler.wake(job.id)
 
     def listen(self, timeout_s: float) -> None:
         """Wait for the hypervisor's next events and wake the jobs they are about."""
         for event in self.hypervisor.events(self._event, timeout_s):
             self._event = event.seq
-            job = self.journal.get(event.vm)
-            if job is not None:
-                if event.kind == "guest":
-                    self._seen.pop(job.lrms_id, None)
-                self.reconciler.wake(event.vm)
+            self.pool.wake(event.vm)
+            for job in self.journal.active():
+                if job.vm_id == event.vm:
+                    self._told(job, event)
+                    self.reconciler.wake(job.id)
+
+    def _told(self, job: Job, event: VmEvent) -> None:
+        if event.kind == "guest":
+            self._sightings.forget(job.lrms_id)
+            if event.data.get("event") == "end":
+                self.journey.ended_at[job.lrms_id] = self.clock.now()
 
     def heartbeat(self) -> None:
         """Check what we stand on, open or close the node accordingly, and tell the nameserver."""
@@ -250,7 +255,7 @@ class Bait:
         # before the first word from the hypervisor nothing is known: what is advertised stays
         if self._tags:
             self.lrms.advertise(self._tags, problem)
-        kept = {job.id for job in self.journal.active()}
+        kept = {job.vm_id for job in self.journal.active()} | set(self.pool.keys())
         for key in self.lrms.placeholders():
             if key not in kept:
                 log.warning("placeholder of no job of ours: %s", key)
@@ -275,6 +280,7 @@ class Bait:
         for job in self.journal.active():
             self.reconciler.wake(job.id)
         self.reconciler.start(WORKERS, "job")
+        self.pool.start()
         self._thread("poll", lambda: self._stop.wait(self.config.poll_s), self.poll)
         self._thread("events", lambda: None, lambda: self.listen(EVENTS_WAIT_S))
         self._thread("heartbeat", self._wait_for_beat, self.heartbeat)
@@ -305,6 +311,7 @@ class Bait:
         self._stop.set()
         self._beat_now.set()
         self.reconciler.stop()
+        self.pool.stop()
 
     # for people
 
@@ -317,6 +324,9 @@ class Bait:
         ]
 
     def status(self) -> Dict[str, Any]:
-        """Return ``{"ok", "problems", "tags", "jobs"}``."""
+        """Return ``{"ok", "problems", "tags", "jobs", "pool"}``."""
         problems = [f"{name}: {problem}" for name, problem in self._problems.items() if problem]
-        return {"ok": not problems, "problems": problems, "tags": list(self._tags), "jobs": self.jobs()[-TOLD_JOBS:]}
+        # told, but no reason to take no jobs: without a waiting VM they only wait longer
+        told = [*problems, *filter(None, (self.pool.problem,))]
+        jobs, pool = self.jobs()[-TOLD_JOBS:], self.pool.described()
+        return {"ok": not problems, "problems": told, "tags": list(self._tags), "jobs": jobs, "pool": pool}

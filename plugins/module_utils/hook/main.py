@@ -1,13 +1,11 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The program a batch system's prolog and epilog call, on a node and in a VM. Standard library only.
+"""The program a batch system's prolog and epilog call on a node. Standard library only.
 
-On a node it asks the bait over a Unix socket whether the job may start here; in a VM it tells the hypervisor over the
-virtio-serial port that a job starts or ends. It runs as root on what users wrote, so nothing of that reaches a shell,
-a path or an argument; it ends within its limits, and always with an exit code that keeps the job and the node.
-
-Every job waits for it, in a VM without hardware virtualisation too, so it imports next to nothing before it must.
+It asks the bait over a Unix socket whether the job may start here. It runs as root on what users wrote, so nothing of
+that reaches a shell, a path or an argument; it ends within its limits, and always with an exit code that keeps the job
+and the node. Every job waits for it, so it imports next to nothing before it must.
 """
 
 from __future__ import annotations
@@ -21,7 +19,6 @@ TYPE_CHECKING = False  # importing typing would take longer than the rest
 if TYPE_CHECKING:
     from typing import Dict, List
 
-PORT = "/dev/virtio-ports/org.wnodes.0"
 SOCKET = "/run/wnodes/hook.sock"
 #: the bait needs a few LRMS calls for its answer; a restarting bait some seconds more
 PROLOG_LIMIT_S = 20.0
@@ -37,11 +34,6 @@ def main(argv: List[str], environ: Dict[str, str]) -> int:
         return 2
     event = argv[1]
     job_id = slurm.job_id(environ)
-    if os.path.exists(PORT):
-        from . import channel
-
-        channel.tell(PORT, "start" if event == "prolog" else "end", {"job": job_id})
-        return RUN
     from . import socketcall
 
     message = {"event": event, "job_id": job_id, "environment": slurm.visible(environ)}

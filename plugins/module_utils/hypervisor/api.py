@@ -30,6 +30,20 @@ class NodeImage:
 
 
 @dataclass(frozen=True)
+class TemplateStatus:
+    """The templates that VMs start from here.
+
+    :param count: how many there are
+    :param bytes: what they take on disk
+    :param building: of what one is being built: image and flavour; empty where none is
+    """
+
+    count: int = 0
+    bytes: int = 0
+    building: str = ""
+
+
+@dataclass(frozen=True)
 class HypervisorStatus:
     """Whether VMs can be had here now.
 
@@ -44,6 +58,7 @@ class HypervisorStatus:
     tags: Tuple[str, ...] = ()
     accel: str = ""
     images: Tuple[NodeImage, ...] = ()
+    templates: TemplateStatus = TemplateStatus()
 
 
 class HypervisorApi(ABC):

@@ -13,7 +13,7 @@ from ..model.errors import ImageError, RequestError, WnodesError
 from ..model.image import Image, Manifest, TagEntry
 from ..model.vm import VmRequest
 from .api import NodeImage
-from .life import Parts
+from .parts import Parts
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Catalogue:
     def __init__(self, parts: Parts, refresh: Callable[[], None], stale: Callable[[], bool]) -> None:
         self._p, self._refresh, self._stale = parts, refresh, stale
         self._entries: Optional[Tuple[TagEntry, ...]] = None
+        self._sorted = False
         self._good: Dict[str, Tuple[Manifest, Image]] = {}
         self._refused: Dict[str, str] = {}
         self._failed: Dict[str, str] = {}
@@ -57,7 +58,7 @@ class Catalogue:
                 refused[entry.tag] = str(error)
             else:
                 good[entry.tag] = manifest, manifest.image(release.location)
-        self._good, self._refused = good, refused
+        self._good, self._refused, self._sorted = good, refused, self._entries is not None
         if any(self._ready.get(tag) != image.digest for tag, (_manifest, image) in good.items()):
             self._p.care(WARM)
 
@@ -81,6 +82,15 @@ class Catalogue:
         """Let the image ``digest`` be made ready again: what is here of it is damaged."""
         self._ready = {tag: ready for tag, ready in self._ready.items() if ready != digest}
         self._p.care(WARM)
+
+    @property
+    def known(self) -> bool:
+        """Whether the site's tags have been read and sorted out since the start."""
+        return self._sorted
+
+    def ready(self) -> Dict[str, Image]:
+        """Return the images that are here and may boot, by tag."""
+        return {tag: image for tag, (_manifest, image) in self._good.items() if self._ready.get(tag) == image.digest}
 
     @property
     def digests(self) -> Set[str]:
@@ -114,7 +124,7 @@ class Catalogue:
             raise RequestError(object=what, value=tag, reason=self._refused[tag])
         if tag in self._good:
             allowed = self._good[tag][0].allowed
-            if not allowed.admits(request.owner, request.groups):
+            if request.owner and not allowed.admits(request.owner, request.groups):
                 raise RequestError(
                     object=what,
                     value=tag,

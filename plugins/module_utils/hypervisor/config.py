@@ -13,12 +13,42 @@ from typing import Tuple
 
 from ..image.operations import Recipe, RemoteSyslog
 from ..model.endpoint import endpoint
-from ..model.errors import ConfigError
-from ..model.resources import Overheads
+from ..model.errors import ConfigError, RequestError
+from ..model.image import check_tag
+from ..model.resources import Overheads, Resources
 from ..nameserver.config import NameserverAccess
 
 ACCELS = ("auto", "kvm", "qemu")
 _BRIDGE = re.compile(r"[A-Za-z0-9._-]{1,15}\Z")
+
+
+@dataclass(frozen=True)
+class TemplateFlavour:
+    """VMs that shall start fast from the first one on: image tag, CPUs, and MiB as jobs ask for them."""
+
+    tag: str
+    cpus: int
+    memory_mib: int
+    scratch_mib: int = 0
+
+    def __post_init__(self) -> None:
+        try:
+            check_tag(self.tag)
+        except RequestError as error:
+            raise ConfigError(
+                object="template_flavours", value=error.value, reason=error.reason, hint=error.hint
+            ) from None
+        if self.cpus < 1 or self.memory_mib < 1 or self.scratch_mib < 0:
+            raise ConfigError(
+                object="template_flavours",
+                value=str(self.resources),
+                reason="must have CPUs and memory above 0, scratch 0 or more (MiB)",
+            )
+
+    @property
+    def resources(self) -> Resources:
+        """Return its size."""
+        return Resources(self.cpus, self.memory_mib, self.scratch_mib)
 
 
 @dataclass(frozen=True)
@@ -46,6 +76,8 @@ class HypervisorConfig:
     :param image_scrub_s: how often all cached images are read again, to find what the disk has changed
     :param image_user: user that works on images for ``image_seal``, in a unit of its own; empty: this service's
     :param image_seal: what this node puts on each image, once, before its first VM; see the module ``image``
+    :param template_cache_mib: room for templates below ``state_dir``; 0: none are made, and every VM boots
+    :param template_flavours: what templates are made of before the first VM; others are made after it
     :param syslog_listen: this node's address on which VMs' syslog is received, UDP and TCP; empty: it is not
     :param syslog_port: port of both
     :param syslog_rate: messages a second of one VM, in the long run
@@ -78,6 +110,8 @@ class HypervisorConfig:
     image_scrub_s: float = 86400.0
     image_user: str = ""
     image_seal: Recipe = field(default_factory=Recipe)
+    template_cache_mib: int = 8192
+    template_flavours: Tuple[TemplateFlavour, ...] = ()
     syslog_listen: str = ""
     syslog_port: int = 5514
     syslog_rate: float = 50.0
@@ -103,7 +137,7 @@ class HypervisorConfig:
         for key in ("max_starting", *times):
             if getattr(self, key) <= 0:
                 raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be more than 0")
-        for key in ("orphan_delay_s", "broken_keep_s", "min_free_mib", "image_cache_mib"):
+        for key in ("orphan_delay_s", "broken_keep_s", "min_free_mib", "image_cache_mib", "template_cache_mib"):
             if getattr(self, key) < 0:
                 raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be 0 or more")
         if self.lease_ttl_s < 3 * self.heartbeat_s:

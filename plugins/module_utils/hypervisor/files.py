@@ -33,7 +33,8 @@ class VmFiles:
 
     def __init__(self, state_dir: str, run: Callable[..., Completed] = run_process) -> None:
         self._vms, self._trash = os.path.join(state_dir, "vms"), os.path.join(state_dir, "trash")
-        self._run = run
+        #: how programs are run here
+        self.run = run
 
     def of(self, vm_id: str, scratch: bool) -> Files:
         """Return where the files of a VM are."""
@@ -45,20 +46,24 @@ class VmFiles:
             channel=os.path.join(folder, "channel.sock"),
         )
 
+    def make_folder(self, vm_id: str) -> None:
+        """Make an empty folder for the files; what a broken attempt left is thrown away first."""
+        self.discard(vm_id)
+        # QEMU, which is not root, has to get through; others can't look
+        for folder in (self._vms, os.path.join(self._vms, vm_id)):
+            os.makedirs(folder, exist_ok=True)
+            os.chmod(folder, 0o711)  # noqa: S103 - the lint minds any bit for others
+
     def prepare(self, vm_id: str, image: CachedImage, scratch_mib: int) -> Files:
         """Make the files anew; what a broken attempt left is thrown away first.
 
         :raises CommandFailed: qemu-img or mke2fs failed
         """
-        self.discard(vm_id)
+        self.make_folder(vm_id)
         files = self.of(vm_id, scratch_mib > 0)
-        # QEMU, which is not root, has to get through; others can't look
-        for folder in (self._vms, os.path.join(self._vms, vm_id)):
-            os.makedirs(folder, exist_ok=True)
-            os.chmod(folder, 0o711)  # noqa: S103 - the lint minds any bit for others
-        make_overlay(self._run, (image.disk, image.format), files.overlay)
+        make_overlay(self.run, (image.disk, image.format), files.overlay)
         if files.scratch:
-            make_scratch(self._run, files.scratch, scratch_mib)
+            make_scratch(self.run, files.scratch, scratch_mib)
         return files
 
     def console_tail(self, vm_id: str, lines: int = CONSOLE_LINES) -> str:

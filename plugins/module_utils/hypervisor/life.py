@@ -10,69 +10,40 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from dataclasses import dataclass
-from typing import Callable, Dict, Optional, Set, TypeVar
+from typing import Callable, Dict, Optional
 
-from ..model.clock import Clock, Failpoints
 from ..model.errors import ImageError, NotFoundError, VirtError
 from ..model.image import CachedImage
 from ..model.states import VmState
-from ..model.vm import Vm
-from ..virt.base import Found, VmHost
-from ..virt.channel import ChannelHub
+from ..model.vm import RESTORE, Vm
+from ..virt.base import Found
 from ..virt.guest import Guest
 from ..virt.personality import personalise, personality
-from ..virt.policy import HostFacts, make_domain
-from .config import HypervisorConfig
-from .files import VmFiles
-from .ports import ImageCache, Nameserver, Trust
-from .registry import Registry, Superseded
+from .parts import TRASH, Parts
+from .registry import Superseded
+from .starts import StartFailed, Starts
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 #: seconds between two looks at a guest that boots; its agent's coming up is an event and is not waited for
 BOOT_POLL_S = 1.0
+#: seconds in which a restored guest's agent answers, if it ever does
+RESTORED_S = 30.0
 #: seconds between two looks whether a start slot is free
 SLOT_POLL_S = 0.5
 #: seconds between two looks whether a VM that is up is still there; its end is an event too
 UP_POLL_S = 30.0
 
-#: the step of the upkeep that deletes what was thrown away
-TRASH = ":trash"
-
 _STARTING = (VmState.STARTING, VmState.PERSONALISING)
-
-
-@dataclass
-class Parts:
-    """What the steps work with."""
-
-    config: HypervisorConfig
-    vms: Registry
-    host: VmHost
-    images: ImageCache
-    trust: Trust
-    nameserver: Nameserver
-    files: VmFiles
-    channels: ChannelHub
-    accel: Callable[[CachedImage], str]
-    clock: Clock
-    failpoints: Failpoints
-    node_problems: Callable[[], str]
-    care: Callable[[str], None]
 
 
 class Life:
     """The steps of a VM's life."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._p, self._vms = parts, parts.vms
+    def __init__(self, parts: Parts, starts: Starts) -> None:
+        self._p, self._vms, self._starts = parts, parts.vms, starts
         self._slots = threading.Lock()
         self._fetches = threading.BoundedSemaphore(parts.config.max_starting)
-        self._started: Set[str] = set()
         self._steps: Dict[VmState, Callable[[Vm], Optional[float]]] = {
             VmState.PLANNED: self._planned,
             VmState.IMAGE: self._image,
@@ -94,13 +65,6 @@ class Life:
         except Superseded:
             return 0.0
 
-    def _effect(self, name: str, effect: Callable[[], T]) -> T:
-        """Do a side effect between two places at which tests can make us fail."""
-        self._p.failpoints.hit(f"hypervisor.{name}")
-        result = effect()
-        self._p.failpoints.hit(f"hypervisor.{name}.done")
-        return result
-
     def _since(self, vm: Vm) -> float:
         return self._p.clock.now() - vm.history[-1].at
 
@@ -111,7 +75,7 @@ class Life:
 
     def _planned(self, vm: Vm) -> float:
         ttl_s, owner = self._p.config.lease_ttl_s, self._p.config.host
-        lease = self._effect("lease", lambda: self._p.nameserver.lease(vm.id, owner, ttl_s))
+        lease = self._p.effect("lease", lambda: self._p.nameserver.lease(vm.id, owner, ttl_s))
         self._vms.move(vm, VmState.IMAGE, lease=lease)
         return 0.0
 
@@ -153,39 +117,28 @@ class Life:
         return vm.id in waiting[: max(0, free)]
 
     def _starting(self, vm: Vm) -> float:
-        found = self._running(vm)
-        if found is None:
-            if vm.id in self._started:
-                return self._break(vm, "its domain ended while it booted")
-            self._start(vm)
+        try:
+            vm = self._starts.bring_up(vm)
+        except StartFailed as error:
+            return self._break(vm, str(error))
         self._p.channels.add(vm.id, self._p.files.of(vm.id, False).channel)
         try:
             self._guest(vm).ping()
         except VirtError as error:
-            if self._since(vm) > self._p.config.boot_timeout_s:
-                return self._break(
-                    vm, f"its guest agent did not answer within {self._p.config.boot_timeout_s:g} s: {error.reason}"
-                )
-            return BOOT_POLL_S
+            return self._not_up(vm, error)
         self._vms.move(vm, VmState.PERSONALISING)
         return 0.0
 
-    def _start(self, vm: Vm) -> None:
-        """Make the domain; a start before a restart of ours left either none of it or all of it running."""
-        assert vm.lease is not None
-        cached, request, lease = self._cached(vm), vm.request, vm.lease
-        files = self._effect("overlay", lambda: self._p.files.prepare(vm.id, cached, request.resources.scratch_mib))
-        self._p.care(TRASH)
-        facts = HostFacts(vm.accel, self._p.config.bridge, self._p.config.overheads)
-        domain = make_domain(request, lease, cached, files, facts)
-        begun = time.monotonic()
-        try:
-            self._effect("start", lambda: self._p.host.start(domain))
-        except VirtError as error:
-            self._break(vm, f"its domain could not be started: {error.reason}")
-            raise Superseded(vm.id) from error
-        log.info("vm=%s domain started in %.2f s", vm.id, time.monotonic() - begun)
-        self._started.add(vm.id)
+    def _not_up(self, vm: Vm, error: VirtError) -> float:
+        restored = vm.path == RESTORE
+        limit_s = RESTORED_S if restored else self._p.config.boot_timeout_s
+        if self._starts.seconds_up(vm) <= limit_s:
+            return BOOT_POLL_S
+        late = f"its guest agent did not answer within {limit_s:g} s: {error.reason}"
+        if not restored:
+            return self._break(vm, late)
+        self._starts.boot_instead(vm, late)
+        return 0.0
 
     def _running(self, vm: Vm) -> Optional[Found]:
         found = self._p.host.find(vm.uuid)
@@ -198,12 +151,15 @@ class Life:
         if self._running(vm) is None:
             return self._break(vm, "its domain ended while it was personalised")
         limit_s, now = self._p.config.personalise_timeout_s, self._p.clock.now
+        wanted = personality(vm, clone=vm.path == RESTORE)
         try:
-            seconds = self._effect("personalise", lambda: personalise(self._guest(vm), personality(vm), now(), limit_s))
+            seconds = self._p.effect("personalise", lambda: personalise(self._guest(vm), wanted, now(), limit_s))
         except VirtError as error:
+            self._starts.unfit(vm)
             return self._break(vm, str(error))
         log.info("vm=%s personalised in %.2f s", vm.id, seconds)
         self._vms.move(vm, VmState.READY)
+        self._starts.ready(vm)
         return UP_POLL_S
 
     def _up(self, vm: Vm) -> float:
@@ -220,14 +176,14 @@ class Life:
 
     def _recycling(self, vm: Vm) -> Optional[float]:
         self._p.channels.remove(vm.id)
-        self._effect("destroy", lambda: self._p.host.destroy(vm.uuid))
+        self._p.effect("destroy", lambda: self._p.host.destroy(vm.uuid))
         self._p.files.discard(vm.id)
         self._p.care(TRASH)
         lease = vm.lease
         if lease is not None:
-            held = self._effect("release", lambda: self._p.nameserver.release(vm.id, lease.epoch))
+            held = self._p.effect("release", lambda: self._p.nameserver.release(vm.id, lease.epoch))
             if not held:
                 log.info("vm=%s its lease of %s had run out already", vm.id, lease.name)
         self._vms.move(vm, VmState.GONE)
-        self._started.discard(vm.id)
+        self._starts.forget(vm)
         return None

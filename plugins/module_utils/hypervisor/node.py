@@ -11,11 +11,27 @@ from typing import List
 from .config import HypervisorConfig
 
 DEVICES = "/sys/class/net"
+MEMINFO = "/proc/meminfo"
 
 
 def memory_mib() -> int:
     """Return this machine's memory in MiB."""
     return (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) >> 20
+
+
+def available_mib(meminfo: str = MEMINFO) -> int:
+    """Return the MiB of memory that can be had now without swapping; 0 where the kernel does not tell."""
+    with open(meminfo, encoding="ascii") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) >> 10
+    return 0
+
+
+def free_mib(folder: str) -> int:
+    """Return the MiB that are free on the disk of ``folder``."""
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize >> 20
 
 
 def problems(config: HypervisorConfig, devices: str = DEVICES) -> str:
@@ -24,10 +40,9 @@ def problems(config: HypervisorConfig, devices: str = DEVICES) -> str:
     if config.bridge and not os.path.isdir(os.path.join(devices, config.bridge, "bridge")):
         found.append(f"there is no bridge {config.bridge}")
     try:
-        room = os.statvfs(config.state_dir)
-        free_mib = room.f_bavail * room.f_frsize >> 20
-        if free_mib < config.min_free_mib:
-            found.append(f"{config.state_dir} has {free_mib} MiB free, {config.min_free_mib} are needed for a VM")
+        free = free_mib(config.state_dir)
+        if free < config.min_free_mib:
+            found.append(f"{config.state_dir} has {free} MiB free, {config.min_free_mib} are needed for a VM")
     except OSError as error:
         found.append(f"{config.state_dir}: {error.strerror}")
     return "; ".join(found)

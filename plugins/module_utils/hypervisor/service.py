@@ -22,16 +22,18 @@ from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest, VmUser, used_by
 from ..virt.accel import AccelProbe
 from ..virt.base import HostEvent, VmHost
 from ..virt.channel import ChannelHub, Frame
-from ..virt.guest import Guest
+from ..virt.guest import Guest, pause
 from ..virt.policy import check_labels, check_request
 from . import node
 from .api import HypervisorApi, HypervisorStatus
 from .config import HypervisorConfig
 from .events import EventLog
 from .files import VmFiles
-from .life import Life, Parts
+from .life import Life
+from .parts import Parts
 from .ports import ImageCache, Nameserver, Trust
 from .registry import Registry, Superseded, is_gone, nothing
+from .starts import Starts
 from .syslog import SyslogReceiver
 from .syslog_intake import Intake
 from .upkeep import Upkeep
@@ -52,6 +54,8 @@ class Hypervisor(HypervisorApi):
 
     :param memory_mib: the node's memory; by default this machine's
     :param node_problems: why the node itself can't have VMs now; empty when it can
+    :param available_mib: tells how much of it could be given away now; by default as this machine's kernel says
+    :param pause: waits between two looks at a template's guest
     :param observe: called with each VM that has become READY or GONE; it must return at once
     :param accel: tells what guests of an image run on; by default by really booting its kernel
     """
@@ -71,6 +75,8 @@ class Hypervisor(HypervisorApi):
         channels: Optional[ChannelHub] = None,
         memory_mib: int = 0,
         node_problems: Optional[Callable[[], str]] = None,
+        available_mib: Callable[[], int] = node.available_mib,
+        pause: Callable[[float], None] = pause,
         observe: Callable[[Vm], None] = nothing,
     ) -> None:
         self._config, self._host = config, host
@@ -100,11 +106,13 @@ class Hypervisor(HypervisorApi):
             clock=self._clock,
             failpoints=failpoints or Failpoints(),
             node_problems=node_problems or (lambda: node.problems(config)),
+            available_mib=available_mib,
+            pause=pause,
             care=self._caretaker.wake,
         )
         self._syslog = self._syslog_receiver(config)
-        self._life = Life(parts)
         self._upkeep = Upkeep(parts, self._reconciler.wake, self._beat)
+        self._life = Life(parts, Starts(parts, self._upkeep.templates))
         host.subscribe(self._from_host)
         self._resume(parts)
 
@@ -151,6 +159,7 @@ class Hypervisor(HypervisorApi):
     def stop(self) -> None:
         """Stop working; VMs stay as they are."""
         self._events.close()
+        self._upkeep.templates.stop()
         self._reconciler.stop(STOP_S)
         self._caretaker.stop(STOP_S)
         self._channels.stop()
@@ -227,14 +236,15 @@ class Hypervisor(HypervisorApi):
         return self._events.after(after, timeout_s)
 
     def images_in_use(self) -> Set[str]:
-        """Return the digests of images that VMs run from, or that the site's tags point to."""
+        """Return the digests of images that VMs or templates need, or that the site's tags point to."""
         running = {vm.image.digest for vm in self._vms.active() if vm.image is not None}
-        return running | self._upkeep.catalogue.digests
+        return running | self._upkeep.catalogue.digests | self._upkeep.templates.images
 
     def status(self) -> HypervisorStatus:
         problems = self._upkeep.problems
         catalogue, told = self._upkeep.catalogue, problems + self._syslog_problems()
-        return HypervisorStatus(not problems, told, catalogue.tags, self._accel_name, catalogue.images())
+        templates = self._upkeep.templates.status()
+        return HypervisorStatus(not problems, told, catalogue.tags, self._accel_name, catalogue.images(), templates)
 
     def syslog_counts(self) -> Dict[str, int]:
         """Return the VMs' log messages since the start by what became of them; empty where none are received."""
@@ -261,6 +271,7 @@ class Hypervisor(HypervisorApi):
             "tags": list(self._upkeep.catalogue.tags),
             "images": encode(self._upkeep.catalogue.images()),
             "accel": self._accel_name,
+            "templates": encode(self._upkeep.templates.status()),
         }
 
     def _from_host(self, event: HostEvent) -> None:

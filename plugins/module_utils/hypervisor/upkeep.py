@@ -15,8 +15,9 @@ from ..model.states import VmState
 from ..model.vm import Vm
 from ..virt.base import Found
 from .catalogue import WARM, Catalogue
-from .life import TRASH, Parts
+from .parts import TRASH, Parts
 from .registry import Superseded
+from .templates import TEMPLATES, NodeTemplates
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class Upkeep:
         self._problems: Dict[str, str] = dict.fromkeys(("node", "libvirt", "nameserver", "images"), NOT_ASKED)
         #: what the nameserver's image tags mean here
         self.catalogue = Catalogue(parts, self._read_tags, lambda: bool(self._problems["nameserver"]))
+        #: what VMs are restored from here
+        self.templates = NodeTemplates(parts, self.catalogue)
         self._orphans: Dict[str, float] = {}
         self._scrubbed = False
         self.steps: Dict[str, Callable[[], Optional[float]]] = {
@@ -47,6 +50,7 @@ class Upkeep:
             ":renew": self._renew,
             ":sweep": self._sweep,
             TRASH: self._empty_trash,
+            TEMPLATES: self.templates.step,
         }
 
     @property
@@ -141,7 +145,7 @@ class Upkeep:
         except WnodesError:
             self._orphans.clear()  # the delay is one of full knowledge
             raise
-        known = {vm.id for vm in self._p.vms.active()}
+        known = {vm.id for vm in self._p.vms.active()} | {self.templates.under_construction}
         orphans = {
             domain.metadata.request: domain
             for domain in found

@@ -12,7 +12,7 @@ from typing import Container, Dict, Iterable, Optional, Tuple
 
 from ..model.job import Dispatch
 from ..model.resources import Resources
-from ..model.vm import GuestSetup
+from ..model.vm import GuestFile, GuestSetup
 
 
 class LrmsJobState(str, Enum):
@@ -45,11 +45,12 @@ class LrmsJob:
     """What the LRMS knows of a job.
 
     :param host: node it runs or ran on, empty while it waits
-    :param mark: our identity or reason in it, see ``Lrms.mark``
+    :param mark: our identity or reason in it, see ``Lrms.stop``
     :param resources: CPUs, memory (MiB), scratch disk (MiB) of the whole job
     :param exit_code: None until it has ended
     :param fixed: where it may go, in the LRMS's own terms, for comparing what we set with what is there
     :param number: another id that the hook may know it by; empty: none
+    :param eligible: since when it could be started, in seconds since the epoch; 0 where that is not known
     """
 
     id: str
@@ -63,6 +64,21 @@ class LrmsJob:
     exit_code: Optional[int] = None
     fixed: Dict[str, str] = field(default_factory=dict)
     number: str = ""
+    eligible: float = 0.0
+
+
+@dataclass(frozen=True)
+class NodeRoom:
+    """What this node has for jobs.
+
+    :param total: CPUs and memory (MiB) that the LRMS gives to jobs
+    :param free: what of it no job has now
+    :param open: whether the node takes new jobs, as far as others than we decide that
+    """
+
+    total: Resources
+    free: Resources
+    open: bool
 
 
 @dataclass(frozen=True)
@@ -116,36 +132,28 @@ class Lrms(ABC):
         """Return the memory (MiB) of the largest node that serves ``tag``; 0 if none does."""
 
     @abstractmethod
-    def node_mib(self) -> int:
-        """Return the memory (MiB) the LRMS gives to jobs on this node."""
+    def room(self) -> NodeRoom:
+        """Return what this node has for jobs."""
 
     # stopping a job and letting it go
 
     @abstractmethod
-    def mark(self, job_id: str, text: str) -> None:
-        """Write ``text`` where users can read it and only administrators write it."""
-
-    @abstractmethod
-    def original(self, job_id: str) -> Dict[str, str]:
-        """Return what ``stop`` and ``pin`` will change in the job, for undoing it; read it before ``stop``."""
-
-    @abstractmethod
-    def stop(self, job_id: str) -> None:
+    def stop(self, job: LrmsJob, mark: str, placeholder: str = "") -> None:
         """Put the job, which is about to start here, back into the queue, held so that only administrators free it.
 
         A job that can't be put back (it has a terminal waiting for it) is cancelled.
+
+        :param job: as it was read a moment ago; its ``fixed`` is what has to be kept for undoing all this
+        :param mark: text for ``LrmsJob.mark``, where users can read it and only administrators write it
+        :param placeholder: id of one that waits (see ``place``) and has to take its share as the job leaves
         """
 
     @abstractmethod
-    def pin(self, job_id: str, host: str, user: str, original: Dict[str, str]) -> Dict[str, str]:
-        """Let the held job go nowhere but to ``host`` and ``host`` take nobody else's.
+    def send(self, job: LrmsJob, host: str, original: Dict[str, str]) -> Tuple[str, ...]:
+        """Free the held job for ``host`` alone, which takes nobody else's jobs; all at once, or not at all.
 
-        Return what the job's ``fixed`` must be from then on.
+        Return what its owner has changed since ``original`` was read so that it can't go there; empty: it was freed.
         """
-
-    @abstractmethod
-    def release(self, job_id: str) -> None:
-        """End the hold."""
 
     @abstractmethod
     def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
@@ -166,14 +174,10 @@ class Lrms(ABC):
     # the node's books
 
     @abstractmethod
-    def place(self, key: str, resources: Resources) -> str:
-        """Take ``resources`` off this node's books (ahead of any waiting job), once for each key; return its id."""
+    def place(self, key: str, resources: Resources, waiting: bool = False) -> str:
+        """Take ``resources`` off this node's books (ahead of any waiting job), once for each key; return its id.
 
-    @abstractmethod
-    def placed(self, placeholder: str) -> bool:
-        """Tell whether the placeholder holds its share now.
-
-        :raises NotFoundError: there is none (any more)
+        :param waiting: do not take them yet: ``stop`` does
         """
 
     @abstractmethod
@@ -187,8 +191,12 @@ class Lrms(ABC):
     # VMs as hosts
 
     @abstractmethod
-    def guest_setup(self, host: VmHost, user: str, uid: int) -> GuestSetup:
-        """Return what makes the VM join the LRMS, open to no job yet, with the account of ``user``."""
+    def guest_setup(self, host: VmHost) -> GuestSetup:
+        """Return what makes the VM join the LRMS, open to no job yet."""
+
+    @abstractmethod
+    def account(self, user: str) -> Tuple[GuestFile, ...]:
+        """Return what makes ``user`` known in a VM; nothing where the image knows its users by itself."""
 
     @abstractmethod
     def host(self, name: str) -> HostState:

@@ -9,16 +9,23 @@ For unit tests, failure injection and the simulator. ``fail_next`` makes a call 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Container, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Container, Dict, Iterable, List, Optional, Set, Tuple
 
-from ..model.errors import LrmsError, NotFoundError
+from ..model.errors import LrmsError
 from ..model.job import Dispatch
 from ..model.resources import Resources
 from ..model.vm import GuestFile, GuestSetup
-from .base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost, Wish
+from .base import HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, VmHost, Wish
 from .slurm_text import wish as read_wish
 
-_FREE = {"Partition": "main", "TimeLimit": "1:00:00", "ReqNodeList": "", "ExcNodeList": "", "ReservationName": ""}
+_FREE = {
+    "Partition": "main",
+    "TimeLimit": "1:00:00",
+    "ReqNodeList": "",
+    "ExcNodeList": "",
+    "ReservationName": "",
+    "Requeue": "0",
+}
 
 
 @dataclass
@@ -31,16 +38,24 @@ class FakeHost:
 
 @dataclass
 class FakeLrms(Lrms):
-    """See the module; ``node`` is the bait's node, ``memory_mib`` what it gives to jobs."""
+    """See the module; ``node`` is the bait's node, ``cpus`` and ``memory_mib`` what it gives to jobs.
+
+    ``drained``: by an administrator; ``taken``: what real jobs have of it.
+    """
 
     node: str = "hv1"
+    cpus: int = 8
     memory_mib: int = 8000
+    drained: bool = False
+    taken: Resources = field(default_factory=lambda: Resources(0, 0))
     largest_mib: int = 8000
     down: bool = False
     table: Dict[str, LrmsJob] = field(default_factory=dict)
     names: Dict[str, str] = field(default_factory=dict)
     holders: Dict[str, str] = field(default_factory=dict)
     shares: Dict[str, Resources] = field(default_factory=dict)
+    #: ids of placeholders that do not have their share yet
+    waiting: Set[str] = field(default_factory=set)
     hosts: Dict[str, FakeHost] = field(default_factory=dict)
     tags: Tuple[str, ...] = ()
     problem: str = ""
@@ -106,7 +121,13 @@ class FakeLrms(Lrms):
 
     def jobs(self, job_ids: Iterable[str]) -> Dict[str, LrmsJob]:
         self._called("jobs")
-        return {job_id: self.table[job_id] for job_id in job_ids if job_id in self.table}
+        wanted = tuple(job_ids)
+        return {job.id: job for job in (*self.table.values(), *self._shares()) if job.id in wanted}
+
+    def _shares(self) -> List[LrmsJob]:
+        root = LrmsJob(id="", state=LrmsJobState.RUNNING, user="root", uid=0, resources=Resources(1, 1))
+        there = [replace(root, id=number, host=self.node) for number in self.holders.values()]
+        return [replace(job, state=LrmsJobState.HELD, host="") if job.id in self.waiting else job for job in there]
 
     def name(self, job_id: str) -> str:
         self._called("name")
@@ -116,47 +137,44 @@ class FakeLrms(Lrms):
         self._called("largest_node_mib")
         return self.largest_mib
 
-    def node_mib(self) -> int:
-        self._called("node_mib")
-        return self.memory_mib
+    def room(self) -> NodeRoom:
+        self._called("room")
+        shares = [share for key, share in self.shares.items() if self.holders[key] not in self.waiting]
+        cpus = self.taken.cpus + sum(share.cpus for share in shares)
+        memory = self.taken.memory_mib + sum(share.memory_mib for share in shares)
+        free = Resources(max(0, self.cpus - cpus), max(0, self.memory_mib - memory))
+        return NodeRoom(Resources(self.cpus, self.memory_mib), free, not self.drained)
 
-    def mark(self, job_id: str, text: str) -> None:
-        self._called("mark")
-        self.change(job_id, mark=text)
-
-    def original(self, job_id: str) -> Dict[str, str]:
-        self._called("original")
-        return {**self.table[job_id].fixed, "Requeue": "0"}
-
-    def stop(self, job_id: str) -> None:
+    def stop(self, job: LrmsJob, mark: str, placeholder: str = "") -> None:
         self._called("stop")
-        if self.table[job_id].state is LrmsJobState.RUNNING:
-            self.change(job_id, state=LrmsJobState.HELD, host="")
+        self.change(job.id, mark=mark)
+        if self.table[job.id].state is LrmsJobState.RUNNING:
+            self.change(job.id, state=LrmsJobState.HELD, host="")
+        self.waiting.discard(placeholder)
 
-    def pin(self, job_id: str, host: str, user: str, original: Dict[str, str]) -> Dict[str, str]:
-        self._called("pin")
-        self.hosts[host].user = user
-        seen = self.table[job_id].fixed
-        pinned = {"Partition": "wnvm", "ReqNodeList": host, "ReservationName": f"wn_{host}", "ExcNodeList": ""}
-        self.change(job_id, fixed={**seen, **pinned, "TimeLimit": original["TimeLimit"]})
-        return {**pinned, "TimeLimit": original["TimeLimit"], "Features": original["Features"]}
-
-    def release(self, job_id: str) -> None:
-        self._called("release")
-        job = self.table[job_id]
-        if job.state is not LrmsJobState.HELD:
-            return
-        host = self.hosts.get(job.fixed["ReqNodeList"])
-        if host is not None and host.state is HostState.READY and host.user == job.user:
-            host.state = HostState.BUSY
-            self.change(job_id, state=LrmsJobState.RUNNING, host=job.fixed["ReqNodeList"])
-        else:
-            self.change(job_id, state=LrmsJobState.PENDING)
+    def send(self, job: LrmsJob, host: str, original: Dict[str, str]) -> Tuple[str, ...]:
+        self._called("send")
+        fixed = self.table[job.id].fixed
+        if fixed["Features"] != original["Features"]:
+            return ("Features",)
+        pinned = {"Partition": "wnvm", "ReqNodeList": host, "ReservationName": f"wn_{host}"}
+        self.change(job.id, fixed={**fixed, **pinned, "TimeLimit": original["TimeLimit"]})
+        vm = self.hosts.get(host)
+        if vm is not None:
+            vm.user = job.user
+        if self.table[job.id].state is LrmsJobState.HELD:
+            ready = vm is not None and vm.state is HostState.READY
+            if vm is not None and ready:
+                vm.state = HostState.BUSY
+            changed = {"state": LrmsJobState.RUNNING, "host": host} if ready else {"state": LrmsJobState.PENDING}
+            self.change(job.id, **changed)
+        return ()
 
     def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
         self._called("give_back")
-        excluded = self.node if avoid_node else original["ExcNodeList"]
-        self.change(job_id, fixed={**_FREE, "Features": self.table[job_id].fixed["Features"], "ExcNodeList": excluded})
+        before = self.table[job_id].fixed
+        excluded = self.node if avoid_node else before["ExcNodeList"]
+        self.change(job_id, fixed={**_FREE, "Features": before["Features"], "ExcNodeList": excluded})
         self.change(job_id, state=LrmsJobState.PENDING, mark=mark)
         self.delays[job_id] = after_s
 
@@ -168,32 +186,31 @@ class FakeLrms(Lrms):
         self._called("adopt")
         return ()
 
-    def place(self, key: str, resources: Resources) -> str:
+    def place(self, key: str, resources: Resources, waiting: bool = False) -> str:
         self._called("place")
         if key not in self.holders:
             self.holders[key] = str(self._next)
+            if waiting:
+                self.waiting.add(self.holders[key])
             self.shares[key] = resources
             self._next += 1
         return self.holders[key]
 
-    def placed(self, placeholder: str) -> bool:
-        self._called("placed")
-        if placeholder not in self.holders.values():
-            raise NotFoundError(object=f"placeholder {placeholder}", reason="has ended")
-        return True
-
     def unplace(self, key: str) -> None:
         self._called("unplace")
-        self.holders.pop(key, None)
+        self.waiting.discard(self.holders.pop(key, ""))
         self.shares.pop(key, None)
 
     def placeholders(self) -> Dict[str, str]:
         self._called("placeholders")
         return dict(self.holders)
 
-    def guest_setup(self, host: VmHost, user: str, uid: int) -> GuestSetup:
+    def guest_setup(self, host: VmHost) -> GuestSetup:
         self.hosts[host.name] = FakeHost()
         return GuestSetup((GuestFile("/etc/fake", host.name),), (("start-fake",),))
+
+    def account(self, user: str) -> Tuple[GuestFile, ...]:
+        return (GuestFile("/etc/passwd", user),)
 
     def host(self, name: str) -> HostState:
         self._called("host")

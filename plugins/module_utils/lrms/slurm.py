@@ -15,7 +15,7 @@ import os
 import pwd
 import re
 from dataclasses import dataclass
-from typing import Callable, Container, Dict, Iterable, List, Optional, Tuple
+from typing import Callable, Container, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from ..model.errors import CommandFailed, ConfigError, LrmsError, NotFoundError
 from ..model.job import Dispatch
@@ -23,11 +23,14 @@ from ..model.resources import Resources
 from ..model.vm import GuestFile, GuestSetup
 from ..process import Completed, run
 from . import slurm_text as text
-from .base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost, Wish
+from .base import HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, VmHost, Wish
 
 VM_FEATURE = "wnvm"
 TAG_PREFIX = "vm_"
 REASON = "wnodes: "
+PLACEHOLDER, NUDGE = "wnodes-", "wnnudge-"
+_PLACEHOLDER = "#!/bin/sh\n# keeps the share of a virtual machine off this node's books\nexec sleep infinity\n"
+_NUDGE = "#!/bin/sh\n# ends at once: at its end Slurm looks for work, otherwise once a second only\n"
 _GONE = ("Invalid job id", "Invalid node name", "not found", "Requested reservation is invalid", "No such")
 
 
@@ -71,6 +74,8 @@ class Slurm(Lrms):
 
     def __init__(self, config: SlurmConfig, runner: Runner = run) -> None:
         self._config, self._runner = config, runner
+        #: placeholder that waits → the job that nudges the scheduler after it
+        self._nudges: Dict[str, str] = {}
 
     def _run(self, *argv: str, input: Optional[str] = None) -> str:
         environment = {"PATH": "/usr/bin:/bin:/usr/local/bin:/opt/slurm/bin", "SLURM_TIME_FORMAT": "%s"}
@@ -87,6 +92,10 @@ class Slurm(Lrms):
 
     def _update(self, *pairs: str) -> None:
         self._run("scontrol", "update", *pairs)
+
+    def _scontrol(self, *commands: Sequence[str]) -> None:
+        """Give several commands to one scontrol. It goes on after one that fails, and says so at its end."""
+        self._run("scontrol", input="".join(text.command(words) for words in commands))
 
     # reading
 
@@ -126,84 +135,84 @@ class Slurm(Lrms):
         except NotFoundError:
             return ""
 
-    def _nodes(self) -> List[Tuple[str, int, Tuple[str, ...]]]:
-        return text.nodes(self._run("sinfo", "-h", "-a", "-N", "-O", text.NODES_FORMAT))
-
     def largest_node_mib(self, tag: str) -> int:
         feature = TAG_PREFIX + tag
-        return max((size for _n, size, has in self._nodes() if feature in has and VM_FEATURE not in has), default=0)
+        nodes = text.nodes(self._run("sinfo", "-h", "-a", "-N", "-O", text.NODES_FORMAT))
+        return max((size for size, has in nodes if feature in has and VM_FEATURE not in has), default=0)
 
-    def node_mib(self) -> int:
-        for name, size, _features in self._nodes():
-            if name == self._config.node:
-                return size
-        raise LrmsError(
-            object=f"node {self._config.node}",
-            reason="is not known to Slurm",
-            hint="check slurm.node in bait.yml and slurm.conf",
-        )
+    def room(self) -> NodeRoom:
+        shown = self._this_node()
+        return text.room(shown, text.node_reason(shown).startswith(REASON))
+
+    def _this_node(self) -> str:
+        try:
+            return self._node(self._config.node)
+        except NotFoundError:
+            raise LrmsError(
+                object=f"node {self._config.node}",
+                reason="is not known to Slurm",
+                hint="check slurm.node in bait.yml and slurm.conf",
+            ) from None
 
     # stopping a job and letting it go
 
-    def mark(self, job_id: str, text: str) -> None:
-        self._update(f"JobId={job_id}", f"AdminComment={text}")
-
-    def original(self, job_id: str) -> Dict[str, str]:
-        job = self.job(job_id)
-        if job is None:
-            raise NotFoundError(object=f"job {job_id}", reason="is not known to Slurm")
-        shown = text.fields(self._run("scontrol", "show", "-o", "job", job_id))
-        # users can forge this one with a job name; it only keeps their own job off nodes
-        return {**job.fixed, "ExcNodeList": shown.get("ExcNodeList", "")}
-
-    def stop(self, job_id: str) -> None:
-        job = self.job(job_id)
-        if job is None or job.state in (LrmsJobState.ENDED, LrmsJobState.CANCELLED):
+    def stop(self, job: LrmsJob, mark: str, placeholder: str = "") -> None:
+        if job.state in (LrmsJobState.ENDED, LrmsJobState.CANCELLED):
             return
+        marked = (f"JobId={job.id}", f"AdminComment={mark}")
+        if job.state is LrmsJobState.RUNNING and job.fixed["BatchFlag"] == "0":
+            self._update(*marked)
+            self._run("scancel", job.id)
+            return
+        # Requeue=1 defeats --no-requeue. The hold is there before the requeue, or the job could be dispatched at once.
+        self._update(*marked, "Priority=0", "Requeue=1")
+        waiting = [number for number in (placeholder, self._nudges.get(placeholder, "")) if number]
+        after: List[Sequence[str]] = [("release", number) for number in waiting]
         if job.state is LrmsJobState.RUNNING:
-            if job.fixed["BatchFlag"] == "0":
-                self._run("scancel", job_id)
-                return
-            self._update(f"JobId={job_id}", "Requeue=1")  # defeats --no-requeue
-        # the hold comes first: requeued without it the job could be dispatched again at once
-        self._run("scontrol", "hold", job_id)
-        if job.state is LrmsJobState.RUNNING:
-            self._run("scontrol", "requeue", job_id)
+            after.append(("requeue", job.id))
+        if after:
+            self._scontrol(*after)
 
-    def pin(self, job_id: str, host: str, user: str, original: Dict[str, str]) -> Dict[str, str]:
-        changed = {"Partition": self._config.vm_partition, "ReqNodeList": host, "ReservationName": _reservation(host)}
-        self._update(f"ReservationName={_reservation(host)}", f"Users={user}")
+    def send(self, job: LrmsJob, host: str, original: Dict[str, str]) -> Tuple[str, ...]:
+        if job.fixed["Features"] != original["Features"]:
+            return ("Features",)
+        values = {"Partition": self._config.vm_partition, "ReqNodeList": host, "ReservationName": _reservation(host)}
         # without its old value TimeLimit would become the partition's
-        set_now = {**changed, "TimeLimit": original["TimeLimit"], "Requeue": original["Requeue"]}
-        self._update(f"JobId={job_id}", *(f"{key}={value}" for key, value in set_now.items()), "StartTime=now")
-        fixed = {key: value for key, value in set_now.items() if key != "Requeue"}
-        return {**fixed, "Features": original["Features"]}
-
-    def release(self, job_id: str) -> None:
-        self._run("scontrol", "release", job_id)
+        values = {**values, "TimeLimit": original["TimeLimit"], "Requeue": original["Requeue"], "StartTime": "now"}
+        pairs = [f"{key}={value}" for key, value in values.items()]
+        self._scontrol(
+            ("update", f"ReservationName={_reservation(host)}", f"Users={job.user}"),
+            ("update", f"JobId={job.id}", *pairs),
+        )
+        self._release(job.id)
+        return ()
 
     def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
-        excluded = [item for item in (original["ExcNodeList"], self._config.node if avoid_node else "") if item]
-        self._unpin(job_id, {**original, "ExcNodeList": ",".join(excluded)}, mark, after_s)
-        self.release(job_id)
+        avoid = [f"ExcNodeList={self._also_excluded(job_id)}"] if avoid_node else []
+        self._unpin(job_id, original, mark, after_s, *avoid)
+        self._release(job_id)
+
+    def _also_excluded(self, job_id: str) -> str:
+        excluded = self._run("squeue", "-h", "-a", "-j", job_id, "-o", "%x").strip()
+        return ",".join(item for item in (excluded, self._config.node) if item and item != "(null)")
+
+    def _release(self, job_id: str) -> None:
+        self._run("scontrol", "release", job_id)
 
     def keep_held(self, job_id: str, original: Dict[str, str], mark: str) -> None:
         self._unpin(job_id, original, mark, 0)
 
-    def _unpin(self, job_id: str, original: Dict[str, str], mark: str, after_s: float) -> None:
+    def _unpin(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, *more: str) -> None:
         job = self.job(job_id)
         if job is None:
             raise NotFoundError(object=f"job {job_id}", reason="is not known to Slurm")
-        wanted = {
-            key: original[key] for key in ("Partition", "ReqNodeList", "ExcNodeList", "ReservationName", "TimeLimit")
-        }
+        wanted = {key: original[key] for key in ("Partition", "ReqNodeList", "ReservationName", "TimeLimit")}
         wanted["Requeue"] = original["Requeue"]
         wanted["StartTime"] = f"now+{int(after_s)}" if after_s >= 1 else "now"
         # in the same call: after it, another bait may own the job and its mark
         wanted["AdminComment"] = mark
-        self._update(
-            f"JobId={job_id}", *(f"{key}={value}" for key, value in wanted.items() if job.fixed.get(key) != value)
-        )
+        pairs = [f"{key}={value}" for key, value in wanted.items() if job.fixed.get(key) != value]
+        self._update(f"JobId={job_id}", *pairs, *more)
 
     def adopt(self, known: Container[str]) -> Tuple[str, ...]:
         freed = []
@@ -214,59 +223,66 @@ class Slurm(Lrms):
                 continue
             if job is not None and job.state is LrmsJobState.HELD and job_id not in known:
                 self._update(f"JobId={job_id}", "StartTime=now")
-                self.release(job_id)
+                self._release(job_id)
                 freed.append(job_id)
             os.unlink(os.path.join(self._config.adopt_dir, job_id))
         return tuple(freed)
 
     # the node's books
 
-    def place(self, key: str, resources: Resources) -> str:
+    def place(self, key: str, resources: Resources, waiting: bool = False) -> str:
         existing = self.placeholders().get(key)
         if existing:
             return existing
+        share = (f"--cpus-per-task={resources.cpus}", f"--mem={resources.memory_mib}M", "--time=UNLIMITED")
+        if not waiting:
+            return self._submit(PLACEHOLDER + key, _PLACEHOLDER, *share)
+        nudge = self._submit(NUDGE + key, _NUDGE, "--mem=1M", "--time=1", "--hold")
+        number = self._submit(PLACEHOLDER + key, _PLACEHOLDER, *share, "--hold")
+        self._nudges[number] = nudge
+        return number
+
+    def _submit(self, name: str, script: str, *options: str) -> str:
         config = self._config
-        script = "#!/bin/sh\n# keeps the share of a virtual machine off this node's books\nexec sleep infinity\n"
-        options = [
+        common = (
             "--parsable",
             "--export=NONE",
             "--no-requeue",
-            f"--job-name=wnodes-{key}",
+            f"--job-name={name}",
             f"--partition={config.placeholder_partition}",
             f"--nodelist={config.node}",
             "--nodes=1",
             "--ntasks=1",
-            f"--cpus-per-task={resources.cpus}",
-            f"--mem={resources.memory_mib}M",
-            "--time=UNLIMITED",
             "--chdir=/",
             "--output=/dev/null",
             "--error=/dev/null",
-        ]
-        return self._run("sbatch", *options, input=script).strip().split(";")[0]
-
-    def placed(self, placeholder: str) -> bool:
-        job = self.job(placeholder)
-        if job is None or job.state in (LrmsJobState.ENDED, LrmsJobState.CANCELLED):
-            raise NotFoundError(object=f"placeholder {placeholder}", reason="has ended")
-        return job.state is LrmsJobState.RUNNING
+        )
+        return self._run("sbatch", *common, *options, input=script).strip().split(";")[0]
 
     def unplace(self, key: str) -> None:
-        number = self.placeholders().get(key)
-        if number:
-            self._run("scancel", number)
+        ours = dict(self._ours())
+        numbers = [ours[name] for name in (PLACEHOLDER + key, NUDGE + key) if name in ours]
+        if numbers:
+            self._run("scancel", *numbers)
 
     def placeholders(self) -> Dict[str, str]:
+        ours = dict(self._ours())
+        found = {name[len(PLACEHOLDER) :]: number for name, number in ours.items() if name.startswith(PLACEHOLDER)}
+        nudges = {number: ours.get(NUDGE + key, "") for key, number in found.items()}
+        self._nudges = {number: nudge for number, nudge in nudges.items() if nudge}
+        return found
+
+    def _ours(self) -> List[Tuple[str, str]]:
+        """Return name and id of our own jobs for this node."""
         config = self._config
         query = ("squeue", "-h", "-a", "-u", "root", "-t", "PENDING,CONFIGURING,RUNNING")
         output = self._run(*query, "-p", config.placeholder_partition, "-o", "%i %j %n")
         rows = (line.split() for line in output.splitlines())
-        ours = (row for row in rows if len(row) == 3 and row[1].startswith("wnodes-") and row[2] == config.node)
-        return {row[1][len("wnodes-") :]: row[0] for row in ours}
+        return [(row[1], row[0]) for row in rows if len(row) == 3 and row[2] == config.node]
 
     # VMs as hosts
 
-    def guest_setup(self, host: VmHost, user: str, uid: int) -> GuestSetup:
+    def guest_setup(self, host: VmHost) -> GuestSetup:
         settings = {
             "CPUs": str(host.resources.cpus),
             "RealMemory": str(host.resources.memory_mib),
@@ -285,10 +301,11 @@ class Slurm(Lrms):
                 "umask 077; base64 -d /run/munge.key.b64 >/etc/munge/munge.key && chown munge: /etc/munge/munge.key"
             )
             commands.append(("/bin/sh", "-c", f"{decode}; rc=$?; rm -f /run/munge.key.b64; exit $rc"))
-        if self._config.guest_accounts:
-            files += _accounts(user)
         commands.append(("systemctl", "restart", "munge.service", "slurmd.service"))
         return GuestSetup(tuple(files), tuple(commands))
+
+    def account(self, user: str) -> Tuple[GuestFile, ...]:
+        return tuple(_accounts(user)) if self._config.guest_accounts else ()
 
     def _conf_server(self) -> str:
         shown = self._run("scontrol", "show", "config")
@@ -309,11 +326,12 @@ class Slurm(Lrms):
         return text.host_state(text.fields(shown).get("State", "UNKNOWN"))
 
     def open_host(self, name: str) -> None:
+        users = (f"ReservationName={_reservation(name)}", "Users=root")
         try:
-            self._run("scontrol", "show", "-o", "reservation", _reservation(name))
+            self._update(*users)
         except NotFoundError:
-            options = [f"Nodes={name}", "Users=root", "StartTime=now", "Duration=infinite", "Flags=IGNORE_JOBS"]
-            self._run("scontrol", "create", "reservation", f"ReservationName={_reservation(name)}", *options)
+            options = [f"Nodes={name}", "StartTime=now", "Duration=infinite", "Flags=IGNORE_JOBS"]
+            self._run("scontrol", "create", "reservation", *users, *options)
         # It registers open: its partition takes no job without a reservation, and opening it later costs seconds.
         if self.host(name) is HostState.CLOSED:
             self._update(f"NodeName={name}", "State=RESUME")
@@ -335,7 +353,7 @@ class Slurm(Lrms):
 
     def advertise(self, tags: Tuple[str, ...], problem: str) -> bool:
         node = f"NodeName={self._config.node}"
-        shown = self._node(self._config.node)
+        shown = self._this_node()
         values = text.fields(shown)
         present = [item for item in values.get("AvailableFeatures", "").split(",") if item]
         wanted = [item for item in present if not item.startswith(TAG_PREFIX)]
@@ -370,7 +388,7 @@ def _accounts(user: str) -> List[GuestFile]:
         except KeyError:
             continue
     return [
-        GuestFile("/var/lib/extrausers/passwd", ":".join(map(str, account)) + "\n"),
-        GuestFile("/var/lib/extrausers/group", "".join(members)),
-        GuestFile("/var/lib/extrausers/shadow", f"{account.pw_name}:!:::::::\n", 0o640),
+        GuestFile("/var/lib/extrausers/passwd", ":".join(map(str, account)) + "\n", in_place=True),
+        GuestFile("/var/lib/extrausers/group", "".join(members), in_place=True),
+        GuestFile("/var/lib/extrausers/shadow", f"{account.pw_name}:!:::::::\n", 0o640, in_place=True),
     ]

@@ -10,11 +10,11 @@ end with a character that Slurm allows in none of them.
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..model.errors import LrmsError, RequestError
 from ..model.resources import Resources
-from .base import HostState, LrmsJob, LrmsJobState, Wish
+from .base import HostState, LrmsJob, LrmsJobState, NodeRoom, Wish
 
 END = "\x1f"
 #: squeue -O columns and their widths (longer values would be cut, so widths are Slurm's own limits or generous)
@@ -35,6 +35,7 @@ COLUMNS: Tuple[Tuple[str, int], ...] = (
     ("TimeLimit", 32),
     ("Feature", 2048),
     ("ReqNodes", 1024),
+    ("eligibletime", 32),
     ("Reservation", 256),
     ("requeue", 8),
     ("batchflag", 8),
@@ -136,6 +137,7 @@ def _job(row: Mapping[str, str]) -> LrmsJob:
         mark=row["admin_comment"],
         exit_code=_exit_code(row["exit_code"]) if over else None,
         number=row["JobID"],
+        eligible=float(row["eligibletime"]) if row["eligibletime"].isdigit() else 0.0,
         fixed={name: row[column] for column, name in FIXED.items()},
     )
 
@@ -210,14 +212,41 @@ def host_state(state: str) -> HostState:
     return HostState.CLOSED if "DRAIN" in flags else HostState.READY
 
 
-def nodes(output: str) -> List[Tuple[str, int, Tuple[str, ...]]]:
-    """Return (name, memory in MiB, features) of the nodes in ``sinfo -N`` output (``NODES_FORMAT``)."""
+def nodes(output: str) -> List[Tuple[int, Tuple[str, ...]]]:
+    """Return (memory in MiB, features) of the nodes in ``sinfo -N`` output (``NODES_FORMAT``)."""
     found = []
     for line in output.splitlines():
         values = [value.strip() for value in line.split(END)]
-        if len(values) == 4:
-            found.append((values[0], mib(values[1]), tuple(filter(None, _empty(values[2]).split(",")))))
+        if len(values) == 3:
+            found.append((mib(values[0]), tuple(filter(None, _empty(values[1]).split(",")))))
     return found
 
 
-NODES_FORMAT = f"NodeHost:128{END},Memory:32{END},Features:4096{END}"
+NODES_FORMAT = f"Memory:32{END},Features:4096{END}"
+
+
+def room(line: str, ours: bool) -> NodeRoom:
+    """Return what the node in a one-line ``scontrol show node`` has for jobs.
+
+    :param ours: whether it was us who drained it, if it is drained
+    """
+    shown = fields(line)
+    try:
+        cpus, memory = int(shown["CPUTot"]), int(shown["RealMemory"])
+        free = Resources(max(0, cpus - int(shown["CPUAlloc"])), max(0, memory - int(shown["AllocMem"])))
+    except (KeyError, ValueError) as error:
+        raise LrmsError(object="scontrol show node", value=line[:200], reason=f"tells no {error}") from None
+    state = shown.get("State", "")
+    closed = host_state(state) is HostState.DOWN or ("DRAIN" in state and not ours)
+    return NodeRoom(Resources(cpus, memory), free, not closed)
+
+
+def command(words: Sequence[str]) -> str:
+    """Return a line for scontrol's standard input.
+
+    :raises LrmsError: a word holds what can't be told there
+    """
+    for word in words:
+        if not word.isprintable() or any(letter in word for letter in " \"'\\"):
+            raise LrmsError(object="scontrol", value=repr(word[:200]), reason="can't be told on its standard input")
+    return " ".join(words) + "\n"

@@ -41,19 +41,31 @@ class VmState(str, Enum):
     GONE = "GONE"
 
 
+class PoolState(str, Enum):
+    """Where a VM is that waits for a job, as its bait sees it."""
+
+    COMING = "COMING"
+    JOINING = "JOINING"
+    WAITING = "WAITING"
+    TAKEN = "TAKEN"
+    LEAVING = "LEAVING"
+    GONE = "GONE"
+
+
 def _table(moves: Dict[S, str], states: type) -> Dict[S, FrozenSet[S]]:
     return {state: frozenset(states(name) for name in names.split()) for state, names in moves.items()}
 
 
-S = TypeVar("S", JobState, VmState)
+S = TypeVar("S", JobState, VmState, PoolState)
 
 _J = JobState
 #: CANCELLED, RETURNED, REFUSED and FINISHED are outcomes: what was made for the job still has to go before CLOSED.
 #: RUNNING may become RETURNED because the owner or the LRMS may requeue a running job.
+#: HELD may become MIGRATING because its VM may have been there before it.
 JOB_MOVES: Mapping[JobState, FrozenSet[JobState]] = _table(
     {
         _J.RECEIVED: "HELD CANCELLED RETURNED REFUSED",
-        _J.HELD: "VM_REQUESTED CANCELLED RETURNED REFUSED",
+        _J.HELD: "VM_REQUESTED MIGRATING CANCELLED RETURNED REFUSED",
         _J.VM_REQUESTED: "VM_READY CANCELLED RETURNED REFUSED",
         _J.VM_READY: "MIGRATING CANCELLED RETURNED REFUSED",
         _J.MIGRATING: "RUNNING FINISHED CANCELLED RETURNED REFUSED",
@@ -84,6 +96,22 @@ VM_MOVES: Mapping[VmState, FrozenSet[VmState]] = _table(
     VmState,
 )
 
+_P = PoolState
+#: TAKEN is another word for GONE once the job's own record names the VM; until then it may go back.
+POOL_MOVES: Mapping[PoolState, FrozenSet[PoolState]] = _table(
+    {
+        _P.COMING: "JOINING LEAVING",
+        _P.JOINING: "WAITING LEAVING",
+        _P.WAITING: "TAKEN LEAVING",
+        _P.TAKEN: "WAITING LEAVING GONE",
+        _P.LEAVING: "GONE",
+        _P.GONE: "",
+    },
+    PoolState,
+)
+
+_TABLES = {JobState: JOB_MOVES, VmState: VM_MOVES, PoolState: POOL_MOVES}
+
 JOB_OUTCOMES = frozenset({_J.FINISHED, _J.CANCELLED, _J.RETURNED, _J.REFUSED})
 JOB_BEFORE_RUNNING = frozenset({_J.RECEIVED, _J.HELD, _J.VM_REQUESTED, _J.VM_READY, _J.MIGRATING})
 
@@ -91,7 +119,7 @@ JOB_BEFORE_RUNNING = frozenset({_J.RECEIVED, _J.HELD, _J.VM_REQUESTED, _J.VM_REA
 def check_move(old: S, new: S, what: str) -> None:
     """Raise StateError unless the tables allow ``old → new``; ``what`` names the object in the message."""
     # mypy can't tie the table to the type of the states that are looked up in it
-    moves: Mapping[S, FrozenSet[S]] = JOB_MOVES if isinstance(old, JobState) else VM_MOVES  # type: ignore[assignment]
+    moves: Mapping[S, FrozenSet[S]] = _TABLES[type(old)]  # type: ignore[assignment]
     if new not in moves[old]:
         allowed = ", ".join(sorted(state.value for state in moves[old])) or "nothing: it is an end"
         raise StateError(

@@ -13,6 +13,8 @@ from .lease import Lease
 from .resources import Resources
 from .states import VmState, check_move
 
+#: how a VM came up: from the memory of a template, or by booting
+RESTORE, COLD = "restore", "cold"
 #: a request's labels, and letters of each
 MAX_LABELS = 16
 MAX_LABEL = 128
@@ -32,7 +34,7 @@ class VmRequest:
     """What is asked of a hypervisor.
 
     :param id: request id; creating twice with one id makes one VM
-    :param owner: who it is for, for people to read (no decision rests on it)
+    :param owner: who it is for; empty: nobody yet, see ``HypervisorApi.use``
     :param tag: image tag
     :param resources: what the payload needs; the hypervisor adds the guest's overhead
     :param mounts: folders of the node the guest gets
@@ -66,13 +68,17 @@ def used_by(request: VmRequest, user: VmUser) -> VmRequest:
 
 @dataclass(frozen=True)
 class GuestFile:
-    """A file to be written in a guest: text, mode (octal), owner and group by name."""
+    """A file to be written in a guest: text, mode (octal), owner and group by name.
+
+    :param in_place: write it where it is, or make it root's, without a process in the guest: for what nobody reads yet
+    """
 
     path: str
     content: str
     mode: int = 0o644
     owner: str = "root"
     group: str = "root"
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class Vm:
 
     :param name: the leased host name; empty before the lease
     :param reason: why it is BROKEN, with what the console said last
-    :param path: how it came up, ``restore`` (from a template) or ``cold``; empty before
+    :param path: how it comes up, ``restore`` (as a clone of its template) or ``cold``; empty before
     """
 
     request: VmRequest

@@ -9,10 +9,9 @@ template's random numbers, machine id and clock.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import replace
-from typing import Dict, Iterator
+from typing import Callable, Dict
 
 from ..process import run as run_process
 from .base import VmHost
@@ -20,38 +19,57 @@ from .disks import Run, copy_sparse, make_overlay
 from .domain import Domain
 from .template import Template
 
+#: does one step, which it is told the name of
+Effect = Callable[[str, Callable[[], None]], None]
 
-def clone(host: VmHost, template: Template, domain: Domain, run: Run = run_process) -> Dict[str, float]:
+
+def _do(_name: str, work: Callable[[], None]) -> None:
+    work()
+
+
+def clone(
+    host: VmHost, template: Template, domain: Domain, run: Run = run_process, effect: Effect = _do
+) -> Dict[str, float]:
     """Start ``domain`` (as :func:`policy.make_domain` makes it of the image itself) from a template.
 
     May be repeated at any time: what runs already only gets the devices that it lacks. Returns the seconds that
     ``overlay``, ``restore``, ``nic`` and ``virtiofs`` took.
+
+    :param effect: does each of these
 
     :raises ImageError: the template does not fit the domain: no VM like this will start from it
     :raises UnavailableError: of just this class: the host does not answer, and nothing is known of the domain
     :raises VirtError: this VM could not be restored; it may be booted instead, after ``host.destroy``
     :raises CommandFailed: its disks could not be made
     """
-    seconds: Dict[str, float] = {}
+    works: Dict[str, Callable[[], None]] = {}
     if host.find(domain.uuid) is None:
-        with _timed(seconds, "overlay"):
-            _make_disks(template, domain, run)
-        with _timed(seconds, "restore"):
-            host.restore(template.memory, _over(template, domain))
-    with _timed(seconds, "nic"):
+        works["overlay"] = lambda: _make_disks(template, domain, run)
+        works["restore"] = lambda: host.restore(template.memory, _over(template, domain))
+    return {**_timed(works, effect), **complete(host, domain, effect)}
+
+
+def complete(host: VmHost, domain: Domain, effect: Effect = _do) -> Dict[str, float]:
+    """Give a clone that runs the devices that it lacks; like :func:`clone`, for which the template may be gone."""
+
+    def attach_nics() -> None:
         for interface in domain.interfaces:
             host.attach(domain.uuid, interface)
-    with _timed(seconds, "virtiofs"):
+
+    def attach_filesystems() -> None:
         for filesystem in domain.filesystems:
             host.attach(domain.uuid, filesystem)
+
+    return _timed({"nic": attach_nics, "virtiofs": attach_filesystems}, effect)
+
+
+def _timed(works: Dict[str, Callable[[], None]], effect: Effect) -> Dict[str, float]:
+    seconds = {}
+    for name, work in works.items():
+        begun = time.monotonic()
+        effect(name, work)
+        seconds[name] = time.monotonic() - begun
     return seconds
-
-
-@contextlib.contextmanager
-def _timed(seconds: Dict[str, float], phase: str) -> Iterator[None]:
-    begun = time.monotonic()
-    yield
-    seconds[phase] = time.monotonic() - begun
 
 
 def _over(template: Template, domain: Domain) -> Domain:

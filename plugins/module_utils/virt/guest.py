@@ -121,10 +121,15 @@ def read_assignments(script: str) -> Dict[str, str]:
     return dict(token.split("=", 1) for token in head if "=" in token)
 
 
-# Each file appears whole and with its final owner and mode, or not at all.
+# Each file appears whole and with its final owner and mode, or not at all; but for those written in place, which take
+# no process: without hardware virtualisation that is 50 ms each.
 _SETUP = """
+write() {
+    umask "$2" && printf %s "$3" > "$1" || { echo "file $1 could not be written" >&2; exit 1; }
+    umask 022
+}
 put() {
-    mkdir -p -- "${1%/*}/" && (umask 077 && printf %s "$5" > "$1.wnodes") &&
+    { [ -d "${1%/*}/" ] || mkdir -p -- "${1%/*}/"; } && (umask 077 && printf %s "$5" > "$1.wnodes") &&
     chown -- "$3:$4" "$1.wnodes" && chmod -- "$2" "$1.wnodes" && mv -fT -- "$1.wnodes" "$1" ||
     { echo "file $1 could not be written" >&2; exit 1; }
 }
@@ -140,7 +145,10 @@ def setup_script(setup: GuestSetup) -> str:
     for file in setup.files:
         if not file.path.startswith("/"):
             raise RequestError(object="guest file", value=file.path, reason="must be an absolute path")
-        lines.append(_call("put", file.path, f"{file.mode:o}", file.owner, file.group, file.content))
+        if file.in_place:
+            lines.append(_call("write", file.path, f"{0o666 & ~file.mode:o}", file.content))
+        else:
+            lines.append(_call("put", file.path, f"{file.mode:o}", file.owner, file.group, file.content))
     for command in setup.commands:
         if not command:
             raise RequestError(object="guest command", reason="is empty")

@@ -4,12 +4,18 @@
 """Templates: disk and memory of a guest that has booted and settled, for any number of VMs to start from.
 
 ``<root>/<key>/`` holds ``disk.qcow2`` (an overlay over the image), ``memory.save``, ``scratch.raw`` where its VMs have
-a scratch disk, and ``template.json``. The key stands for all that the memory depends on: a template of another image,
-size, QEMU or processor is never found under it. A folder of this name is whole: it was synced before it was renamed.
+a scratch disk, and ``template.json``, whose time is that of the last use. The key stands for all that the memory
+depends on: a template of another image, size, QEMU or processor is never found under it. A folder of this name is
+whole: it was synced before it was renamed.
+
+Before the guest settles it runs the image's ``/usr/libexec/wnodes/warm-up``, if it has such a program, as root and for
+``WARM_UP_S`` at most: what it reads is in the page cache of each VM from then on. It must leave nothing running, and
+nothing that may not be the same in all VMs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -18,7 +24,7 @@ import shutil
 import threading
 import xml.etree.ElementTree as ET
 from dataclasses import asdict, dataclass
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, List, Optional
 
 from ..model.clock import Clock
 from ..model.codec import decode, encode
@@ -31,7 +37,7 @@ from .base import VmHost
 from .disks import Run, make_overlay, make_scratch
 from .domain import Domain, to_xml
 from .guest import Guest, pause
-from .policy import Files, HostFacts, make_template
+from .policy import Files, HostFacts, domain_uuid, make_template
 from .ramstream import make_lean
 
 log = logging.getLogger(__name__)
@@ -44,11 +50,16 @@ LOOK_S = 1.0
 QUIET, QUIET_LOOKS = 0.1, 5
 #: Seconds after which a guest that does not settle is saved as it is.
 SETTLE_S = 120.0
-PREPARE_S = 60.0
+PREPARE_S = 90.0
+#: Seconds after which an image's warm-up is ended.
+WARM_UP_S = 60
 #: what each clone needs at once (drivers of what is plugged in, programs that personalise it) is read from disk here
-_PREPARE = """
+_PREPARE = f"""
 modprobe -a virtio_net virtiofs
 for program in date perl ip mount umount mkdir chmod rm sleep; do "$program" --version > /dev/null 2>&1; done
+if [ -x /usr/libexec/wnodes/warm-up ]; then
+    timeout -k 1 {WARM_UP_S} /usr/libexec/wnodes/warm-up || echo "warm-up: exit code $?" >&2
+fi
 sync
 """
 
@@ -136,9 +147,24 @@ class Template:
         return os.path.join(self.folder, SCRATCH)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A template as it stands on the disk.
+
+    :param description: None where it can't be read
+    :param size: bytes that it takes
+    :param used: when it was used last, in seconds since the epoch
+    """
+
+    description: Optional[Description]
+    size: int
+    used: float
+
+
 class Templates:
     """The templates of a host.
 
+    :ivar building: name of the domain of the build that is under way, empty where none is
     :param root: folder, made where it is missing
     :param wait: waits the given seconds between two looks
     """
@@ -156,7 +182,8 @@ class Templates:
         self._root, self._host, self._overheads, self._clock = root, host, overheads, clock
         self._run, self._wait, self._boot_timeout_s = run, wait, boot_timeout_s
         # one guest that boots for nobody is enough work for a node that runs jobs
-        self._building = threading.Lock()
+        self._one_build, self._removing = threading.Lock(), threading.Lock()
+        self.building = ""
         #: files whose content this process has read, and what they looked like then
         self._seen: Dict[str, Stamp] = {}
 
@@ -205,7 +232,7 @@ class Templates:
         :raises VirtError: the guest did not come up, or could not be saved
         :raises UnavailableError: the host does not answer, or the disk can't be written
         """
-        with self._building:
+        with self._one_build:
             found = self.find(image, resources, accel)
             if found is not None:
                 return found
@@ -213,6 +240,7 @@ class Templates:
             partial = os.path.join(self._root, f".{shape.key}.partial")
             domain = self._domain(f"template.{shape.key}", image, resources, accel, partial)
             try:
+                self.building = domain.name
                 self._host.destroy(domain.uuid)  # of a build that was killed
                 shutil.rmtree(partial, ignore_errors=True)
                 self._fill(partial, domain, shape)
@@ -226,21 +254,45 @@ class Templates:
                 if os.path.isdir(partial):
                     self._host.destroy(domain.uuid)
                     shutil.rmtree(partial, ignore_errors=True)
+                self.building = ""
 
-    def all(self) -> Dict[str, Optional[Description]]:
-        """Return key → description of each template; None where it can't be read."""
-        try:
-            names = sorted(os.listdir(self._root))
-        except FileNotFoundError:
-            return {}
-        found: Dict[str, Optional[Description]] = {}
-        for name in names:
-            if not name.startswith("."):
-                try:
-                    found[name] = _read(os.path.join(self._root, name))
-                except (ImageError, OSError):
-                    found[name] = None
+    def clear(self) -> None:
+        """Remove what builds and removals left that were killed, running domains too. None may be under way.
+
+        :raises UnavailableError: the host does not answer
+        """
+        for name in self._names():
+            if name.startswith("."):
+                key, _dot, kind = name[1:].rpartition(".")
+                if kind == "partial":
+                    self._host.destroy(domain_uuid(f"template.{key}"))
+                shutil.rmtree(os.path.join(self._root, name), ignore_errors=True)
+
+    def all(self) -> Dict[str, Kept]:
+        """Return each template by its key."""
+        found: Dict[str, Kept] = {}
+        for name in self._names():
+            folder = os.path.join(self._root, name)
+            if name.startswith(".") or not os.path.isdir(folder):
+                continue
+            with contextlib.suppress(OSError):  # removed meanwhile
+                description, size, used = None, _size(folder), os.stat(folder).st_mtime
+                with contextlib.suppress(ImageError, OSError):
+                    description, used = _read(folder), os.stat(os.path.join(folder, DESCRIPTION)).st_mtime
+                found[name] = Kept(description, size, used)
         return found
+
+    def record_use(self, template: Template) -> None:
+        """Note that a template is used now."""
+        now = self._clock.now()
+        with contextlib.suppress(OSError):  # it may be removed meanwhile
+            os.utime(os.path.join(template.folder, DESCRIPTION), (now, now))
+
+    def _names(self) -> List[str]:
+        try:
+            return sorted(os.listdir(self._root))
+        except FileNotFoundError:
+            return []
 
     def remove(self, key: str) -> int:
         """Remove a template and return the bytes this freed (0: there was none). VMs that run from it go on.
@@ -249,12 +301,12 @@ class Templates:
         """
         folder, gone = os.path.join(self._root, key), os.path.join(self._root, f".{key}.gone")
         try:
-            with self._building:
+            with self._removing:
                 shutil.rmtree(gone, ignore_errors=True)
                 if not os.path.isdir(folder):
                     return 0
                 os.rename(folder, gone)  # at once: what is half removed must not look whole
-                size = sum(entry.stat().st_blocks * 512 for entry in os.scandir(gone))
+                size = _size(gone)
                 shutil.rmtree(gone)
                 return size
         except OSError as error:
@@ -283,7 +335,9 @@ class Templates:
         self._host.start(domain)
         guest = Guest(self._host, domain.uuid, self._wait)
         self._boot(guest, domain)
-        guest.run(_PREPARE, PREPARE_S)
+        said = guest.run(_PREPARE, PREPARE_S).stderr.strip()
+        if said:
+            log.warning("template of image %s: %s", shape.image[:12], said[-500:])
         times.append(clock.now())
         settled = self._settle(domain.uuid)
         times.append(clock.now())
@@ -341,6 +395,7 @@ class Templates:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(encode(description), file, indent=1)
         os.chmod(path, 0o444)
+        os.utime(path, (description.built, description.built))
         _sync(path)
         _sync(folder)
 
@@ -402,6 +457,10 @@ def _drop_zero_pages(memory: str) -> None:
 def _stamp(path: str) -> Stamp:
     found = os.stat(path)
     return Stamp(found.st_size, found.st_mtime_ns)
+
+
+def _size(folder: str) -> int:
+    return sum(entry.stat().st_blocks * 512 for entry in os.scandir(folder))
 
 
 def _sha256(path: str) -> str:

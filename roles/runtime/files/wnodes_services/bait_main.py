@@ -17,6 +17,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 
 from wnodes.bait import hooksocket
 from wnodes.bait.config import BaitConfig
+from wnodes.bait.pool import is_over
 from wnodes.bait.service import Bait
 from wnodes.engine.journal import Journal
 from wnodes.hypervisor.client import HypervisorClient
@@ -24,6 +25,7 @@ from wnodes.lrms.slurm import Slurm
 from wnodes.model.clock import Clock, Failpoints
 from wnodes.model.errors import NotFoundError
 from wnodes.model.job import Job
+from wnodes.model.pool import PoolVm
 from wnodes.model.states import JobState
 from wnodes.nameserver.client import NameserverClient
 
@@ -109,10 +111,12 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     journal = Journal(
         os.path.join(config.state_dir, "bait", "journal.sqlite"), Job, lambda job: job.state is JobState.CLOSED
     )
+    waiting = Journal(os.path.join(config.state_dir, "bait", "pool.sqlite"), PoolVm, is_over)
     directory = NameserverClient.connect(config.nameserver, "bait")
     hypervisor = HypervisorClient.local(os.path.join(config.run_dir, "hypervisor.sock"))
     observed = JobMetrics(config.host)
-    bait = Bait(config, Slurm(config.slurm), hypervisor, directory, journal, clock, failpoints, observed.observe)
+    seams = (Slurm(config.slurm), hypervisor, directory)
+    bait = Bait(config, *seams, journal, waiting, clock, failpoints, observed.observe)
     hook = systemd.activated(HOOK)
     if hook is None:
         log.warning("systemd holds no hook socket for us: a restart of the bait would be noticed by jobs")

@@ -129,6 +129,8 @@ def application(
     def figures() -> Iterable[edge.Sample]:
         now = api.status()
         yield "wnodes_hypervisor_ok", "1 if VMs can be had", {"accel": now.accel}, float(now.ok)
+        yield "wnodes_templates", "Templates that VMs start from", {}, now.templates.count
+        yield "wnodes_templates_bytes", "What templates take on disk", {}, now.templates.bytes
         for state, count in Counter(vm.state.value for vm in api.list()).items():
             yield "wnodes_vms", "VMs known, by state", {"state": state}, count
         for state, count in Counter(image.state for image in now.images).items():

@@ -22,7 +22,6 @@ from tests.integration.libvirt_fixture import PrivateLibvirt, until
 from tests.releases import TAG, release
 from wnodes.directory.base import Pool, PoolName
 from wnodes.directory.sqlite import SqliteDirectory
-from wnodes.hook import channel
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.service import Hypervisor
 from wnodes.hypervisor.wish import wait
@@ -39,6 +38,8 @@ from wnodes.virt.accel import AccelProbe
 from wnodes.virt.guest import Guest
 from wnodes.virt.libvirt_host import LibvirtHost
 from wnodes.virt.personality import personalise, personality
+
+ROOT = Path(__file__).resolve().parents[5]
 
 BAD_TAG = "broken_debian12_x86_64"
 FOREIGN = """<domain type='qemu'><name>database</name><memory unit='MiB'>16</memory>
@@ -175,14 +176,23 @@ def test_setup_writes_files_and_runs_commands(machine: Machine) -> None:
 
 
 def test_what_the_guest_says_over_its_channel_is_heard_and_acknowledged(machine: Machine) -> None:
-    # the guest's own end, as the batch system's hooks there use it
-    hook = Path(channel.__file__).read_text()
-    machine.hypervisor.setup("vm1", GuestSetup((GuestFile("/run/hook/channel.py", hook),)))
-    say = "from channel import tell; print(tell('/dev/virtio-ports/org.wnodes.0', 'start', {'job': '17'}))"
-    seen = machine.hypervisor.events(0, 0)[-1].seq
-    assert machine.guest(f'cd /run/hook && python3 -c "{say}"') == "True\n"
-    (event,) = machine.hypervisor.events(seen, 5.0)
-    assert (event.vm, event.kind, event.data) == ("vm1", "guest", {"event": "start", "job": "17"})
+    # the guest's own end, as the batch system calls it there
+    hook = (ROOT / "roles/guest/files/slurm-hook").read_text()
+    paths = ("/run/prolog.d/hook", "/run/epilog.d/hook")
+    machine.hypervisor.setup("vm1", GuestSetup(tuple(GuestFile(path, hook, 0o755) for path in paths)))
+    for path, told in zip(paths, ("start", "end")):
+        seen = machine.hypervisor.events(0, 0)[-1].seq
+        machine.guest(f"SLURM_JOB_ID=17 {path}")
+        (event,) = machine.hypervisor.events(seen, 5.0)
+        assert (event.vm, event.kind, event.data) == ("vm1", "guest", {"event": told, "job": "17"})
+    machine.guest(f'SLURM_JOB_ID=\'17", "x": "y\' {paths[0]}')
+    assert machine.hypervisor.events(0, 0)[-1].data["job"] == ""
+
+
+def test_a_hook_in_a_guest_to_whom_nobody_listens_ends_all_the_same(machine: Machine) -> None:
+    hook = (ROOT / "roles/guest/files/slurm-hook").read_text().replace("org.wnodes.0", "org.qemu.guest_agent.0")
+    machine.hypervisor.setup("vm1", GuestSetup((GuestFile("/run/prolog.d/busy", hook, 0o755),)))
+    machine.guest("SLURM_JOB_ID=17 /run/prolog.d/busy")  # the port is the agent's, and open
 
 
 def test_a_clone_could_be_reseeded(machine: Machine) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wnodes.bait.config import BaitConfig
+from wnodes.bait.pool import is_over
 from wnodes.bait.service import Bait
 from wnodes.directory.base import Heartbeat
 from wnodes.engine.journal import Journal
@@ -19,6 +20,7 @@ from wnodes.lrms.slurm import SlurmConfig
 from wnodes.model.clock import Failpoints, FakeClock
 from wnodes.model.errors import WnodesError
 from wnodes.model.job import Job
+from wnodes.model.pool import PoolVm
 from wnodes.model.states import JobState
 from wnodes.nameserver.config import NameserverAccess
 
@@ -54,11 +56,12 @@ class Site:
 
     def restart(self) -> None:
         journal = Journal(self.path, Job, lambda job: job.state is JobState.CLOSED)
-        self.bait = Bait(
-            self.config, self.lrms, self.hypervisor, self.directory, journal, self.clock, self.failpoints, self.observe
-        )
+        waiting = Journal(self.path if self.path == ":memory:" else f"{self.path}.pool", PoolVm, is_over)
+        seams = (self.lrms, self.hypervisor, self.directory)
+        self.bait = Bait(self.config, *seams, journal, waiting, self.clock, self.failpoints, self.observe)
         for job in journal.active():
             self.bait.reconciler.wake(job.id)
+        self.bait.pool.resume()
 
     def dispatch(self, **submit: object) -> tuple[str, str | None]:
         """Submit a job for a VM, let it be dispatched here; return its LRMS id and what the hook was told."""
@@ -72,8 +75,10 @@ class Site:
         while True:
             with contextlib.suppress(WnodesError):
                 self.bait.poll()
-            self.bait.reconciler.run_due()
-            due = self.bait.reconciler.next_due()
+            loops = (self.bait.reconciler, self.bait.pool.reconciler)
+            while sum(loop.run_due() for loop in loops):
+                pass
+            due = min((due for loop in loops for due in [loop.next_due()] if due is not None), default=None)
             if due is None or due > end:
                 self.clock.advance(max(0.0, end - self.clock.now()))
                 return

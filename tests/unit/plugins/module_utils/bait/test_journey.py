@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site
-from wnodes.lrms.base import HostState, LrmsJobState
+from wnodes.lrms.base import HostState, LrmsJob, LrmsJobState
 from wnodes.model.errors import LrmsError, VirtError
 from wnodes.model.states import JobState, VmState
 from wnodes.model.vm import GuestSetup
@@ -74,13 +74,14 @@ def test_the_books_carry_the_vm_from_before_the_job_leaves_until_after_the_vm_we
 
 def test_a_short_job_that_is_over_before_we_look_is_finished(site: Site) -> None:
     number, _ = site.dispatch()
-    release = site.lrms.release
+    send = site.lrms.send
 
-    def released(job_id: str) -> None:
-        release(job_id)
-        site.lrms.finish(job_id, 7)
+    def sent(job: LrmsJob, host: str, original: dict[str, str]) -> tuple[str, ...]:
+        changed = send(job, host, original)
+        site.lrms.finish(job.id, 7)
+        return changed
 
-    site.lrms.release = released  # type: ignore[method-assign]
+    site.lrms.send = sent  # type: ignore[method-assign]
     site.run(10)
     assert site.job(number).outcome is JobState.FINISHED
     assert site.job(number).exit_code == 7
@@ -152,19 +153,12 @@ def test_a_wish_that_is_never_granted_is_held_with_its_reason(site: Site, commen
     assert said in site.lrms.table[number].mark
 
 
-def test_a_pin_that_was_changed_while_held_is_not_released(site: Site) -> None:
+def test_a_wish_that_was_changed_while_held_is_not_sent_to_the_old_vm(site: Site) -> None:
     number, _ = site.dispatch()
-    pin = site.lrms.pin
-
-    def meddled(job_id: str, host: str, user: str, original: dict[str, str]) -> dict[str, str]:
-        fixed = pin(job_id, host, user, original)
-        site.lrms.change(job_id, fixed={**site.lrms.table[job_id].fixed, "ReqNodeList": "hv1"})
-        return fixed
-
-    site.lrms.pin = meddled  # type: ignore[method-assign]
+    site.lrms.change(number, fixed={**site.lrms.table[number].fixed, "Features": "vm_other_debian12_x86_64"})
     site.run(10)
     assert site.job(number).outcome is JobState.RETURNED
-    assert "ReqNodeList changed" in site.job(number).reason
+    assert "Features changed" in site.job(number).reason
     nothing_left(site)
 
 
@@ -176,7 +170,7 @@ def test_a_job_without_our_mark_is_touched_no_more(site: Site) -> None:
     site.lrms.calls.clear()
     site.run(10)
     assert site.job(number).outcome is JobState.RETURNED
-    assert not {"release", "give_back", "pin", "mark"} & set(site.lrms.calls)
+    assert not {"stop", "give_back", "send"} & set(site.lrms.calls)
     nothing_left(site)
 
 
@@ -213,14 +207,15 @@ def test_a_vm_lost_under_a_running_job_makes_the_lrms_put_the_job_back(site: Sit
 
 def test_a_vm_the_lrms_closes_before_the_job_starts_is_a_failed_vm(site: Site) -> None:
     number, _ = site.dispatch()
-    release = site.lrms.release
+    send = site.lrms.send
 
-    def prolog_failed(job_id: str) -> None:
-        release(job_id)
-        site.lrms.change(job_id, state=LrmsJobState.PENDING, host="")
+    def prolog_failed(job: LrmsJob, host: str, original: dict[str, str]) -> tuple[str, ...]:
+        changed = send(job, host, original)
+        site.lrms.change(job.id, state=LrmsJobState.PENDING, host="")
         site.lrms.hosts["vwn-100"].state = HostState.CLOSED
+        return changed
 
-    site.lrms.release = prolog_failed  # type: ignore[method-assign]
+    site.lrms.send = prolog_failed  # type: ignore[method-assign]
     site.run(5)
     assert site.job(number).outcome is JobState.RETURNED
     assert site.lrms.delays[number] == 30.0
@@ -253,7 +248,7 @@ def test_silence_of_a_neighbour_changes_nothing(site: Site, silent: str) -> None
 
 
 @pytest.mark.parametrize(
-    "call", ["mark", "place", "stop", "placed", "open_host", "pin", "release", "remove_host", "unplace"]
+    "call", ["room", "place", "stop", "jobs", "name", "host", "open_host", "send", "remove_host", "unplace"]
 )
 def test_each_lrms_call_may_fail_once(site: Site, call: str) -> None:
     site.bait._stop.wait = lambda _seconds: site.clock.advance(_seconds) or False  # type: ignore[func-returns-value]
@@ -272,15 +267,14 @@ class Killed(BaseException):
 
 
 POINTS = [
-    "bait.mark",
     "bait.place",
+    "bait.stop",
     "bait.held",
     "bait.vm_requested",
     "bait.vm_ready",
     "bait.join",
     "bait.migrating",
-    "bait.pin",
-    "bait.release",
+    "bait.send",
     "bait.running",
     "bait.finished",
     "bait.remove_host",

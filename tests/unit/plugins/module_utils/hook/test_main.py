@@ -6,17 +6,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from wnodes.hook import channel, main, slurm, socketcall
+from wnodes.hook import main, slurm, socketcall
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_CONSTRAINTS": "vm_a_b_c", "SLURMD_NODENAME": "hv1"}
 
 
 @pytest.fixture
-def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, object]:
+def played(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     seen: dict[str, object] = {"answer": {}, "put_back": True}
 
     def ask(path: str, message: dict[str, object], limit_s: float) -> object:
@@ -27,7 +26,6 @@ def played(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, object]
         seen["stopped"] = (job, node)
         return seen["put_back"]
 
-    monkeypatch.setattr(main, "PORT", str(tmp_path / "port"))
     monkeypatch.setattr(socketcall, "ask", ask)
     monkeypatch.setattr(slurm, "put_back", put_back)
     return seen
@@ -58,16 +56,6 @@ def test_without_an_answer_a_real_job_runs(played: dict[str, object]) -> None:
 def test_the_epilog_always_ends_well(played: dict[str, object]) -> None:
     assert main.main(["slurm", "epilog"], dict(JOB)) == 0
     assert "stopped" not in played
-
-
-def test_in_a_vm_the_hypervisor_is_told(played: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(main.PORT).touch()
-    told = []
-    monkeypatch.setattr(channel, "tell", lambda port, event, data: told.append((event, data)))
-    assert main.main(["slurm", "prolog"], dict(JOB)) == 0
-    assert main.main(["slurm", "epilog"], dict(JOB)) == 0
-    assert told == [("start", {"job": "7"}), ("end", {"job": "7"})]
-    assert "asked" not in played
 
 
 def test_hostile_values_reach_the_bait_as_data_and_nothing_else(played: dict[str, object]) -> None:

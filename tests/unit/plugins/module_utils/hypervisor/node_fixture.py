@@ -26,6 +26,7 @@ from wnodes.model.vm import Mount, Vm, VmRequest
 from wnodes.nameserver.config import NameserverAccess
 from wnodes.process import Completed
 from wnodes.virt.fake import FakeHost
+from wnodes.virt.guest import read_assignments
 from wnodes.virt.policy import domain_uuid
 
 IMAGE = MANIFEST.image(RELEASE.location)
@@ -44,9 +45,10 @@ def request(vm_id: str = "r1", **values: object) -> VmRequest:
 
 
 class Images:
-    """An image cache; ``error`` is raised by ``ensure``."""
+    """An image cache in ``folder``; ``error`` is raised by ``ensure``."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.error: Exception | None = None
         self.scrubs, self.damaged = 0, ()
         self.ensured: list[str] = []
@@ -63,7 +65,11 @@ class Images:
         if self.error is not None:
             raise self.error
         self.ensured.append(image.digest)
-        return CachedImage(image, "/images/disk.qcow2", "/images/vmlinuz", "/images/initrd")
+        disk = self.folder / f"{image.digest}.qcow2"
+        if not disk.exists():
+            self.folder.mkdir(exist_ok=True)
+            disk.write_text("disk")
+        return CachedImage(image, str(disk), "/images/vmlinuz", "/images/initrd")
 
 
 class Tools:
@@ -97,7 +103,7 @@ class Node:
     """One node; ``restart`` builds a new hypervisor on the same files, as after a crash."""
 
     def __init__(self, folder: Path, names: int = 4, **config: object) -> None:
-        self.clock, self.host, self.images, self.tools = FakeClock(), FakeHost(), Images(), Tools()
+        self.clock, self.host, self.images, self.tools = FakeClock(), FakeHost(), Images(folder / "images"), Tools()
         self.directory = SqliteDirectory(":memory:", self.clock)
         pool = tuple(PoolName(f"vwn-{i}", f"52:54:00:00:01:{i:02x}", f"10.77.0.{i}") for i in range(100, 100 + names))
         self.directory.set_pool(Pool(NetworkSettings(24, "10.77.0.1", ("10.77.0.10",), "lab"), pool))
@@ -110,11 +116,13 @@ class Node:
             "state_dir": str(folder),
             "mounts_allowed": (str(folder),),
             "accel": "qemu",
+            "template_cache_mib": 0,
             **config,
         }
         self.config = HypervisorConfig(**settings)  # type: ignore[arg-type]
         self.files = VmFiles(str(folder), self.tools.run)
         self.failpoints, self.problems = Failpoints(), ""
+        self.available_mib, self.looks = 8192, 0
         self.listening: dict[str, str] = {}
         self.observed: list[Vm] = []
         self._build()
@@ -139,7 +147,13 @@ class Node:
             memory_mib=8192,
             node_problems=lambda: self.problems,
             observe=self.observed.append,
+            available_mib=lambda: self.available_mib,
+            pause=self._pause,
         )
+
+    def _pause(self, seconds: float) -> None:
+        self.looks += 1
+        self.clock.advance(seconds)
 
     def restart(self) -> None:
         self.hypervisor.stop()
@@ -166,6 +180,12 @@ class Node:
             return True
         return False
 
+    @property
+    def templates(self) -> list[Path]:
+        """The folders of all templates, and of what is half made."""
+        folder = Path(self.config.state_dir) / "templates"
+        return sorted(folder.iterdir()) if folder.exists() else []
+
     def vm(self, vm_id: str = "r1") -> Vm:
         return self.hypervisor.get(vm_id)
 
@@ -187,6 +207,11 @@ class Node:
 
 def mount(folder: Path) -> Mount:
     return Mount(str(folder), "/home")
+
+
+def clone_told(node: Node, vm_id: str = "r1") -> bool:
+    """Return whether the guest was personalised as a clone, at last."""
+    return read_assignments(node.host.domains[uuid(vm_id)].scripts[-1])["clone"] == "yes"
 
 
 def uuid(vm_id: str = "r1") -> str:

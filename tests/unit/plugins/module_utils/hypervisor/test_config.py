@@ -43,6 +43,10 @@ def test_two_keys_are_enough() -> None:
         ("syslog_burst", 0),
         ("metrics_listen", "9717"),
         ("max_starting", "two"),
+        ("template_cache_mib", -1),
+        ("template_flavours", [{"tag": "worker", "cpus": 1, "memory_mib": 512}]),
+        ("template_flavours", [{"tag": "worker_debian12_x86_64", "cpus": 0, "memory_mib": 512}]),
+        ("template_flavours", [{"tag": "worker_debian12_x86_64", "cpus": 1}]),
         ("colour", "red"),
     ],
 )

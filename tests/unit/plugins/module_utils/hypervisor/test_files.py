@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.plugins.module_utils.hypervisor.node_fixture import IMAGE, Images, Tools
+from tests.unit.plugins.module_utils.hypervisor.node_fixture import IMAGE, Tools
 from wnodes.hypervisor.files import VmFiles
+from wnodes.model.image import CachedImage
+
+CACHED = CachedImage(IMAGE, "/images/disk.qcow2", "/images/vmlinuz", "/images/initrd")
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def files(tmp_path: Path, tools: Tools) -> VmFiles:
 
 
 def test_overlay_and_scratch(files: VmFiles, tools: Tools) -> None:
-    made = files.prepare("r1", Images().ensure(IMAGE), 100)
+    made = files.prepare("r1", CACHED, 100)
     overlay, scratch = tools.argvs
     assert overlay[overlay.index("-b") : -1] == ["-b", "/images/disk.qcow2", "-F", "qcow2"]
     assert (overlay[-1], scratch[0], scratch[-1]) == (made.overlay, "mke2fs", made.scratch)
@@ -33,17 +36,17 @@ def test_overlay_and_scratch(files: VmFiles, tools: Tools) -> None:
 
 
 def test_a_second_attempt_starts_from_nothing(files: VmFiles) -> None:
-    made = files.prepare("r1", Images().ensure(IMAGE), 0)
+    made = files.prepare("r1", CACHED, 0)
     Path(made.overlay).write_text("used")
     Path(made.console).write_text("old")
-    made = files.prepare("r1", Images().ensure(IMAGE), 0)
+    made = files.prepare("r1", CACHED, 0)
     assert Path(made.overlay).read_text() == ""
     assert files.console_tail("r1") == ""
 
 
 def test_what_is_discarded_is_away_at_once_and_deleted_later(files: VmFiles, tmp_path: Path) -> None:
     for _ in range(3):
-        files.prepare("r1", Images().ensure(IMAGE), 0)
+        files.prepare("r1", CACHED, 0)
         files.discard("r1")
     files.discard("r1")
     assert files.all() == ()
@@ -53,7 +56,7 @@ def test_what_is_discarded_is_away_at_once_and_deleted_later(files: VmFiles, tmp
 
 
 def test_a_console_is_plain_text_and_short(files: VmFiles) -> None:
-    console = Path(files.prepare("r1", Images().ensure(IMAGE), 0).console)
+    console = Path(files.prepare("r1", CACHED, 0).console)
     console.write_bytes(
         b"\x1b]0;title\x07" + b"x" * 100_000 + b"\n" + b"\x1b[31mred\x1b[0m\x00\xff\r\n\n" * 20 + b"last"
     )

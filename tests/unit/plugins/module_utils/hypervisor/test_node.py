@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wnodes.hypervisor.config import HypervisorConfig
-from wnodes.hypervisor.node import memory_mib, problems
+from wnodes.hypervisor.node import available_mib, memory_mib, problems
 from wnodes.nameserver.config import NameserverAccess
 
 
@@ -25,5 +25,11 @@ def test_bridge_and_room(tmp_path: Path) -> None:
     assert "No such file" in problems(replace(config, bridge="", state_dir=f"{tmp_path}/gone"))
 
 
-def test_memory() -> None:
+def test_memory(tmp_path: Path) -> None:
     assert memory_mib() > 100
+    assert 0 < available_mib() < memory_mib()
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       24689964 kB\nMemFree:         17000000 kB\nMemAvailable:   2097152 kB\n")
+    assert available_mib(str(meminfo)) == 2048
+    meminfo.write_text("MemTotal:       24689964 kB\n")
+    assert available_mib(str(meminfo)) == 0

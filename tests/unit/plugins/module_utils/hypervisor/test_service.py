@@ -5,15 +5,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.plugins.module_utils.hypervisor.node_fixture import Crash, Node, crash, mount, request, uuid
+from tests.releases import MANIFEST, TAG, release
+from tests.unit.plugins.module_utils.hypervisor.node_fixture import (
+    Crash,
+    Node,
+    clone_told,
+    crash,
+    mount,
+    request,
+    uuid,
+)
 from tests.unit.plugins.module_utils.hypervisor.test_life import PLACES_DOWN, PLACES_UP
 from wnodes.model.errors import NotFoundError, RequestError, StateError, VirtError, WnodesError
+from wnodes.model.image import Allowed
 from wnodes.model.resources import Resources
 from wnodes.model.states import VM_MOVES, VmState
 from wnodes.model.vm import GuestFile, GuestSetup, Mount, VmUser, used_by
@@ -72,6 +83,15 @@ def test_a_vm_made_for_nobody_goes_to_one_user_who_may_use_its_image(node: Node)
     with pytest.raises(StateError, match="somebody else"):
         node.hypervisor.use("r1", VmUser("carol"))
     assert node.hypervisor.get("r1").request.owner == "bob"
+
+
+def test_a_vm_made_for_nobody_does_not_go_to_a_user_who_may_not_use_its_image(node: Node) -> None:
+    node.directory.set_tags((TAG,), release(replace(MANIFEST, version=2, allowed=Allowed(("bob",), ("atlas",)))))
+    node.make(owner="bob")
+    with pytest.raises(RequestError, match=r"carol may not use this image.*users bob; groups atlas"):
+        node.hypervisor.use("r1", VmUser("carol", ("cms",)))
+    assert (node.state(), node.vm().request.owner) == ("READY", "bob")
+    assert node.hypervisor.use("r1", VmUser("dave", ("atlas",))).request.owner == "dave"
 
 
 def test_setup_needs_a_vm_that_is_up_and_tells_what_failed(node: Node) -> None:
@@ -192,8 +212,10 @@ def test_the_accelerator_is_asked_once(tmp_path: Path) -> None:
         node.directory.close()
 
 
-PLACES = st.sampled_from([*PLACES_UP, *PLACES_DOWN, ""])
-CALLS = st.sampled_from(["create", "use", "destroy", "kill", "restart", "outage", "back", "wait"])
+RESTORING = [f"hypervisor.{name}" for name in ("restore", "nic.done", "give_up", "give_up.done", "template")]
+ALL_PLACES = [*PLACES_UP, *PLACES_DOWN, *RESTORING]
+PLACES = st.sampled_from([*ALL_PLACES, ""])
+CALLS = st.sampled_from(["create", "use", "destroy", "kill", "restart", "outage", "back", "wait", "refuse"])
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -201,14 +223,18 @@ CALLS = st.sampled_from(["create", "use", "destroy", "kill", "restart", "outage"
 def test_whatever_happens_moves_are_allowed_and_nothing_stays(
     tmp_path_factory: pytest.TempPathFactory, walk: list[tuple[str, int, str]]
 ) -> None:
-    node = Node(tmp_path_factory.mktemp("walk"))
+    node = Node(tmp_path_factory.mktemp("walk"), template_cache_mib=8192)
     try:
         for call, number, place in walk:
             act(node, call, f"r{number}", place)
-        for place in PLACES_UP + PLACES_DOWN:
+        for place in ALL_PLACES:
             node.failpoints.set(place, lambda: None)
         node.host.come_back()
         node.run(1)
+        ways = {
+            vm.id: vm.path == "restore" for vm in node.hypervisor.list() if vm.state in (VmState.READY, VmState.IN_USE)
+        }
+        assert ways == {vm_id: clone_told(node, vm_id) for vm_id in ways}
         for vm in node.hypervisor.list():
             node.hypervisor.destroy(vm.id)
         node.run(node.config.lease_ttl_s + node.config.orphan_delay_s + 60)
@@ -234,6 +260,7 @@ def act(node: Node, call: str, vm_id: str, place: str) -> None:
         "outage": lambda: setattr(node.host, "down", True),
         "back": node.host.come_back,
         "wait": lambda: node.run(3),
+        "refuse": lambda: setattr(node.host, "refuses_to_restore", "" if node.host.refuses_to_restore else "no"),
     }
     try:
         calls[call]()

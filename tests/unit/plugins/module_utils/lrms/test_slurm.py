@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.unit.plugins.module_utils.lrms.test_slurm_text import NODE, row
-from wnodes.lrms.base import HostState, VmHost
+from wnodes.lrms.base import HostState, LrmsJob, LrmsJobState, NodeRoom, VmHost
 from wnodes.lrms.slurm import Slurm, SlurmConfig
-from wnodes.model.errors import CommandFailed, ConfigError, LrmsError
+from wnodes.model.errors import CommandFailed, ConfigError, LrmsError, NotFoundError
 from wnodes.model.resources import Resources
 from wnodes.process import Completed
 
@@ -23,7 +24,6 @@ ORIGINAL = {
     "TimeLimit": "1:00:00",
     "Features": "vm_a_b_c",
     "ReqNodeList": "",
-    "ExcNodeList": "",
     "ReservationName": "",
     "Requeue": "0",
     "BatchFlag": "1",
@@ -39,7 +39,10 @@ class Played:
 
     def __call__(self, argv: Sequence[str], **_options: object) -> Completed:
         self.calls.append(tuple(argv))
+        told = str(_options.get("input") or "")
         said = " ".join(argv)
+        if argv[0] == "scontrol" and told:
+            self.calls[-1] = (*argv, "<", told)
         for start, answer in self.answers.items():
             if said.startswith(start):
                 if answer.startswith("error:"):
@@ -62,37 +65,83 @@ def test_the_name_of_a_job_is_asked_for_by_its_id_and_need_not_be_there() -> Non
     assert slurm(Played(scontrol_show="error: Invalid job id specified")).name("7") == ""
 
 
-def test_the_hold_comes_before_the_requeue() -> None:
-    played = Played(squeue=row(State="CONFIGURING"))
-    slurm(played).stop("7")
-    said = [call for call in played.said() if not call.startswith(("squeue", "scontrol show"))]
-    assert said == ["scontrol update JobId=7 Requeue=1", "scontrol hold 7", "scontrol requeue 7"]
+JOB = LrmsJob(
+    "7", LrmsJobState.RUNNING, "alice", 2001, Resources(1, 512), host="hv1", fixed={**ORIGINAL, "BatchFlag": "1"}
+)
+
+
+def test_mark_and_hold_are_one_call_and_come_before_the_requeue() -> None:
+    played = Played()
+    slurm(played).stop(JOB, "wnodes:a:hv1:1 for a reason")
+    assert played.said() == [
+        "scontrol update JobId=7 AdminComment=wnodes:a:hv1:1 for a reason Priority=0 Requeue=1",
+        "scontrol < requeue 7\n",
+    ]
+
+
+def test_a_placeholder_that_waits_is_let_go_before_its_job_leaves() -> None:
+    played = Played()
+    slurm(played).stop(JOB, "m", "12")
+    assert played.said()[1:] == ["scontrol < release 12\nrequeue 7\n"]
+
+
+def test_a_job_that_has_left_already_is_held_and_one_that_is_over_left_alone() -> None:
+    played = Played()
+    slurm(played).stop(replace(JOB, state=LrmsJobState.PENDING), "m")
+    assert played.said() == ["scontrol update JobId=7 AdminComment=m Priority=0 Requeue=1"]
+    played = Played()
+    slurm(played).stop(replace(JOB, state=LrmsJobState.ENDED), "m")
+    assert played.said() == []
 
 
 def test_a_job_that_waits_at_a_terminal_is_cancelled_since_it_can_not_be_put_back() -> None:
-    played = Played(squeue=row(State="CONFIGURING", batchflag="0"))
-    slurm(played).stop("7")
-    assert "scancel 7" in played.said()
-
-
-def test_pinning_keeps_time_limit_and_requeue_and_says_what_must_be_read_back() -> None:
     played = Played()
-    fixed = slurm(played).pin("7", "vwn-100", "alice", ORIGINAL)
+    slurm(played).stop(replace(JOB, fixed={**ORIGINAL, "BatchFlag": "0"}), "m")
+    assert played.said() == ["scontrol update JobId=7 AdminComment=m", "scancel 7"]
+
+
+def test_sending_keeps_time_limit_and_requeue_and_frees_only_what_is_pinned() -> None:
+    played = Played()
+    assert slurm(played).send(JOB, "vwn-100", ORIGINAL) == ()
     assert played.said() == [
-        "scontrol update ReservationName=wn_vwn-100 Users=alice",
-        "scontrol update JobId=7 Partition=wnvm ReqNodeList=vwn-100 ReservationName=wn_vwn-100"
-        " TimeLimit=1:00:00 Requeue=0 StartTime=now",
+        "scontrol < update ReservationName=wn_vwn-100 Users=alice\n"
+        "update JobId=7 Partition=wnvm ReqNodeList=vwn-100 ReservationName=wn_vwn-100"
+        " TimeLimit=1:00:00 Requeue=0 StartTime=now\n",
+        "scontrol release 7",
     ]
-    assert fixed["Features"] == "vm_a_b_c"
-    assert "Requeue" not in fixed
+    played = Played(scontrol="error: Invalid node name specified")
+    with pytest.raises(NotFoundError):
+        slurm(played).send(JOB, "vwn-100", ORIGINAL)
+    assert len(played.calls) == 1
+
+
+def test_a_job_whose_features_were_changed_is_not_sent() -> None:
+    played = Played()
+    assert slurm(played).send(JOB, "vwn-100", {**ORIGINAL, "Features": "vm_d_e_f"}) == ("Features",)
+    assert played.calls == []
+
+
+def test_the_room_of_a_node_is_what_no_job_has_and_our_own_drain_closes_it_to_nobody() -> None:
+    shown = "NodeName=hv1 CPUAlloc=1 CPUTot=4 RealMemory=6000 AllocMem=512 State=MIXED"
+    room = slurm(Played(scontrol_show=shown)).room()
+    assert room == NodeRoom(Resources(4, 6000), Resources(3, 5488), True)
+    drained = shown.replace("MIXED", "MIXED+DRAIN")
+    assert not slurm(Played(scontrol_show=f"{drained} Reason=disk [root@2026]")).room().open
+    assert slurm(Played(scontrol_show=f"{drained} Reason=wnodes: libvirt [root@2026]")).room().open
+    with pytest.raises(LrmsError, match="is not known"):
+        slurm(Played(scontrol_show="error: Node hv1 not found")).room()
 
 
 def test_giving_back_restores_marks_and_only_then_releases() -> None:
+    answers = {"squeue -h -a -j 7 -o %x": "hv9\n"}
     played = Played(squeue=row(Partition="wnvm", ReqNodes="vwn-100", Reservation="wn_vwn-100"))
+    played.answers = {**answers, **played.answers}
     slurm(played).give_back("7", ORIGINAL, "wnodes:a:hv1:2 it broke", 30, avoid_node=True)
-    assert played.said()[1:] == [
-        "scontrol update JobId=7 Partition=main ReqNodeList= ExcNodeList=hv1 ReservationName="
-        " Requeue=0 StartTime=now+30 AdminComment=wnodes:a:hv1:2 it broke",
+    said = [call for call in played.said() if "-O" not in call]
+    assert said == [
+        "squeue -h -a -j 7 -o %x",
+        "scontrol update JobId=7 Partition=main ReqNodeList= ReservationName="
+        " Requeue=0 StartTime=now+30 AdminComment=wnodes:a:hv1:2 it broke ExcNodeList=hv9,hv1",
         "scontrol release 7",
     ]
 
@@ -105,6 +154,21 @@ def test_a_placeholder_is_submitted_once_for_each_key() -> None:
     submitted = [call for call in played.calls if call[0] == "sbatch"]
     assert len(submitted) == 1
     assert {"--partition=wnhold", "--nodelist=hv1", "--cpus-per-task=2", "--mem=700M"} <= set(submitted[0])
+
+
+def test_a_placeholder_that_waits_has_a_job_that_nudges_the_scheduler_and_both_go_together() -> None:
+    played = Played(sbatch="12\n")
+    backend = slurm(played)
+    backend.place("abc", Resources(2, 700), waiting=True)
+    nudge, placeholder = (call for call in played.calls if call[0] == "sbatch")
+    assert {"--hold", "--job-name=wnnudge-abc", "--mem=1M"} <= set(nudge)
+    assert {"--hold", "--job-name=wnodes-abc", "--mem=700M"} <= set(placeholder)
+    played.answers["squeue"] = "12 wnodes-abc hv1\n11 wnnudge-abc hv1\n"
+    assert backend.placeholders() == {"abc": "12"}
+    backend.stop(JOB, "m", "12")
+    assert played.said()[-1] == "scontrol < release 12\nrelease 11\nrequeue 7\n"
+    backend.unplace("abc")
+    assert played.said()[-1] == "scancel 12 11"
 
 
 def test_an_unknown_job_is_none_and_a_silent_slurm_an_error() -> None:
@@ -120,9 +184,8 @@ def test_a_task_is_found_by_the_number_the_prolog_has_of_it_also_where_that_is_t
 
 
 def test_the_largest_node_is_looked_for_among_baits_that_serve_the_tag() -> None:
-    listing = "hv1\x1f6000\x1fbait,vm_a\x1f\nhv2\x1f9000\x1fbait\x1f\nvwn-1\x1f9999\x1fwnvm,vm_a\x1f\n"
+    listing = "6000\x1fbait,vm_a\x1f\n9000\x1fbait\x1f\n9999\x1fwnvm,vm_a\x1f\n"
     assert slurm(Played(sinfo=listing)).largest_node_mib("a") == 6000
-    assert slurm(Played(sinfo=listing)).node_mib() == 6000
 
 
 def test_a_host_that_slurm_does_not_know_is_absent() -> None:
@@ -155,14 +218,16 @@ def test_the_guest_gets_key_account_and_its_own_node_definition(tmp_path: Path) 
     key.write_bytes(b"\x00\x01secret")
     played = Played(scontrol_show_config="SlurmctldHost[0] = head(10.0.0.1)\nSlurmctldPort  = 6817\n")
     host = VmHost("vwn-100", "10.0.0.9", Resources(2, 700, 1024), "a_b_c")
-    setup = slurm(played, munge_key=str(key)).guest_setup(host, "root", 0)
+    setup = slurm(played, munge_key=str(key)).guest_setup(host)
     files = {file.path: file for file in setup.files}
     assert "--conf-server 10.0.0.1:6817" in files["/etc/default/slurmd"].content
     assert "RealMemory=700 TmpDisk=1024 Feature=wnvm,vm_a_b_c NodeAddr=10.0.0.9" in (
         files["/etc/default/slurmd"].content
     )
     assert files["/run/munge.key.b64"].mode == 0o600
-    assert files["/var/lib/extrausers/passwd"].content.startswith("root:x:0:0:")
+    accounts = {file.path: file for file in slurm(played).account("root")}
+    assert accounts["/var/lib/extrausers/passwd"].content.startswith("root:x:0:0:")
+    assert slurm(played, guest_accounts=False).account("root") == ()
 
 
 def test_jobs_the_hook_stopped_alone_are_freed_but_for_those_we_know(tmp_path: Path) -> None:

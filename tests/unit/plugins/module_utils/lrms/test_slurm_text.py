@@ -39,6 +39,7 @@ def row(**values: str) -> str:
         "TimeLimit": "1:00:00",
         "Feature": "(null)",
         "ReqNodes": "",
+        "eligibletime": "1795275755",
         "Reservation": "(null)",
         "requeue": "1",
         "batchflag": "1",
@@ -154,7 +155,4 @@ def test_node_states_are_ours(native: str, ours: HostState) -> None:
 
 
 def test_nodes_are_read() -> None:
-    assert nodes(f"hv1 {END}6000 {END}bait,vm_a {END}\nhv2 {END}8000 {END}(null) {END}\n") == [
-        ("hv1", 6000, ("bait", "vm_a")),
-        ("hv2", 8000, ()),
-    ]
+    assert nodes(f"6000 {END}bait,vm_a {END}\n8000 {END}(null) {END}\n") == [(6000, ("bait", "vm_a")), (8000, ())]

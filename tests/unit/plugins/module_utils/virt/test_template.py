@@ -16,6 +16,8 @@ import pytest
 from tests.unit.plugins.module_utils.virt.template_fixture import Node
 from wnodes.model.errors import CommandFailed, ImageError, UnavailableError, VirtError
 from wnodes.model.resources import Resources
+from wnodes.virt.domain import Metadata
+from wnodes.virt.policy import domain_uuid
 from wnodes.virt.template import DESCRIPTION, DISK, MEMORY, QUIET_LOOKS, SETTLE_S, Templates
 
 
@@ -215,7 +217,7 @@ def test_one_that_changes_while_it_is_in_use_is_refused_too(node: Node) -> None:
 
 def test_one_that_is_removed_is_gone_with_its_bytes(node: Node) -> None:
     built = node.templates.build(*node.kind)
-    assert list(node.templates.all().values()) == [built.description]
+    assert [kept.description for kept in node.templates.all().values()] == [built.description]
     assert node.templates.remove(built.description.shape.key) > 0
     assert node.templates.remove(built.description.shape.key) == 0
     assert left(node) == []
@@ -225,7 +227,52 @@ def test_one_that_is_removed_is_gone_with_its_bytes(node: Node) -> None:
 def test_what_cant_be_read_is_listed_all_the_same(node: Node) -> None:
     built = node.templates.build(*node.kind)
     os.unlink(os.path.join(built.folder, DESCRIPTION))
-    assert node.templates.all() == {built.description.shape.key: None}
+    ((key, kept),) = node.templates.all().items()
+    assert (key, kept.description) == (built.description.shape.key, None)
+    assert kept.size > 0
+
+
+def test_what_is_used_is_known_after_a_restart(node: Node) -> None:
+    built = node.templates.build(*node.kind)
+    (kept,) = node.templates.all().values()
+    assert kept.used == built.description.built
+    node.clock.advance(100)
+    node.templates.record_use(built)
+    (kept,) = node.new_templates().all().values()
+    assert kept.used == node.clock.now() > built.description.built
+    assert node.new_templates().find(*node.kind) == built
+
+
+def test_what_was_killed_is_cleared_with_its_domain_and_nothing_else(node: Node) -> None:
+    built = node.templates.build(*node.kind)
+    for name in (".abc.partial", ".def.gone"):
+        (node.folder / "templates" / name).mkdir()
+    metadata = Metadata("", "template.abc", "", "", "", 0)
+    for request in ("template.abc", "template.def"):
+        node.host.add_foreign(domain_uuid(request), request, metadata)
+    node.templates.clear()
+    assert left(node) == [built.description.shape.key]
+    assert list(node.host.domains) == [domain_uuid("template.def")]
+
+
+def test_while_it_is_built_its_domain_is_told(node: Node) -> None:
+    told = []
+    node.host.subscribe(lambda _event: told.append(node.templates.building))
+    built = node.templates.build(*node.kind)
+    assert set(told) == {f"template.{built.description.shape.key}"}
+    assert node.templates.building == ""
+
+
+def test_the_image_may_warm_itself_up(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    node.host.fails_setup = "warm-up: exit code 7"
+    scripts = []
+    node.host.save = lambda uuid, path, save=node.host.save: (  # type: ignore[method-assign]
+        scripts.extend(node.host.domains[uuid].scripts),
+        save(uuid, path),
+    )[1]
+    node.templates.build(*node.kind)
+    assert "/usr/libexec/wnodes/warm-up" in scripts[0]
+    assert "warm-up: exit code 7" in caplog.text
 
 
 def test_a_host_that_is_down_is_no_fault_of_the_template(node: Node) -> None:

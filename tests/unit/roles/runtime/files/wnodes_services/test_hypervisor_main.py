@@ -109,6 +109,8 @@ def test_metrics(calling: Any, app: Any, client: HypervisorClient) -> None:
     text = calling(app).ask("GET", "/metrics")[1].decode()
     assert 'wnodes_vms{state="READY"} 1.0' in text
     assert 'wnodes_hypervisor_ok{accel="qemu"} 1.0' in text
+    assert "wnodes_templates 0.0" in text
+    assert "wnodes_templates_bytes 0.0" in text
 
 
 def test_metrics_tell_what_became_of_log_messages(calling: Any, fake: FakeHypervisor) -> None:

@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a hypervisor is made of: its parts find each other here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, TypeVar
+
+from ..model.clock import Clock, Failpoints
+from ..model.image import CachedImage
+from ..virt.base import VmHost
+from ..virt.channel import ChannelHub
+from .config import HypervisorConfig
+from .files import VmFiles
+from .ports import ImageCache, Nameserver, Trust
+from .registry import Registry
+
+T = TypeVar("T")
+
+#: the step of the upkeep that deletes what was thrown away
+TRASH = ":trash"
+
+
+@dataclass
+class Parts:
+    """What the steps work with.
+
+    :param accel: tells what guests of an image run on
+    :param node_problems: tells why the node itself can't have VMs now; empty when it can
+    :param available_mib: tells how much memory the node could give away now
+    :param pause: waits between two looks at a guest that nobody waits for
+    :param care: wakes a step of the upkeep
+    """
+
+    config: HypervisorConfig
+    vms: Registry
+    host: VmHost
+    images: ImageCache
+    trust: Trust
+    nameserver: Nameserver
+    files: VmFiles
+    channels: ChannelHub
+    accel: Callable[[CachedImage], str]
+    clock: Clock
+    failpoints: Failpoints
+    node_problems: Callable[[], str]
+    available_mib: Callable[[], int]
+    pause: Callable[[float], None]
+    care: Callable[[str], None]
+
+    def effect(self, name: str, effect: Callable[[], T]) -> T:
+        """Do a side effect between two places at which tests can make us fail."""
+        self.failpoints.hit(f"hypervisor.{name}")
+        result = effect()
+        self.failpoints.hit(f"hypervisor.{name}.done")
+        return result

@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a VM comes up: restored from its template where there is one, else booted. What fails once is booted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Dict, Optional, Tuple
+
+from ..model.errors import ImageError, NotFoundError, UnavailableError, VirtError
+from ..model.image import CachedImage
+from ..model.vm import COLD, RESTORE, Vm
+from ..virt.clone import clone, complete
+from ..virt.domain import Domain
+from ..virt.policy import HostFacts, make_domain
+from ..virt.template import Template
+from .parts import TRASH, Parts
+from .templates import NodeTemplates
+
+log = logging.getLogger(__name__)
+
+#: how often a restore is tried of which nothing came back: it may be what takes the host down
+ATTEMPTS = 3
+
+
+class StartFailed(Exception):
+    """A VM can't be started, or has ended; the text says why."""
+
+
+class Starts:
+    """Lets domains run. Which way a VM goes is in its record before anything is done, so that a restart of ours knows
+    what it finds: what runs of a VM with path ``restore`` is a clone, whole or not, until it is READY."""
+
+    def __init__(self, parts: Parts, templates: NodeTemplates) -> None:
+        self._p, self._vms, self._templates = parts, parts.vms, templates
+        self._up: Dict[str, float] = {}
+        self._lost: Dict[str, int] = {}
+
+    def bring_up(self, vm: Vm) -> Vm:
+        """Let the domain of ``vm`` run, with all its devices, and return ``vm`` as it is then. May be repeated.
+
+        :raises StartFailed: it can't be
+        :raises UnavailableError: try again
+        """
+        found = self._p.host.find(vm.uuid)
+        running = found is not None and found.active
+        if vm.id in self._up:
+            if not running:
+                raise StartFailed("its domain ended while it booted")
+            return vm
+        template: Optional[Template] = None
+        if not running and vm.path != COLD:
+            template = self._find(vm)
+        if not vm.path:
+            vm = self._vms.change(vm, path=RESTORE if template else COLD)
+        if vm.path == RESTORE:
+            vm, running = self._restore(vm, template, running)
+        if not running:
+            self._boot(vm)
+        # of what ran before we did we only know when it was begun
+        self._up[vm.id] = self._p.clock.now() if not found else vm.history[-1].at
+        return vm
+
+    def seconds_up(self, vm: Vm) -> float:
+        """Return for how long the domain of ``vm`` has been up."""
+        return self._p.clock.now() - self._up.get(vm.id, vm.history[-1].at)
+
+    def ready(self, vm: Vm) -> None:
+        """Note that ``vm`` is READY."""
+        self._templates.came_up(vm, vm.path == RESTORE)
+
+    def boot_instead(self, vm: Vm, reason: str) -> None:
+        """Give up a clone that does not come up: the next time that ``vm`` is brought up it boots."""
+        self._templates.failed(vm, None)
+        self._give_up(vm, reason)
+
+    def unfit(self, vm: Vm) -> None:
+        """Note that ``vm`` could not be made what it should be."""
+        if vm.path == RESTORE:
+            self._templates.failed(vm, None)
+
+    def forget(self, vm: Vm) -> None:
+        """Note that ``vm`` is gone."""
+        self._up.pop(vm.id, None)
+        self._lost.pop(vm.id, None)
+
+    def _cached(self, vm: Vm) -> CachedImage:
+        assert vm.image is not None
+        return self._p.images.ensure(vm.image)
+
+    def _domain(self, vm: Vm, cached: CachedImage) -> Domain:
+        assert vm.lease is not None
+        files = self._p.files.of(vm.id, vm.request.resources.scratch_mib > 0)
+        facts = HostFacts(vm.accel, self._p.config.bridge, self._p.config.overheads)
+        return make_domain(vm.request, vm.lease, cached, files, facts)
+
+    def _find(self, vm: Vm) -> Optional[Template]:
+        try:
+            return self._templates.find(vm, self._cached(vm))
+        except UnavailableError as error:
+            if self._may_be_tried_again(vm, error):
+                raise
+            log.warning("vm=%s boots without looking for a template: %s", vm.id, error)
+            return None
+
+    def _may_be_tried_again(self, vm: Vm, error: UnavailableError) -> bool:
+        """Return whether nothing is known after ``error``, and that has not happened too often."""
+        if isinstance(error, VirtError):
+            return False
+        if type(error) is UnavailableError:
+            self._lost[vm.id] = self._lost.get(vm.id, 0) + 1
+        return self._lost.get(vm.id, 0) < ATTEMPTS
+
+    def _restore(self, vm: Vm, template: Optional[Template], running: bool) -> Tuple[Vm, bool]:
+        """Return ``vm`` and whether it runs now; if not, it is to be booted."""
+        domain = self._domain(vm, self._cached(vm))
+        try:
+            if running:
+                seconds = complete(self._p.host, domain, self._p.effect)
+            elif template is None:
+                return self._give_up(vm, "its template is gone"), False
+            else:
+                self._p.files.make_folder(vm.id)
+                self._p.care(TRASH)
+                seconds = clone(self._p.host, template, domain, self._p.files.run, self._p.effect)
+        except ImageError as error:
+            if template is not None:
+                self._templates.damaged(template, error)
+            return self._give_up(vm, str(error)), False
+        except (UnavailableError, NotFoundError) as error:
+            if isinstance(error, UnavailableError) and self._may_be_tried_again(vm, error):
+                raise
+            self._templates.failed(vm, template)
+            return self._give_up(vm, str(error)), False
+        took = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
+        log.info("vm=%s domain restored: %s", vm.id, took)
+        return vm, True
+
+    def _give_up(self, vm: Vm, reason: str) -> Vm:
+        """Boot ``vm``; what runs of it is no clone from then on, so it must be gone before."""
+        log.warning("vm=%s could not be restored and boots cold: %s", vm.id, reason)
+        self._p.effect("give_up", lambda: self._p.host.destroy(vm.uuid))
+        self._up.pop(vm.id, None)
+        return self._vms.change(vm, path=COLD)
+
+    def _boot(self, vm: Vm) -> None:
+        """Make the domain; a start before a restart of ours left either none of it or all of it running."""
+        cached, scratch_mib = self._cached(vm), vm.request.resources.scratch_mib
+        self._p.effect("overlay", lambda: self._p.files.prepare(vm.id, cached, scratch_mib))
+        self._p.care(TRASH)
+        domain = self._domain(vm, cached)
+        begun = time.monotonic()
+        try:
+            self._p.effect("start", lambda: self._p.host.start(domain))
+        except VirtError as error:
+            raise StartFailed(f"its domain could not be started: {error.reason}") from error
+        log.info("vm=%s domain started in %.2f s", vm.id, time.monotonic() - begun)

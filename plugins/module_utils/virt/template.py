@@ -58,7 +58,7 @@ _PREPARE = f"""
 modprobe -a virtio_net virtiofs
 for program in date perl ip mount umount mkdir chmod rm sleep; do "$program" --version > /dev/null 2>&1; done
 if [ -x /usr/libexec/wnodes/warm-up ]; then
-    timeout -k 1 {WARM_UP_S} /usr/libexec/wnodes/warm-up || echo "warm-up: exit code $?" >&2
+    timeout -k 1 {WARM_UP_S} /usr/libexec/wnodes/warm-up > /dev/null 2>&1 || echo "warm-up: exit code $?" >&2
 fi
 sync
 """

@@ -28,6 +28,8 @@ KEEPALIVE = (3, 3)
 #: calls that may hang in libvirt at once
 MAX_CALLS = 64
 START_S = 60.0
+#: where libvirt writes down the process of each domain
+PID_DIR = "/run/libvirt/qemu"
 #: memory goes to a disk that may be slow
 SAVE_S = 600.0
 
@@ -67,6 +69,23 @@ class _EventLoop:
                 libvirt.virEventRunDefaultImpl()
             except libvirt.libvirtError as error:
                 log.error("libvirt's event loop: %s", error)
+
+
+def _check_contained(name: str) -> None:
+    """Raise VirtError for a domain without a control group: libvirt 9.0 dies when a file system is plugged into one."""
+    try:
+        with open(f"{PID_DIR}/{name}.pid", encoding="ascii") as file:
+            pid = int(file.read())
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            contained = any(line.rstrip().rpartition(":")[2].startswith("/machine") for line in file)
+    except (OSError, ValueError):
+        return  # another libvirt than this machine's
+    if not contained:
+        raise VirtError(
+            object=f"domain {name}",
+            reason="has no control group, and libvirt may die when a file system is plugged in",
+            hint="see cgroup_controllers in libvirt's qemu.conf",
+        )
 
 
 def _version(number: int) -> str:
@@ -178,6 +197,8 @@ class LibvirtHost(VmHost):
         def work(connection: Any) -> None:
             domain = connection.lookupByUUIDString(uuid)
             if not has_device(domain.XMLDesc(0), device):
+                if isinstance(device, Filesystem):
+                    _check_contained(domain.name())
                 domain.attachDeviceFlags(device_xml(device), self._lv.VIR_DOMAIN_AFFECT_LIVE)
 
         self._call(f"attach {device} to {uuid}", work, START_S)

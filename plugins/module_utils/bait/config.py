@@ -48,6 +48,7 @@ class PoolConfig:
     :param learn: how many may wait of any other kind that jobs asked for lately; 0: none
     :param learn_s: how long a job is remembered for that
     :param calm_s: how long no VM is made after one had to go because jobs needed its room
+    :param offer: let the LRMS send jobs straight to VMs that wait
     :param reuse_s: how long a VM waits for another job of the user whose job it has run, from its making on;
         0: a VM never sees a second job
     :param reuse_jobs: how many jobs such a VM may run
@@ -57,6 +58,7 @@ class PoolConfig:
     learn: int = 0
     learn_s: float = 3600.0
     calm_s: float = 20.0
+    offer: bool = False
     reuse_s: float = 0.0
     reuse_jobs: int = 10
 

@@ -20,7 +20,7 @@ from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError
 from ..model.job import Job
-from ..model.phases import ENDED, QUEUED, RELEASED, vm_phases
+from ..model.phases import DIRECT, ENDED, QUEUED, RELEASED, vm_phases
 from ..model.states import JOB_BEFORE_RUNNING, JobState, VmState
 from ..model.vm import GuestSetup, VmRequest, VmUser
 from .config import BaitConfig
@@ -319,6 +319,8 @@ class Journey:
         return SOON_S
 
     def _running(self, job: Job) -> float:
+        if job.path == DIRECT and not job.placeholder:
+            return self._settle_in(job)
         seen = self._look(job, LrmsJobState.RUNNING)
         if seen is None or seen.state in _OVER:
             return self._finish(job, seen)
@@ -332,6 +334,25 @@ class Journey:
             self._lrms.fail_host(job.host, lost)
             return SOON_S
         return self._config.heartbeat_s
+
+    def _settle_in(self, job: Job) -> float:
+        """Make the VM that the LRMS chose this job's alone: closed to others, its share kept, its user known."""
+        self._lrms.close_host(job.host)
+        seen = self._sightings.fresh(job.lrms_id)
+        for other in self._lrms.jobs_on(job.host):
+            if other.id != job.lrms_id:
+                log.warning("job %s was sent to the same VM and goes back", other.id, extra=fields(job))
+                self._lrms.requeue(other)
+        placeholder = self._lrms.keep(job.vm_id, self._config.overheads.charge(job.request.resources))
+        self._failpoints.hit("bait.keep")
+        if seen is not None and seen.state not in _OVER:
+            try:
+                self._hypervisor.use(job.vm_id, VmUser(job.user, groups(job.user), labels(job)))
+            except RequestError as error:
+                self._lrms.stop(seen, self.mark(job, str(error)))
+                return self._give_back(job, str(error))
+        self._put(replace(job, placeholder=placeholder))
+        return NOW_S
 
     def _finish(self, job: Job, seen: Optional[LrmsJob]) -> float:
         code = seen.exit_code if seen is not None else None

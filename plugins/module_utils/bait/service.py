@@ -14,10 +14,11 @@ from ..directory.base import Heartbeat
 from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
-from ..lrms.base import Lrms
+from ..lrms.base import Lrms, LrmsJob
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError, WnodesError
 from ..model.job import Answer, Dispatch, Job, JobRequest
+from ..model.phases import DIRECT, QUEUED
 from ..model.pool import PoolVm
 from ..model.resources import Resources
 from ..model.states import JobState
@@ -26,7 +27,7 @@ from . import request
 from .config import BaitConfig
 from .explain import explain
 from .joining import Joining
-from .journey import Journey, before_running
+from .journey import Journey, before_running, fields
 from .pool import Pool
 from .sightings import Sightings
 
@@ -90,7 +91,7 @@ class Bait:
         self._threads: List[threading.Thread] = []
         self._sightings = Sightings(lrms, self.clock, config.poll_s)
         joining = Joining(lrms, hypervisor, self.failpoints)
-        self.pool = Pool(config, lrms, hypervisor, joining, pool, journal.all, self.clock, self.failpoints)
+        self.pool = Pool(config, lrms, hypervisor, joining, pool, journal.all, self._begin, self.clock, self.failpoints)
         self.journey = Journey(
             config,
             lrms,
@@ -152,6 +153,32 @@ class Bait:
             return RUN
         job = self._receive(dispatch, wish, refusal)
         return self._hold(job)
+
+    def _begin(self, vm: PoolVm, seen: LrmsJob) -> None:
+        """Take up a job that the LRMS has sent straight to a VM that was offered to it."""
+        if any(job.vm == vm.id for job in self.journal.active()):
+            return
+        now = self.clock.now()
+        job = Job(
+            id=uuid.uuid4().hex[:12],
+            lrms_id=seen.id,
+            user=seen.user,
+            uid=seen.uid,
+            request=vm.request,
+            state=JobState.RECEIVED,
+            history=(Move(JobState.RECEIVED.value, now),),
+            original=seen.fixed,
+            joined=True,
+            released=True,
+            host=vm.host,
+            address=vm.address,
+            vm=vm.id,
+            path=DIRECT,
+            moments={QUEUED: seen.eligible} if seen.eligible else {},
+        )
+        self.journal.put(job.moved(JobState.RUNNING, now))
+        log.info("sent straight to its VM", extra=fields(job))
+        self.reconciler.wake(job.id)
 
     def _forget(self, lrms_id: str, reason: str) -> None:
         for old in self.journal.active():

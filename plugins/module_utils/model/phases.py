@@ -12,6 +12,8 @@ from .resources import Resources
 from .states import JobState, VmState
 from .vm import Vm
 
+#: ``Job.path`` of a job that the LRMS has sent straight to its VM
+DIRECT = "direct"
 #: a job's moments besides its moves: it could be started; it was let go to its VM; it ended there
 QUEUED, RELEASED, ENDED = "queued", "released", "ended"
 

@@ -368,7 +368,7 @@ class Journey:
             if after is not None:
                 return after
             job = self._put(replace(job, settled=True))
-        kept = bool(job.placeholder) and job.state is JobState.FINISHED and self._kept(job)
+        kept = job.state is JobState.FINISHED and self._kept(job)
         if job.joined and not kept:
             self._joining.leave(job.vm_id, job.host)
             job = self._put(replace(job, joined=False))
@@ -387,7 +387,12 @@ class Journey:
         return None
 
     def _kept(self, job: Job) -> bool:
-        return False
+        """Return whether the VM of a finished job waits for another one of the same user."""
+        if not self._pool.may_keep(job):
+            return False
+        self._lrms.unplace(job.vm_id)
+        self._failpoints.hit("bait.reuse")
+        return self._pool.keep(job)
 
     def _settle(self, job: Job) -> Optional[float]:
         """Leave the LRMS's job as it has to be; None when that is done."""

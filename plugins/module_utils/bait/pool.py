@@ -27,7 +27,7 @@ from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError, StateError
 from ..model.job import Job, JobRequest
-from ..model.phases import flavour
+from ..model.phases import DIRECT, flavour
 from ..model.pool import PoolVm, fits, learnt, plan, refill_s
 from ..model.resources import Resources
 from ..model.states import JobState, PoolState, VmState
@@ -184,22 +184,39 @@ class Pool:
         self._move(vm, PoolState.GONE)
         self.reconciler.wake(BALANCE, HAND_OVER_S)
 
-    def keep(self, job: Job) -> bool:
-        """Take back the VM of a job that ended well, for another job of the same user; False: it has to go.
-
-        From True on the VM is the pool's. The caller ends the placeholder under the VM's id first.
-        """
+    def may_keep(self, job: Job) -> bool:
+        """Return whether the VM of a job that has ended may see another one of the same user."""
         pool, known = self._config.pool, self._journal.get(job.vm_id)
-        now = self._clock.now()
-        born = known.born if known else job.history[0].at
-        uses = (known.uses if known else 0) + 1
-        if not pool.reuse_s or uses >= pool.reuse_jobs or now - born > pool.reuse_s:
+        if not pool.reuse_s or job.path == DIRECT:
             return False
+        if known is not None and not is_over(known):
+            return True  # it is kept already
+        try:
+            up = self._hypervisor.get(job.vm_id).state is VmState.IN_USE
+        except NotFoundError:
+            up = False
+        born, uses = (known.born, known.uses) if known else (job.history[0].at, 0)
+        return up and uses + 1 < pool.reuse_jobs and self._clock.now() - born <= pool.reuse_s
+
+    def keep(self, job: Job) -> bool:
+        """Take back the VM of a job that has ended; from True on it is the pool's. Its placeholder must be gone."""
+        known = self._journal.get(job.vm_id)
+        if known is not None and not is_over(known):
+            return True
+        made, now = self._hypervisor.get(job.vm_id), self._clock.now()
         vm = PoolVm(
-            id=job.vm_id, request=job.request if known is None else known.request, state=PoolState.JOINING, since=now,
-            born=born, host=job.host, address=job.address, digest=known.digest if known else "", joined=True,
-            user=job.user, uses=uses,
-        )  # fmt: skip
+            id=job.vm_id,
+            request=known.request if known else job.request,
+            state=PoolState.JOINING,
+            since=now,
+            born=known.born if known else job.history[0].at,
+            host=job.host,
+            address=job.address,
+            digest=made.image.digest if made.image else "",
+            joined=True,
+            user=job.user,
+            uses=(known.uses if known else 0) + 1,
+        )
         self._journal.put(vm)
         self.reconciler.wake(vm.id)
         return True

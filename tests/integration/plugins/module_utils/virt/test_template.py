@@ -38,7 +38,7 @@ cat /sys/class/net/*/address | grep -v 00:00:00:00:00:00
 hostname
 ip -4 -o address show scope global
 """
-ROW = 20
+ROW = 4
 
 
 @pytest.fixture(scope="module")

@@ -128,9 +128,11 @@ class Site:
 
     def ready(self, vm: Vm) -> dict[str, float]:
         """Start ``vm``; return the seconds that each phase took."""
-        seconds = self.clone(vm)
-        seconds["identity"] = personalise(Guest(self.host, vm.uuid), personality(vm, clone=True), time.time(), 60)
-        return seconds
+        return {**self.clone(vm), "identity": self.personalise(vm)}
+
+    def personalise(self, vm: Vm) -> float:
+        """Make the clone ``vm`` what it should be; return the seconds that it took."""
+        return personalise(Guest(self.host, vm.uuid), personality(vm, clone=True), time.time(), 60)
 
     def guest(self, vm: Vm, script: str) -> str:
         output = Guest(self.host, vm.uuid).run(script, 60)

@@ -108,13 +108,17 @@ class Site:
         assert template is not None
         return clone(self.host, template, self.domain(vm))
 
-    def boot(self, vm: Vm) -> None:
-        """Start ``vm`` without a template."""
-        domain, guest = self.domain(vm), Guest(self.host, vm.uuid)
+    def start(self, domain: Domain) -> None:
+        """Start a domain with fresh disks."""
         make_overlay(run, self.image.chain[0], domain.disks[0].path)
         for disk in domain.disks[1:]:
             make_scratch(run, disk.path, self.resources.scratch_mib)
         self.host.start(domain)
+
+    def boot(self, vm: Vm) -> None:
+        """Start ``vm`` without a template."""
+        guest = Guest(self.host, vm.uuid)
+        self.start(self.domain(vm))
 
         def answers() -> bool:
             try:
@@ -145,9 +149,13 @@ class Site:
 
 
 @contextmanager
-def started(image: CachedImage, resources: Resources = Resources(1, 512, 256)) -> Iterator[Site]:  # noqa: B008
-    """Give a node on a libvirt of its own."""
-    libvirt = PrivateLibvirt()
+def started(
+    image: CachedImage,
+    resources: Resources = Resources(1, 512, 256),  # noqa: B008
+    **libvirt_has: str,
+) -> Iterator[Site]:
+    """Give a node on a libvirt of its own, see :class:`PrivateLibvirt`."""
+    libvirt = PrivateLibvirt(**libvirt_has)
     try:
         libvirt.start()
         home = libvirt.folder / "home"

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ import pytest
 from tests.integration.libvirt_fixture import until
 from tests.integration.template_site import ROOT, Site, started
 from wnodes.image.journal_sender import LINK_PATH, UNIT_PATH
-from wnodes.model.errors import ImageError, NotFoundError
+from wnodes.model.errors import ImageError, NotFoundError, VirtError
 from wnodes.model.image import CachedImage
 from wnodes.virt.domain import Interface
 from wnodes.virt.template import DESCRIPTION, MEMORY, Templates
@@ -194,6 +195,15 @@ def test_a_description_of_another_version_is_refused(site: Site, broken: Path) -
     (broken / DESCRIPTION).write_text(json.dumps(description))
     with pytest.raises(ImageError, match="describes another template"):
         site.new_templates().find(*site.kind)
+
+
+def test_a_host_that_would_die_of_a_file_system_is_spared(worker_image: CachedImage) -> None:
+    with started(worker_image, controllers="") as site:
+        daemon, domain = site.libvirt.pid(), site.domain(site.vm(1))
+        site.start(replace(domain, interfaces=(), filesystems=()))
+        with pytest.raises(VirtError, match="no control group"):
+            site.host.attach(domain.uuid, domain.filesystems[0])
+        assert site.libvirt.pid() == daemon
 
 
 def test_at_the_end_nothing_runs(site: Site) -> None:

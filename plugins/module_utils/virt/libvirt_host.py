@@ -28,8 +28,6 @@ KEEPALIVE = (3, 3)
 #: calls that may hang in libvirt at once
 MAX_CALLS = 64
 START_S = 60.0
-#: where libvirt writes down the process of each domain
-PID_DIR = "/run/libvirt/qemu"
 #: memory goes to a disk that may be slow
 SAVE_S = 600.0
 
@@ -69,23 +67,6 @@ class _EventLoop:
                 libvirt.virEventRunDefaultImpl()
             except libvirt.libvirtError as error:
                 log.error("libvirt's event loop: %s", error)
-
-
-def _check_contained(name: str) -> None:
-    """Raise VirtError for a domain without a control group: libvirt 9.0 dies when a file system is plugged into one."""
-    try:
-        with open(f"{PID_DIR}/{name}.pid", encoding="ascii") as file:
-            pid = int(file.read())
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
-            contained = any(line.rstrip().rpartition(":")[2].startswith("/machine") for line in file)
-    except (OSError, ValueError):
-        return  # another libvirt than this machine's
-    if not contained:
-        raise VirtError(
-            object=f"domain {name}",
-            reason="has no control group, and libvirt may die when a file system is plugged in",
-            hint="see cgroup_controllers in libvirt's qemu.conf",
-        )
 
 
 def _version(number: int) -> str:
@@ -198,10 +179,21 @@ class LibvirtHost(VmHost):
             domain = connection.lookupByUUIDString(uuid)
             if not has_device(domain.XMLDesc(0), device):
                 if isinstance(device, Filesystem):
-                    _check_contained(domain.name())
+                    self._expect_group(domain)
                 domain.attachDeviceFlags(device_xml(device), self._lv.VIR_DOMAIN_AFFECT_LIVE)
 
         self._call(f"attach {device} to {uuid}", work, START_S)
+
+    def _expect_group(self, domain: Any) -> None:
+        """Raise VirtError where a file system can't be plugged in: without a control group libvirt 9.0 dies of it."""
+        try:
+            domain.getCPUStats(True)
+        except self._lv.libvirtError as error:
+            raise VirtError(
+                object=f"domain {domain.name()}",
+                reason=f"libvirt gave it no control group, and would not survive a file system: {error}",
+                hint="libvirtd needs a cgroup tree with controllers; or do without templates: template_cache_mib: 0",
+            ) from None
 
     def agent(self, uuid: str, command: str, arguments: Dict[str, Any], timeout_s: float) -> Any:
         # it has no types

@@ -69,7 +69,7 @@ def phases(job: Job) -> Dict[str, float]:
     bounds = {
         "dispatch": (moments.get(QUEUED), received),
         "hook": (received, when(JobState.HELD)),
-        "hold": (when(JobState.HELD), when(JobState.VM_REQUESTED)),
+        "hold": (when(JobState.HELD), when(JobState.VM_REQUESTED) or when(JobState.MIGRATING)),
         "join": (when(JobState.VM_READY), when(JobState.MIGRATING)),
         "pin": (when(JobState.MIGRATING), moments.get(RELEASED)),
         "second_dispatch": (moments.get(RELEASED), running),

@@ -18,7 +18,7 @@ from ..engine.journal import Journal
 from ..hypervisor.api import HypervisorApi
 from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost
 from ..model.clock import Clock, Failpoints
-from ..model.errors import NotFoundError, RequestError
+from ..model.errors import NotFoundError, RequestError, StateError
 from ..model.job import Job
 from ..model.phases import DIRECT, ENDED, QUEUED, RELEASED, vm_phases
 from ..model.states import JOB_BEFORE_RUNNING, JobState, VmState
@@ -200,7 +200,10 @@ class Journey:
     def _held(self, job: Job) -> float:
         if job.vm and job.id not in self._introduced:
             # while the job leaves the node
-            self._hypervisor.setup(job.vm_id, GuestSetup(self._lrms.account(job.user)))
+            try:
+                self._hypervisor.setup(job.vm_id, GuestSetup(self._lrms.account(job.user)))
+            except (NotFoundError, StateError) as error:
+                return self.fail(job, self._vm_lost(job) or str(error))
             self._introduced.add(job.id)
         found = self._sightings.all((job.lrms_id, job.placeholder))
         seen, share = found.get(job.lrms_id), found.get(job.placeholder)
@@ -216,7 +219,10 @@ class Journey:
         if share is None or share.state in _OVER:
             return self._give_back(job, "its placeholder ended", self._config.backoff_s)
         if share.state is LrmsJobState.RUNNING:
-            return self._move(job, JobState.MIGRATING if job.vm else JobState.VM_REQUESTED)
+            if job.vm:
+                return self._move(job, JobState.MIGRATING)
+            self._pool.make_room()
+            return self._move(job, JobState.VM_REQUESTED)
         if self._in_state_s(job) > self._config.place_timeout_s:
             return self._give_back(job, "the node has no room for its VM now", self._config.backoff_s)
         return pause_s

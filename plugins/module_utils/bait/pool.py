@@ -25,7 +25,7 @@ from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
 from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost
 from ..model.clock import Clock, Failpoints
-from ..model.errors import NotFoundError, RequestError, StateError
+from ..model.errors import NotFoundError, RequestError, StateError, UnavailableError
 from ..model.job import Job, JobRequest
 from ..model.phases import DIRECT, flavour
 from ..model.pool import PoolVm, fits, learnt, plan, refill_s
@@ -160,14 +160,15 @@ class Pool:
                 self._failpoints.hit("bait.take")
         try:
             self._hypervisor.use(vm.id, user)
-        except RequestError as error:
+        except (RequestError, UnavailableError) as error:
+            # where it is in use nevertheless, its next look finds out
             log.info("waiting VM is not for %s: %s", user.owner, error, extra={"job": job.lrms_id, "vm": vm.host})
             self._move(replace(vm, job=""), PoolState.WAITING)
             return None
         except (NotFoundError, StateError) as error:
             self._leave(vm, str(error))
             return None
-        self._quiet_until = self._clock.now() + HAND_OVER_S
+        self._quiet_until = max(self._quiet_until, self._clock.now() + HAND_OVER_S)
         return vm
 
     def _find(self, job: Job) -> Optional[PoolVm]:
@@ -181,7 +182,10 @@ class Pool:
 
     def given(self, vm: PoolVm) -> None:
         """The record of the job that took ``vm`` names it."""
-        self._move(vm, PoolState.GONE)
+        with self._lock:
+            # its own step may have seen that already
+            if vm.id in self.keys():
+                self._move(vm, PoolState.GONE)
         self.reconciler.wake(BALANCE, HAND_OVER_S)
 
     def may_keep(self, job: Job) -> bool:
@@ -231,7 +235,7 @@ class Pool:
         room, now = self._lrms.room(), self._clock.now()
         self._targets = self._wished() if room.open else {}
         with self._lock:
-            there = [vm for vm in self._journal.active() if vm.state in _HERE]
+            there = [vm for vm in self._journal.active() if vm.state is not PoolState.TAKEN]
             ready = {request: count for request, count in self._targets.items() if self._may_try(request, now)}
             keep = {vm.request: self._targets.get(vm.request, 0) for vm in there}
             todo = plan({**keep, **ready}, there, self._room_of(there, room.free), self._charge)
@@ -289,21 +293,25 @@ class Pool:
 
     def _step_failed(self, key: str, error: Exception) -> None:
         log.warning("%s: %s; will try again", key.lstrip(":"), error)
-        vm = self._journal.get(key)
-        if vm is not None and vm.state in (PoolState.COMING, PoolState.JOINING):
-            self._give_up_late(vm, str(error))
+        with self._lock:
+            vm = self._journal.get(key)
+            if vm is not None and vm.state in (PoolState.COMING, PoolState.JOINING):
+                self._give_up_late(vm, str(error))
 
     def _give_up_late(self, vm: PoolVm, reason: str) -> Optional[float]:
         config = self._config
         limit = config.vm_timeout_s if vm.state is PoolState.COMING else config.join_timeout_s
         return self._fail(vm, reason) if self._clock.now() - vm.since > limit else None
 
-    def _move(self, vm: PoolVm, state: PoolState, reason: str = "") -> PoolVm:
+    def _put(self, old: PoolVm, new: PoolVm) -> PoolVm:
         with self._lock:
-            current = self._journal.get(vm.id)
-            if current is None or current.state is not vm.state:
-                raise StateError(object=f"waiting VM {vm.id}", reason="has moved on meanwhile")
-            moved = self._journal.put(vm.moved(state, self._clock.now(), reason))
+            current = self._journal.get(old.id)
+            if current is None or current.state is not old.state:
+                raise StateError(object=f"waiting VM {old.id}", reason="has moved on meanwhile")
+            return self._journal.put(new)
+
+    def _move(self, vm: PoolVm, state: PoolState, reason: str = "") -> PoolVm:
+        moved = self._put(vm, vm.moved(state, self._clock.now(), reason))
         log.info("waiting VM is %s %s", state.value, reason, extra={"vm": vm.host or vm.id, "image": vm.request.tag})
         return moved
 
@@ -339,7 +347,7 @@ class Pool:
     def _joins(self, vm: PoolVm) -> float:
         if not vm.joined:
             self._lrms.remove_host(vm.host)  # left by an earlier VM of this name
-            vm = self._journal.put(replace(vm, joined=True))
+            vm = self._put(vm, replace(vm, joined=True))
         asked, placeholder = vm.request, ""
         if vm.offered:
             placeholder = self._lrms.offer(vm.id, self._charge(asked.resources))
@@ -353,6 +361,7 @@ class Pool:
             self._failpoints.hit("bait.place_waiting")
             if not vm.uses:
                 self._made.append(self._clock.now() - vm.born)
+                log.info("waits after %.2f s", self._made[-1], extra={"vm": vm.host})
             self._failed.pop(asked, None)
             self.problem = ""
             self._move(replace(vm, placeholder=placeholder), PoolState.WAITING)
@@ -393,8 +402,9 @@ class Pool:
         if vm.user and now - vm.born > self._config.pool.reuse_s:
             return self._leave(vm, "it has been used for long enough")
         images = {image.tag: image.digest for image in self._hypervisor.status().images}
-        if images.get(vm.request.tag, vm.digest) != vm.digest:
-            return self._leave(vm, "its tag has another image now")
+        # no images at all: the hypervisor does not know yet which there are
+        if images and images.get(vm.request.tag, "") != vm.digest:
+            return self._leave(vm, "its tag has another image now, or none")
         return LOOK_S
 
     def _taken_by(self, vm: PoolVm) -> Optional[float]:
@@ -416,7 +426,7 @@ class Pool:
                     self._move(vm, PoolState.GONE)
                     return None
             self._joining.leave(vm.id, vm.host)
-            vm = self._journal.put(replace(vm, joined=False))
+            vm = self._put(vm, replace(vm, joined=False))
             self._failpoints.hit("bait.remove_waiting_host")
         try:
             if self._hypervisor.destroy(vm.id).state is not VmState.GONE:

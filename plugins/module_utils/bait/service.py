@@ -120,7 +120,8 @@ class Bait:
         job = self.journal.get(key)
         log.warning("will try again: %s", error, extra={"job": job.lrms_id if job else key})
         self._errors[key] = str(error)
-        if job is not None and job.state in (JobState.VM_REQUESTED, JobState.VM_READY, JobState.MIGRATING):
+        needs_vm = (JobState.VM_REQUESTED, JobState.VM_READY, JobState.MIGRATING)
+        if job is not None and (job.state in needs_vm or (job.vm and job.state is JobState.HELD)):
             # a VM that can't be had for too long is a failed VM, whatever the error
             config = self.config
             limit = config.vm_timeout_s if job.state is JobState.VM_REQUESTED else config.join_timeout_s
@@ -282,8 +283,10 @@ class Bait:
         # before the first word from the hypervisor nothing is known: what is advertised stays
         if self._tags:
             self.lrms.advertise(self._tags, problem)
-        kept = {job.vm_id for job in self.journal.active()} | set(self.pool.keys())
-        for key in self.lrms.placeholders():
+        # in this order: a record comes before its placeholder, and the job's before that of its VM goes
+        placed, kept = self.lrms.placeholders(), set(self.pool.keys())
+        kept |= {job.vm_id for job in self.journal.active()}
+        for key in placed:
             if key not in kept:
                 log.warning("placeholder of no job of ours: %s", key)
                 self.lrms.unplace(key)

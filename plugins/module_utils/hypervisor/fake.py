@@ -9,22 +9,24 @@ from dataclasses import dataclass, field, replace
 from typing import Callable, Dict, List, Optional, Tuple
 
 from ..model.errors import NotFoundError, RequestError, StateError, UnavailableError
+from ..model.image import Artefact, Image
 from ..model.lease import Lease, NetworkSettings
 from ..model.states import VmState
 from ..model.vm import GuestSetup, Move, Vm, VmEvent, VmRequest, VmUser, used_by
-from .api import HypervisorApi, HypervisorStatus
+from .api import HypervisorApi, HypervisorStatus, NodeImage
 
 
 @dataclass
 class FakeHypervisor(HypervisorApi):
     """See the module. ``auto_ready``: VMs are READY at once; ``setup_failure``: raised by ``setup``;
-    ``unwelcome``: users who may use no image."""
+    ``unwelcome``: users who may use no image; ``digests``: of the tags' images, where it matters."""
 
     auto_ready: bool = True
     down: bool = False
     setup_failure: Optional[Exception] = None
     unwelcome: Tuple[str, ...] = ()
     tags: Tuple[str, ...] = ("worker_debian12_x86_64",)
+    digests: Dict[str, str] = field(default_factory=dict)
     vms: Dict[str, Vm] = field(default_factory=dict)
     setups: Dict[str, List[GuestSetup]] = field(default_factory=dict)
     said: List[VmEvent] = field(default_factory=list)
@@ -59,8 +61,12 @@ class FakeHypervisor(HypervisorApi):
                 expires=self.now() + 120,
             )
             state = VmState.READY if self.auto_ready else VmState.STARTING
-            self._set(Vm(request, state, (Move(state.value, self.now()),), lease))
+            self._set(Vm(request, state, (Move(state.value, self.now()),), lease, self._image(request.tag)))
         return self.vms[request.id]
+
+    def _image(self, tag: str) -> Optional[Image]:
+        digest, file = self.digests.get(tag, ""), Artefact("", "")
+        return Image(digest, "qcow2", 1, 1, file, file, file, "/dev/vda", "") if digest else None
 
     def get(self, vm_id: str) -> Vm:
         self._answer()
@@ -96,4 +102,5 @@ class FakeHypervisor(HypervisorApi):
 
     def status(self) -> HypervisorStatus:
         self._answer()
-        return HypervisorStatus(True, (), self.tags, "qemu")
+        images = tuple(NodeImage(tag, digest, 1, "ready") for tag, digest in self.digests.items())
+        return HypervisorStatus(True, (), self.tags, "qemu", images)

@@ -100,7 +100,7 @@ class Plan:
     leave: Tuple[Tuple[str, str], ...] = ()
 
 
-_NEARNESS = {PoolState.WAITING: 0, PoolState.JOINING: 1, PoolState.COMING: 2}
+_NEARNESS = {PoolState.WAITING: 0, PoolState.JOINING: 1, PoolState.COMING: 2, PoolState.LEAVING: 3}
 
 
 def plan(
@@ -111,7 +111,7 @@ def plan(
 ) -> Plan:
     """Return what to do. VMs that wait have only what jobs leave free, and those nearest to be ready stay.
 
-    :param there: VMs that wait or will
+    :param there: VMs that wait or will, and those that leave: they have their room until they are gone
     :param free: CPUs and memory (MiB) of the node that no job has
     :param charge: what a VM for a request of this size takes of it
     """
@@ -121,7 +121,9 @@ def plan(
     cpus, memory = free.cpus, free.memory_mib
     for vm in sorted(there, key=lambda vm: (_NEARNESS[vm.state], vm.born, vm.id)):
         needs = charge(vm.request.resources)
-        if not vm.user and count[vm.request] >= targets.get(vm.request, 0):
+        if vm.state is PoolState.LEAVING:
+            cpus, memory = cpus - needs.cpus, memory - needs.memory_mib
+        elif not vm.user and count[vm.request] >= targets.get(vm.request, 0):
             leave.append((vm.id, "no more are wanted" if count[vm.request] else "none is wanted"))
         elif needs.cpus > cpus or needs.memory_mib > memory:
             leave.append((vm.id, "jobs need its room"))

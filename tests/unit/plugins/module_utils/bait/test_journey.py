@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site
+from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Killed, Site, killed, nothing_left
 from wnodes.lrms.base import HostState, LrmsJob, LrmsJobState
 from wnodes.model.errors import LrmsError, VirtError
 from wnodes.model.states import JobState, VmState
@@ -23,12 +23,6 @@ STATES = ["RECEIVED", "HELD", "VM_REQUESTED", "VM_READY", "MIGRATING", "RUNNING"
 @pytest.fixture
 def site() -> Site:
     return Site()
-
-
-def nothing_left(site: Site) -> None:
-    assert site.lrms.hosts == {}
-    assert site.lrms.holders == {}
-    assert {vm.state for vm in site.hypervisor.vms.values()} <= {VmState.GONE}
 
 
 def states(site: Site, number: str) -> list[str]:
@@ -262,10 +256,6 @@ def test_each_lrms_call_may_fail_once(site: Site, call: str) -> None:
     nothing_left(site)
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL."""
-
-
 POINTS = [
     "bait.place",
     "bait.stop",
@@ -286,11 +276,8 @@ POINTS = [
 def test_killed_at_any_point_and_started_again_it_converges(tmp_path: Path, point: str) -> None:
     site = Site(str(tmp_path / "bait.db"))
 
-    def die() -> None:
-        raise Killed
-
-    site.failpoints.set(point, die)
-    killed = False
+    site.failpoints.set(point, killed)
+    died = False
     number = site.lrms.submit(tag=TAG)
     dispatch = site.lrms.dispatch(number)
     try:
@@ -299,7 +286,7 @@ def test_killed_at_any_point_and_started_again_it_converges(tmp_path: Path, poin
         site.lrms.finish(number, 4)
         site.run(10)
     except Killed:
-        killed = True
+        died = True
         site.restart()
         if site.job(number).state is JobState.RECEIVED:
             site.bait.dispatch(dispatch)  # the hook asks again
@@ -307,7 +294,7 @@ def test_killed_at_any_point_and_started_again_it_converges(tmp_path: Path, poin
         if site.lrms.table[number].state is LrmsJobState.RUNNING:
             site.lrms.finish(number, 4)
         site.run(10)
-    assert killed
+    assert died
     assert site.job(number).exit_code == 4
     assert site.job(number).outcome is JobState.FINISHED
     nothing_left(site)

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site
+from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site, flavour, pooled
+from wnodes.bait.config import PoolConfig
 from wnodes.model.job import Dispatch
+from wnodes.model.states import VmState
 
 
 def test_a_healthy_node_offers_its_tags_and_says_so() -> None:
@@ -72,3 +74,63 @@ def test_the_site_hears_at_once_of_a_job_that_moves() -> None:
     assert not site.bait._beat_now.is_set()
     site.dispatch()
     assert site.bait._beat_now.is_set()
+
+
+# with VMs that wait
+
+
+def test_a_heartbeat_leaves_the_placeholders_of_waiting_and_taken_vms_alone() -> None:
+    site = pooled(flavour(2))
+    site.bait.heartbeat()
+    assert len(site.lrms.holders) == 2
+    number, _ = site.dispatch()
+    site.bait.heartbeat()
+    assert len(site.lrms.holders) == 2
+    site.run(5)
+    site.bait.heartbeat()
+    assert len(site.lrms.holders) == 3
+    assert site.job(number).placeholder in site.lrms.holders.values()
+
+
+def test_a_heartbeat_leaves_a_placeholder_alone_whose_vm_is_taken_while_it_looks() -> None:
+    site = pooled(flavour(1))
+    (there,) = site.waiting()
+    placeholders, keys = site.lrms.placeholders, site.bait.pool.keys
+
+    def taken_meanwhile() -> tuple[str, ...]:
+        site.bait.pool.keys = keys  # type: ignore[method-assign]
+        site.dispatch()
+        return keys()
+
+    site.bait.pool.keys = taken_meanwhile  # type: ignore[method-assign]
+    site.bait.heartbeat()
+    assert placeholders()[there.id] == there.placeholder
+
+
+def test_a_heartbeat_leaves_a_placeholder_alone_that_is_placed_while_it_looks() -> None:
+    site = Site()
+    placeholders = site.lrms.placeholders
+    site.bait.heartbeat()
+
+    def placed_meanwhile() -> dict[str, str]:
+        site.lrms.placeholders = placeholders  # type: ignore[method-assign]
+        site.dispatch()
+        return placeholders()
+
+    site.lrms.placeholders = placed_meanwhile  # type: ignore[method-assign]
+    site.bait.heartbeat()
+    assert len(site.lrms.holders) == 1
+
+
+def test_the_site_is_told_what_should_wait_and_what_does() -> None:
+    site = Site(pool=PoolConfig((flavour(2),)))
+    site.hypervisor.auto_ready = False
+    site.run(5)
+    told = {"tag": TAG, "flavour": "1x512", "target": 2}
+    (said,) = site.bait.status()["pool"]
+    assert {**said, "flavour": "1x512"} == {**told, "waiting": 0, "coming": 2}
+    for vm in site.pool():
+        site.hypervisor.put(vm.id, VmState.READY)
+    site.run(5)
+    (said,) = site.bait.status()["pool"]
+    assert (said["waiting"], said["coming"]) == (2, 0)

@@ -12,11 +12,20 @@ from hypothesis import strategies as st
 from wnodes.model.errors import StateError
 from wnodes.model.job import Job, JobRequest
 from wnodes.model.resources import Resources
-from wnodes.model.states import JOB_BEFORE_RUNNING, JOB_MOVES, VM_MOVES, JobState, VmState, check_move
+from wnodes.model.states import (
+    JOB_BEFORE_RUNNING,
+    JOB_MOVES,
+    POOL_MOVES,
+    VM_MOVES,
+    JobState,
+    PoolState,
+    VmState,
+    check_move,
+)
 from wnodes.model.vm import Move
 
 
-@pytest.mark.parametrize("table", [JOB_MOVES, VM_MOVES])
+@pytest.mark.parametrize("table", [JOB_MOVES, VM_MOVES, POOL_MOVES])
 def test_every_state_is_in_its_table(table: dict[object, frozenset[object]]) -> None:
     states = {type(state) for state in table}.pop()
     assert set(table) == set(states)
@@ -36,6 +45,15 @@ def test_before_running_a_job_may_be_returned_or_refused() -> None:
 def test_every_vm_can_break_or_be_taken_away_until_it_is_gone() -> None:
     for state in set(VmState) - {VmState.GONE, VmState.BROKEN, VmState.RECYCLING}:
         assert {VmState.BROKEN, VmState.RECYCLING} <= VM_MOVES[state]
+
+
+def test_every_waiting_vm_can_leave_and_only_from_there_or_by_a_job_it_is_gone() -> None:
+    for state in set(PoolState) - {PoolState.LEAVING, PoolState.GONE}:
+        assert PoolState.LEAVING in POOL_MOVES[state]
+    assert {state for state, after in POOL_MOVES.items() if PoolState.GONE in after} == {
+        PoolState.LEAVING,
+        PoolState.TAKEN,
+    }
 
 
 def test_a_move_outside_the_table_names_what_is_allowed() -> None:

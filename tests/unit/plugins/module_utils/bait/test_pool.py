@@ -1,0 +1,455 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMs that wait for jobs: how many there are, who gets one, when they go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.unit.plugins.module_utils.bait.bait_fixture import (
+    TAG,
+    Killed,
+    Site,
+    flavour,
+    killed,
+    nothing_left,
+    one_owner_each,
+    only_the_pool_left,
+    pooled,
+    within_the_free_room,
+)
+from wnodes.bait.config import PoolConfig, PoolFlavour
+from wnodes.lrms.base import HostState, LrmsJobState
+from wnodes.model.errors import VirtError
+from wnodes.model.resources import Resources
+from wnodes.model.states import JobState, PoolState, VmState
+from wnodes.model.vm import GuestSetup, VmUser
+
+#: what a VM for a job of 512 MiB takes of the node
+SHARE_MIB = 960
+
+
+def reasons(site: Site) -> set[str]:
+    return {vm.reason for vm in site.bait.pool._journal.all() if vm.reason}
+
+
+# how many there are
+
+
+def test_as_many_as_are_wanted_wait_complete_and_off_the_books() -> None:
+    site = pooled(flavour(2), flavour(1, 1024, 2))
+    assert sorted(vm.request.resources.memory_mib for vm in site.waiting()) == [512, 512, 1024]
+    assert {host.state for host in site.lrms.hosts.values()} == {HostState.READY}
+    assert {host.user for host in site.lrms.hosts.values()} == {"root"}
+    assert {vm.request.owner for vm in site.hypervisor.vms.values()} == {""}
+    assert site.lrms.room().free == Resources(8, 8000)
+    only_the_pool_left(site)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"), [(flavour(20), 8), (flavour(20, memory_mib=2048), 3), (flavour(20, 1, cpus=3), 2)]
+)
+def test_no_more_wait_than_the_node_has_memory_and_cpus_for(kind: PoolFlavour, count: int) -> None:
+    site = pooled(kind)
+    assert len(site.waiting()) == count
+    within_the_free_room(site)
+
+
+def test_a_node_that_jobs_fill_has_none_waiting_until_they_end() -> None:
+    site = Site(pool=PoolConfig((flavour(2),)))
+    site.lrms.taken = Resources(7, 1000)
+    site.run(30)
+    assert len(site.waiting()) == 1
+    site.lrms.taken = Resources(0, 0)
+    site.run(10)
+    assert len(site.waiting()) == 2
+
+
+def test_a_real_job_has_the_room_of_waiting_vms_at_once_and_those_nearest_to_ready_stay(tmp_path: Path) -> None:
+    site = pooled(flavour(2), path=str(tmp_path / "bait.db"))
+    site.hypervisor.auto_ready = False
+    ready = {vm.id for vm in site.waiting()}
+    site.config = replace(site.config, pool=PoolConfig((flavour(4),)))
+    site.restart()
+    site.run(10)
+    assert len(site.pool(PoolState.COMING)) == 2
+    site.real_job(6, 0)
+    site.run(0.5)
+    assert {vm.id for vm in site.pool()} == ready
+    site.real_job(1, 0)
+    site.run(0.5)
+    assert len(site.pool()) == 1 and site.pool()[0].id in ready
+    assert reasons(site) == {"jobs need its room"}
+    site.hypervisor.auto_ready = True
+    only_the_pool_left(site)
+
+
+def test_a_node_that_a_real_job_needed_is_left_in_peace_for_a_while() -> None:
+    site = pooled(flavour(8), calm_s=20.0)
+    site.real_job(8, 0)
+    site.run(1)
+    nothing_left(site)
+    site.lrms.taken = Resources(0, 0)
+    site.run(18)
+    assert site.pool() == []
+    site.run(10)
+    assert len(site.waiting()) == 8
+
+
+def test_a_job_that_takes_a_vm_does_not_end_that_peace() -> None:
+    site = pooled(flavour(3), calm_s=20.0)
+    site.real_job(7, 0)
+    site.run(1)
+    assert len(site.waiting()) == 1
+    site.lrms.taken = Resources(0, 0)
+    site.dispatch()
+    site.run(15)
+    assert site.pool() == []
+    site.run(10)
+    assert len(site.waiting()) == 3
+
+
+def test_a_drained_node_has_no_waiting_vms_until_it_is_open_again() -> None:
+    site = pooled(flavour(2))
+    site.lrms.drained = True
+    site.run(10)
+    nothing_left(site)
+    assert reasons(site) == {"none is wanted"}
+    site.lrms.drained = False
+    site.run(10)
+    assert len(site.waiting()) == 2
+
+
+@pytest.mark.parametrize("state", [PoolState.COMING, PoolState.JOINING])
+def test_a_vm_on_its_way_leaves_a_node_that_is_drained(state: PoolState) -> None:
+    site = Site(pool=PoolConfig((flavour(2),)))
+    site.hypervisor.auto_ready = state is not PoolState.COMING
+    site.lrms.guest_setup = lambda *_host: GuestSetup()  # type: ignore[method-assign]
+    site.run(2)
+    assert [vm.state for vm in site.pool()] == [state] * 2
+    site.lrms.drained = True
+    site.run(10)
+    nothing_left(site)
+    assert site.pool() == []
+
+
+def test_a_pool_that_is_switched_off_is_emptied_at_the_next_start(tmp_path: Path) -> None:
+    site = pooled(flavour(2), path=str(tmp_path / "bait.db"))
+    site.config = replace(site.config, pool=PoolConfig())
+    site.restart()
+    site.run(10)
+    nothing_left(site)
+    site.lrms.calls.clear()
+    site.run(30)
+    assert "room" not in site.lrms.calls
+
+
+def test_a_restart_keeps_the_vms_that_wait(tmp_path: Path) -> None:
+    site = pooled(flavour(2), path=str(tmp_path / "bait.db"))
+    before = site.waiting()
+    site.restart()
+    site.run(30)
+    assert site.waiting() == before
+    only_the_pool_left(site)
+
+
+# who gets one
+
+
+def test_a_job_takes_a_vm_that_waits_and_none_is_made_for_it() -> None:
+    site = pooled(flavour(1))
+    (there,) = site.waiting()
+    number, answer = site.dispatch()
+    assert answer == "stopped"
+    assert site.job(number).state is JobState.HELD
+    site.run(1)
+    job = site.job(number)
+    assert [move.state for move in job.history] == ["RECEIVED", "HELD", "MIGRATING", "RUNNING"]
+    assert (job.vm, job.host, job.path, job.placeholder) == (there.id, there.host, "pool", there.placeholder)
+    assert site.lrms.hosts[there.host].user == "alice"
+    vm = site.hypervisor.vms[there.id]
+    assert (vm.state, vm.request.owner, vm.request.labels["job"]) == (VmState.IN_USE, "alice", number)
+    assert len(site.hypervisor.vms) == 1
+    site.run(10)
+    assert len(site.waiting()) == 1
+    site.lrms.finish(number)
+    site.run(10)
+    assert site.job(number).outcome is JobState.FINISHED
+    only_the_pool_left(site)
+
+
+def test_the_share_of_a_waiting_vm_is_on_the_books_from_its_job_s_stop_on() -> None:
+    site = pooled(flavour(1))
+    assert site.lrms.room().free.memory_mib == 8000
+    stop, before = site.lrms.stop, []
+
+    def stopped(*seen: object) -> None:
+        before.append(set(site.lrms.waiting))
+        stop(*seen)  # type: ignore[arg-type]
+
+    site.lrms.stop = stopped  # type: ignore[method-assign]
+    (there,) = site.waiting()
+    site.dispatch()
+    assert before == [{there.placeholder}]
+    assert site.lrms.room().free.memory_mib == 8000 - SHARE_MIB
+
+
+def test_the_accounts_are_written_while_the_job_leaves_the_node() -> None:
+    site = pooled(flavour(1))
+    (there,) = site.waiting()
+    number, _ = site.dispatch()
+    site.lrms.change(number, state=LrmsJobState.COMPLETING)
+    site.run(0.1)
+    assert site.job(number).state is JobState.HELD
+    assert site.hypervisor.setups[there.id][-1] == GuestSetup(site.lrms.account("alice"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [
+        ({"memory_mib": 100}, "pool"),
+        ({"memory_mib": 513}, ""),
+        ({"cpus": 2}, ""),
+        ({"tag": "other_debian12_x86_64"}, ""),
+    ],
+)
+def test_only_a_vm_that_is_right_for_a_job_is_taken(asked: dict[str, object], path: str) -> None:
+    site = pooled(flavour(1))
+    number, _ = site.dispatch(**asked)
+    site.run(5)
+    assert site.job(number).state is JobState.RUNNING
+    assert site.job(number).path == path
+    assert bool(site.job(number).vm) == bool(path)
+
+
+def test_the_smallest_vm_that_fits_is_taken_and_of_these_the_oldest() -> None:
+    site = pooled(flavour(1, 2048), flavour(2, 512), flavour(1, 1024))
+    small = [vm for vm in site.waiting() if vm.request.resources.memory_mib == 512]
+    first, _ = site.dispatch(memory_mib=300)
+    assert site.job(first).vm == small[0].id
+    second, _ = site.dispatch(memory_mib=600)
+    took = [vm for vm in site.bait.pool._journal.all() if vm.id == site.job(second).vm]
+    assert took[0].request.resources.memory_mib == 1024
+
+
+def test_a_user_who_may_not_use_the_image_leaves_the_vm_to_others_and_goes_the_ordinary_way() -> None:
+    site = pooled(flavour(1))
+    site.hypervisor.unwelcome = ("mallory",)
+    (there,) = site.waiting()
+    number, answer = site.dispatch(user="mallory")
+    assert answer == "stopped"
+    assert site.job(number).placeholder not in ("", there.placeholder)
+    assert (site.waiting()[0].id, site.waiting()[0].job) == (there.id, "")
+    assert site.hypervisor.vms[there.id].state is VmState.READY
+    other, _ = site.dispatch(user="alice")
+    assert site.job(other).vm == there.id
+
+
+def test_two_jobs_never_get_one_vm() -> None:
+    site = pooled(flavour(1))
+    site.watch = lambda: one_owner_each(site)
+    first, _ = site.dispatch()
+    second, _ = site.dispatch(user="bob")
+    site.run(5)
+    jobs = [site.job(first), site.job(second)]
+    assert [job.state for job in jobs] == [JobState.RUNNING] * 2
+    assert [job.path for job in jobs] == ["pool", ""]
+    assert len({job.host for job in jobs}) == 2
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_job_that_comes_while_the_next_vm_is_made_goes_the_ordinary_way(ready: bool) -> None:
+    site = Site(pool=PoolConfig((flavour(1),)))
+    site.hypervisor.auto_ready = ready
+    site.lrms.guest_setup = lambda *_host: GuestSetup()  # type: ignore[method-assign]
+    site.run(5)
+    assert [vm.state for vm in site.pool()] == [PoolState.JOINING if ready else PoolState.COMING]
+    number, answer = site.dispatch()
+    assert (answer, site.job(number).vm) == ("stopped", "")
+
+
+def test_vms_that_wait_make_room_for_a_vm_that_a_job_needs_now() -> None:
+    site = pooled(flavour(8))
+    number, _ = site.dispatch(cpus=2)
+    site.run(1)
+    assert site.job(number).state is JobState.RUNNING
+    assert len(site.waiting()) == 6
+    within_the_free_room(site)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_silent_hypervisor_keeps_no_job_on_the_node_and_costs_at_most_the_vm(used: bool) -> None:
+    site = pooled(flavour(1))
+    (there,) = site.waiting()
+    if used:  # it did, but its answer was lost
+        site.hypervisor.use(there.id, VmUser("alice"))
+    site.hypervisor.down = True
+    number, answer = site.dispatch()
+    assert (answer, site.job(number).vm) == ("stopped", "")
+    site.hypervisor.down = False
+    site.run(30)
+    assert site.job(number).state is JobState.RUNNING
+    assert (there.id in {vm.id for vm in site.waiting()}) is not used
+    assert len(site.waiting()) == 1
+
+
+def test_a_vm_that_was_taken_by_a_job_that_went_away_meanwhile_leaves(tmp_path: Path) -> None:
+    site = pooled(flavour(1), path=str(tmp_path / "bait.db"))
+    site.failpoints.set("bait.take", killed)
+    number = site.lrms.submit(tag=TAG)
+    with pytest.raises(Killed):
+        site.bait.dispatch(site.lrms.dispatch(number))
+    assert len(site.pool(PoolState.TAKEN)) == 1
+    site.lrms.change(number, state=LrmsJobState.CANCELLED)
+    site.restart()
+    site.run(60)
+    assert site.job(number).outcome is JobState.CANCELLED
+    assert "the job that took it never used it" in reasons(site)
+    only_the_pool_left(site)
+
+
+def test_the_pool_may_see_before_it_is_told_that_a_job_s_record_names_its_vm() -> None:
+    site = pooled(flavour(1))
+    given = site.bait.pool.given
+
+    def told_late(vm: object) -> None:
+        site.bait.pool.step(site.pool(PoolState.TAKEN)[0].id)
+        given(vm)  # type: ignore[arg-type]
+
+    site.bait.pool.given = told_late  # type: ignore[method-assign]
+    number, answer = site.dispatch()
+    assert (answer, site.job(number).state) == ("stopped", JobState.HELD)
+    assert site.bait._errors == {}
+
+
+# when they go
+
+
+@pytest.mark.parametrize(
+    ("digests", "said"),
+    [({TAG: "old"}, ""), ({TAG: "new"}, "another image"), ({"x_y_z": "old"}, "another image"), ({}, "")],
+)
+def test_a_vm_whose_image_was_replaced_or_retired_leaves(digests: dict[str, str], said: str) -> None:
+    site = Site(pool=PoolConfig((flavour(1),)))
+    site.hypervisor.digests = {TAG: "old"}
+    site.run(10)
+    (there,) = site.waiting()
+    assert there.digest == "old"
+    site.hypervisor.digests = digests
+    site.run(30)
+    assert (there.id in {vm.id for vm in site.waiting()}) is not bool(said)
+    assert all(said in reason for reason in reasons(site)) and bool(reasons(site)) is bool(said)
+
+
+def test_a_vm_of_the_new_image_is_made_only_when_that_of_the_old_one_is_gone() -> None:
+    site = Site(pool=PoolConfig((flavour(8),)))
+    site.hypervisor.digests = {TAG: "old"}
+    site.run(10)
+    site.watch = lambda: within_the_free_room(site)
+    site.hypervisor.destroy = lambda vm_id: site.hypervisor.put(vm_id, VmState.RECYCLING)  # type: ignore[method-assign]
+    site.hypervisor.digests = {TAG: "new"}
+    site.run(30)
+    assert [vm.state for vm in site.pool()] == [PoolState.LEAVING] * 8
+    del site.hypervisor.destroy
+    site.run(30)
+    assert [vm.digest for vm in site.waiting()] == ["new"] * 8
+
+
+@pytest.mark.parametrize("event", ["broken", "unknown", "down", "removed"])
+def test_a_vm_that_is_lost_while_it_waits_is_replaced(event: str) -> None:
+    site = pooled(flavour(1))
+    (there,) = site.waiting()
+    if event == "broken":
+        site.hypervisor.put(there.id, VmState.BROKEN, "QEMU died")
+        site.run(3)
+    elif event == "unknown":
+        del site.hypervisor.vms[there.id]
+    elif event == "down":
+        site.lrms.hosts[there.host].state = HostState.DOWN
+    else:
+        del site.lrms.hosts[there.host]
+    site.run(3 if event == "broken" else 25)
+    (now,) = site.waiting()
+    assert now.id != there.id
+    only_the_pool_left(site)
+
+
+def test_a_vm_that_was_lost_unseen_is_not_given_to_a_job() -> None:
+    site = pooled(flavour(1))
+    (there,) = site.waiting()
+    site.hypervisor.put(there.id, VmState.BROKEN, "QEMU died")
+    number, answer = site.dispatch()
+    assert (answer, site.job(number).vm) == ("stopped", "")
+    site.run(10)
+    assert site.job(number).state is JobState.RUNNING
+
+
+def test_a_vm_lost_after_a_job_took_it_returns_the_job() -> None:
+    site = pooled(flavour(1))
+    number, _ = site.dispatch()
+    site.hypervisor.put(site.job(number).vm, VmState.BROKEN, "QEMU died")
+    site.run(20)
+    assert site.job(number).outcome is JobState.RETURNED
+    assert "QEMU died" in site.job(number).reason
+    assert site.lrms.table[number].state is LrmsJobState.PENDING
+    only_the_pool_left(site)
+
+
+def test_a_vm_in_which_nobody_can_be_introduced_returns_the_job() -> None:
+    site = pooled(flavour(1))
+    site.hypervisor.setup_failure = VirtError(object="guest", reason="no answer")
+    number, _ = site.dispatch()
+    site.run(site.config.join_timeout_s + 60)
+    assert site.job(number).outcome is JobState.RETURNED
+    assert "no answer" in site.job(number).reason
+
+
+def test_vms_that_fail_to_come_are_tried_with_growing_pauses_and_the_node_stays_open() -> None:
+    site = Site(pool=PoolConfig((flavour(1),)))
+    site.hypervisor.auto_ready = False
+    born = []
+    for _ in range(3):
+        while not site.pool(PoolState.COMING):
+            site.run(5)
+        (vm,) = site.pool()
+        born.append(vm.born)
+        site.hypervisor.put(vm.id, VmState.BROKEN, "no init found")
+        site.run(5)
+        assert site.pool() == []
+    first, second = born[1] - born[0], born[2] - born[1]
+    assert site.config.backoff_s <= first <= site.config.backoff_s + 15
+    assert 2 * site.config.backoff_s <= second <= 2 * site.config.backoff_s + 15
+    site.bait.heartbeat()
+    status = site.bait.status()
+    assert "no init found" in status["problems"][-1]
+    assert status["ok"] is True
+    assert site.lrms.problem == ""
+    site.hypervisor.auto_ready = True
+    site.run(200)
+    assert len(site.waiting()) == 1
+    assert site.bait.status()["problems"] == []
+
+
+@pytest.mark.parametrize("where", ["hypervisor", "guest", "lrms"])
+def test_a_vm_that_does_not_come_in_time_leaves(where: str) -> None:
+    site = Site(pool=PoolConfig((flavour(1),)))
+    if where == "hypervisor":
+        site.hypervisor.auto_ready = False
+    elif where == "guest":
+        site.hypervisor.setup_failure = VirtError(object="guest", reason="no answer")
+        site.lrms.guest_setup = lambda *_host: GuestSetup()  # type: ignore[method-assign]
+    else:
+        site.lrms.guest_setup = lambda *_host: GuestSetup()  # type: ignore[method-assign]
+    site.run(1)
+    (vm,) = site.pool()
+    limit = site.config.vm_timeout_s if where == "hypervisor" else site.config.join_timeout_s
+    site.run(limit - 10)
+    assert site.bait.pool._journal.get(vm.id) in site.pool(PoolState.COMING, PoolState.JOINING)
+    site.run(45)
+    assert site.bait.pool._journal.get(vm.id) not in site.pool()
+    assert site.hypervisor.vms[vm.id].state is VmState.GONE
+    assert site.bait.status()["problems"] != []

@@ -23,6 +23,7 @@ class PoolFlavour:
 
     :param tag: image tag
     :param memory_mib: what the job may use; the VM's own overhead comes on top
+    :param scratch_mib: 0: what a job gets that asks for none
     :param waiting: how many, where the node has room
     """
 

@@ -58,6 +58,11 @@ def is_over(vm: PoolVm) -> bool:
     return vm.state is PoolState.GONE
 
 
+def was_refused(job: Job) -> bool:
+    """Return whether what ``job`` asked for can't be had."""
+    return any(move.state == JobState.REFUSED.value for move in job.history)
+
+
 class Pool:
     """Keeps VMs waiting.
 
@@ -84,10 +89,9 @@ class Pool:
         self._lock = threading.RLock()
         self._quiet_until = 0.0
         self._made: Deque[float] = collections.deque(maxlen=100)
-        self._failed: Dict[JobRequest, Tuple[int, float]] = {}
+        #: how often VMs failed in a row, when the next one may be made, and why the last one failed
+        self._failed: Dict[JobRequest, Tuple[int, float, str]] = {}
         self._targets: Dict[JobRequest, int] = {}
-        #: why there are fewer than there should be; empty: all is well
-        self.problem = ""
         self.reconciler = Reconciler(self.step, clock, self._step_failed)
         self._steps: Dict[PoolState, Callable[[PoolVm], Optional[float]]] = {
             PoolState.COMING: self._coming,
@@ -102,6 +106,12 @@ class Pool:
         """Whether VMs shall wait here, or any still do."""
         pool = self._config.pool
         return bool(pool.flavours or pool.learn or self._journal.active())
+
+    @property
+    def problem(self) -> str:
+        """Why there are fewer than there should be; empty: all is well."""
+        failed = self._failed.copy()
+        return next((failed[kind][2] for kind in self._targets if kind in failed), "")
 
     def start(self) -> None:
         """Begin to work, in threads."""
@@ -260,12 +270,12 @@ class Pool:
 
     def _wished(self) -> Dict[JobRequest, int]:
         pool, mounts = self._config.pool, self._config.mounts
-        fixed = {
-            JobRequest(f.tag, Resources(f.cpus, f.memory_mib, f.scratch_mib), mounts): f.waiting for f in pool.flavours
-        }
+        default = self._config.default_scratch_mib
+        sizes = [(f, Resources(f.cpus, f.memory_mib, f.scratch_mib or default)) for f in pool.flavours]
+        fixed = {JobRequest(f.tag, size, mounts): f.waiting for f, size in sizes}
         if not pool.learn:
             return fixed
-        arrivals = ((job.history[0].at, job.request) for job in self._jobs() if job.history)
+        arrivals = ((job.history[0].at, job.request) for job in self._jobs() if not was_refused(job))
         window_s = refill_s(tuple(self._made), FIRST_REFILL_S)
         return {**learnt(arrivals, self._clock.now(), pool.learn_s, window_s, pool.learn), **fixed}
 
@@ -273,7 +283,7 @@ class Pool:
         return self._config.overheads.charge(resources)
 
     def _may_try(self, request: JobRequest, now: float) -> bool:
-        return now >= self._failed.get(request, (0, 0.0))[1]
+        return now >= self._failed.get(request, (0, 0.0, ""))[1]
 
     def _make(self, request: JobRequest) -> None:
         now = self._clock.now()
@@ -321,11 +331,11 @@ class Pool:
         return 0.0
 
     def _fail(self, vm: PoolVm, reason: str) -> float:
-        count = self._failed.get(vm.request, (0, 0.0))[0] + 1
+        count = self._failed.get(vm.request, (0, 0.0, ""))[0] + 1
         pause = min(self._config.backoff_s * 2 ** (count - 1), self._config.max_backoff_s)
-        self._failed[vm.request] = count, self._clock.now() + pause
-        self.problem = f"VM that should wait, {vm.request.tag} {flavour(vm.request.resources)}: {reason}"
-        log.warning("%s; next one in %g s at the earliest", self.problem, pause)
+        problem = f"VM that should wait, {vm.request.tag} {flavour(vm.request.resources)}: {reason}"
+        self._failed[vm.request] = count, self._clock.now() + pause, problem
+        log.warning("%s; next one in %g s at the earliest", problem, pause)
         return self._leave(vm, reason)
 
     def _coming(self, vm: PoolVm) -> float:
@@ -363,7 +373,6 @@ class Pool:
                 self._made.append(self._clock.now() - vm.born)
                 log.info("waits after %.2f s", self._made[-1], extra={"vm": vm.host})
             self._failed.pop(asked, None)
-            self.problem = ""
             self._move(replace(vm, placeholder=placeholder), PoolState.WAITING)
             return LOOK_S
         late = self._give_up_late(vm, f"it did not join within {self._config.join_timeout_s:g} s ({state.value})")

@@ -64,16 +64,26 @@ class Site:
         }
         self.config = BaitConfig(**settings)  # type: ignore[arg-type]
         self.watch: Callable[[], None] = lambda: None
+        self._kept: tuple[Journal[Job], Journal[PoolVm]] | None = None
         self.restart()
 
     def restart(self) -> None:
-        journal = Journal(self.path, Job, lambda job: job.state is JobState.CLOSED)
-        waiting = Journal(self.path if self.path == ":memory:" else f"{self.path}.pool", PoolVm, is_over)
+        if self._kept is None or self.path != ":memory:":
+            beside = self.path if self.path == ":memory:" else f"{self.path}.pool"
+            jobs = Journal(self.path, Job, lambda job: job.state is JobState.CLOSED)
+            self._kept = jobs, Journal(beside, PoolVm, is_over)
+        journal, waiting = self._kept
         seams = (self.lrms, self.hypervisor, self.directory)
         self.bait = Bait(self.config, *seams, journal, waiting, self.clock, self.failpoints, self.observe)
+        # nobody waits for real
+        self.bait._stop.wait = self._wait  # type: ignore[method-assign]
         for job in journal.active():
             self.bait.reconciler.wake(job.id)
         self.bait.pool.resume()
+
+    def _wait(self, seconds: float | None = None) -> bool:
+        self.clock.advance(seconds or 0.0)
+        return False
 
     def dispatch(self, **submit: object) -> tuple[str, str | None]:
         """Submit a job for a VM, let it be dispatched here; return its LRMS id and what the hook was told."""

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Killed, Site, killed, nothing_left
+from tests.unit.plugins.module_utils.bait.bait_fixture import (
+    TAG,
+    Killed,
+    Site,
+    flavour,
+    killed,
+    nothing_left,
+    only_the_pool_left,
+    pooled,
+)
 from wnodes.lrms.base import HostState, LrmsJob, LrmsJobState
 from wnodes.model.errors import LrmsError, VirtError
 from wnodes.model.states import JobState, VmState
@@ -245,7 +254,6 @@ def test_silence_of_a_neighbour_changes_nothing(site: Site, silent: str) -> None
     "call", ["room", "place", "stop", "jobs", "name", "host", "open_host", "send", "remove_host", "unplace"]
 )
 def test_each_lrms_call_may_fail_once(site: Site, call: str) -> None:
-    site.bait._stop.wait = lambda _seconds: site.clock.advance(_seconds) or False  # type: ignore[func-returns-value]
     site.lrms.fail_next(call)
     number, answer = site.dispatch()
     assert answer == "stopped"
@@ -365,3 +373,52 @@ def test_an_old_reading_decides_nothing(site: Site) -> None:
     site.lrms.finish(number)
     site.run(10)
     assert site.job(number).outcome is JobState.FINISHED
+
+
+# with a VM that has waited for it
+
+
+def test_the_share_of_a_waiting_vm_is_on_the_books_from_its_job_s_stop_on() -> None:
+    site = pooled(flavour(1))
+    assert site.lrms.room().free.memory_mib == 8000
+    stop, before = site.lrms.stop, []
+
+    def stopped(*seen: object) -> None:
+        before.append(set(site.lrms.waiting))
+        stop(*seen)  # type: ignore[arg-type]
+
+    site.lrms.stop = stopped  # type: ignore[method-assign]
+    (there,) = site.waiting()
+    site.dispatch()
+    assert before == [{there.placeholder}]
+    assert site.lrms.room().free.memory_mib == 8000 - 960
+
+
+def test_the_accounts_are_written_while_the_job_leaves_the_node() -> None:
+    site = pooled(flavour(1))
+    (there,) = site.waiting()
+    number, _ = site.dispatch()
+    site.lrms.change(number, state=LrmsJobState.COMPLETING)
+    site.run(0.1)
+    assert site.job(number).state is JobState.HELD
+    assert site.hypervisor.setups[there.id][-1] == GuestSetup(site.lrms.account("alice"))
+
+
+def test_a_vm_lost_after_a_job_took_it_returns_the_job() -> None:
+    site = pooled(flavour(1))
+    number, _ = site.dispatch()
+    site.hypervisor.put(site.job(number).vm, VmState.BROKEN, "QEMU died")
+    site.run(20)
+    assert site.job(number).outcome is JobState.RETURNED
+    assert "QEMU died" in site.job(number).reason
+    assert site.lrms.table[number].state is LrmsJobState.PENDING
+    only_the_pool_left(site)
+
+
+def test_a_vm_in_which_nobody_can_be_introduced_returns_the_job() -> None:
+    site = pooled(flavour(1))
+    site.hypervisor.setup_failure = VirtError(object="guest", reason="no answer")
+    number, _ = site.dispatch()
+    site.run(site.config.join_timeout_s + 60)
+    assert site.job(number).outcome is JobState.RETURNED
+    assert "no answer" in site.job(number).reason

@@ -29,9 +29,6 @@ from wnodes.model.resources import Resources
 from wnodes.model.states import JobState, PoolState, VmState
 from wnodes.model.vm import GuestSetup, VmUser
 
-#: what a VM for a job of 512 MiB takes of the node
-SHARE_MIB = 960
-
 
 def reasons(site: Site) -> set[str]:
     return {vm.reason for vm in site.bait.pool._journal.all() if vm.reason}
@@ -157,6 +154,74 @@ def test_a_restart_keeps_the_vms_that_wait(tmp_path: Path) -> None:
     only_the_pool_left(site)
 
 
+# what is learnt
+
+
+def learning(**settings: object) -> Site:
+    return pooled(run=1, **{"learn": 3, "learn_s": 1000.0, **settings})  # type: ignore[arg-type]
+
+
+def test_what_jobs_asked_for_together_waits_for_the_next_ones() -> None:
+    site = learning()
+    for _ in range(2):
+        site.dispatch(memory_mib=700)
+    site.run(30)
+    assert [vm.request.resources.memory_mib for vm in site.waiting()] == [700, 700]
+
+
+def test_no_more_of_a_kind_are_learnt_than_the_site_allows() -> None:
+    site = learning(learn=1)
+    for _ in range(3):
+        site.dispatch()
+    site.run(30)
+    assert len(site.waiting()) == 1
+
+
+def test_jobs_that_came_further_apart_than_a_vm_takes_need_one_only() -> None:
+    site = learning()
+    for _ in range(3):
+        site.dispatch()
+        site.run(31)
+    assert len(site.waiting()) == 1
+
+
+def test_what_is_learnt_is_known_after_a_restart_and_forgotten_in_time(tmp_path: Path) -> None:
+    site = pooled(path=str(tmp_path / "bait.db"), run=1, learn=3, learn_s=1000.0)
+    for number, _ in [site.dispatch() for _ in range(2)]:
+        site.run(2)
+        site.lrms.finish(number)
+    site.run(20)
+    assert len(site.waiting()) == 2
+    site.restart()
+    site.run(900)
+    assert len(site.waiting()) == 2
+    site.run(150)
+    assert site.pool() == []
+    nothing_left(site)
+
+
+def test_nothing_is_learnt_from_a_job_that_was_refused() -> None:
+    site = learning()
+    refused = [
+        (site.lrms.submit(tag=TAG, nodes=2), ""),
+        (site.lrms.submit(tag=TAG), "wnodes:colour=red"),
+        (site.lrms.submit(tag=f"{TAG}&vm_x_y_z"), ""),
+    ]
+    for number, comment in refused:
+        site.bait.dispatch(site.lrms.dispatch(number, comment))
+    site.run(30)
+    assert [site.job(number).outcome for number, _ in refused] == [JobState.REFUSED] * 3
+    assert site.bait.pool._journal.all() == []
+    assert site.bait.status()["problems"] == []
+
+
+def test_a_kind_that_names_no_scratch_disk_has_that_of_a_job_that_names_none() -> None:
+    site = Site(pool=PoolConfig((flavour(1),)), default_scratch_mib=2048)
+    site.run(10)
+    number, _ = site.dispatch()
+    assert site.job(number).path == "pool"
+
+
 # who gets one
 
 
@@ -180,32 +245,6 @@ def test_a_job_takes_a_vm_that_waits_and_none_is_made_for_it() -> None:
     site.run(10)
     assert site.job(number).outcome is JobState.FINISHED
     only_the_pool_left(site)
-
-
-def test_the_share_of_a_waiting_vm_is_on_the_books_from_its_job_s_stop_on() -> None:
-    site = pooled(flavour(1))
-    assert site.lrms.room().free.memory_mib == 8000
-    stop, before = site.lrms.stop, []
-
-    def stopped(*seen: object) -> None:
-        before.append(set(site.lrms.waiting))
-        stop(*seen)  # type: ignore[arg-type]
-
-    site.lrms.stop = stopped  # type: ignore[method-assign]
-    (there,) = site.waiting()
-    site.dispatch()
-    assert before == [{there.placeholder}]
-    assert site.lrms.room().free.memory_mib == 8000 - SHARE_MIB
-
-
-def test_the_accounts_are_written_while_the_job_leaves_the_node() -> None:
-    site = pooled(flavour(1))
-    (there,) = site.waiting()
-    number, _ = site.dispatch()
-    site.lrms.change(number, state=LrmsJobState.COMPLETING)
-    site.run(0.1)
-    assert site.job(number).state is JobState.HELD
-    assert site.hypervisor.setups[there.id][-1] == GuestSetup(site.lrms.account("alice"))
 
 
 @pytest.mark.parametrize(
@@ -388,26 +427,6 @@ def test_a_vm_that_was_lost_unseen_is_not_given_to_a_job() -> None:
     assert site.job(number).state is JobState.RUNNING
 
 
-def test_a_vm_lost_after_a_job_took_it_returns_the_job() -> None:
-    site = pooled(flavour(1))
-    number, _ = site.dispatch()
-    site.hypervisor.put(site.job(number).vm, VmState.BROKEN, "QEMU died")
-    site.run(20)
-    assert site.job(number).outcome is JobState.RETURNED
-    assert "QEMU died" in site.job(number).reason
-    assert site.lrms.table[number].state is LrmsJobState.PENDING
-    only_the_pool_left(site)
-
-
-def test_a_vm_in_which_nobody_can_be_introduced_returns_the_job() -> None:
-    site = pooled(flavour(1))
-    site.hypervisor.setup_failure = VirtError(object="guest", reason="no answer")
-    number, _ = site.dispatch()
-    site.run(site.config.join_timeout_s + 60)
-    assert site.job(number).outcome is JobState.RETURNED
-    assert "no answer" in site.job(number).reason
-
-
 def test_vms_that_fail_to_come_are_tried_with_growing_pauses_and_the_node_stays_open() -> None:
     site = Site(pool=PoolConfig((flavour(1),)))
     site.hypervisor.auto_ready = False
@@ -432,6 +451,22 @@ def test_vms_that_fail_to_come_are_tried_with_growing_pauses_and_the_node_stays_
     site.run(200)
     assert len(site.waiting()) == 1
     assert site.bait.status()["problems"] == []
+
+
+def test_a_problem_is_that_of_a_kind_which_is_wanted_and_another_kind_does_not_hide_it() -> None:
+    site = Site(pool=PoolConfig((flavour(1), flavour(1, 700))))
+    site.hypervisor.auto_ready = False
+    site.run(1)
+    bad, good = site.pool()
+    site.hypervisor.put(bad.id, VmState.BROKEN, "no init found")
+    site.run(1)
+    site.hypervisor.put(good.id, VmState.READY)
+    site.run(5)
+    assert [vm.id for vm in site.waiting()] == [good.id]
+    assert "no init found" in site.bait.pool.problem
+    site.lrms.drained = True
+    site.run(10)
+    assert site.bait.pool.problem == ""
 
 
 @pytest.mark.parametrize("where", ["hypervisor", "guest", "lrms"])

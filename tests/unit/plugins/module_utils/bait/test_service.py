@@ -5,10 +5,32 @@
 
 from __future__ import annotations
 
-from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site, flavour, pooled
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.plugins.module_utils.bait.bait_fixture import (
+    TAG,
+    Killed,
+    Site,
+    flavour,
+    killed,
+    nothing_left,
+    one_owner_each,
+    only_the_pool_left,
+    pooled,
+    within_the_free_room,
+)
 from wnodes.bait.config import PoolConfig
+from wnodes.lrms.base import HostState, LrmsJobState
+from wnodes.model.errors import WnodesError
 from wnodes.model.job import Dispatch
-from wnodes.model.states import VmState
+from wnodes.model.resources import Resources
+from wnodes.model.states import JobState, VmState
 
 
 def test_a_healthy_node_offers_its_tags_and_says_so() -> None:
@@ -134,3 +156,179 @@ def test_the_site_is_told_what_should_wait_and_what_does() -> None:
     site.run(5)
     (said,) = site.bait.status()["pool"]
     assert (said["waiting"], said["coming"]) == (2, 0)
+
+
+POINTS = [
+    "bait.join",
+    "bait.place_waiting",
+    "bait.take",
+    "bait.place",
+    "bait.stop",
+    "bait.held",
+    "bait.migrating",
+    "bait.send",
+    "bait.running",
+    "bait.finished",
+    "bait.remove_host",
+    "bait.unplace",
+    "bait.remove_waiting_host",
+]
+
+
+def survive(site: Site, act: Callable[[], object]) -> int:
+    """Do something and start the bait again where it is killed by that; return how often it was."""
+    try:
+        act()
+    except Killed:
+        site.restart()
+        return 1 + survive(site, lambda: site.run(10))
+    return 0
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_any_point_with_vms_waiting_it_converges(tmp_path: Path, point: str) -> None:
+    site = Site(str(tmp_path / "bait.db"), pool=PoolConfig((flavour(1), flavour(1, 1024))))
+    site.watch = lambda: one_owner_each(site)
+    site.failpoints.set(point, killed)
+    died = survive(site, lambda: site.run(20))
+    only_the_pool_left(site)
+    number = site.lrms.submit(tag=TAG)
+    dispatch = site.lrms.dispatch(number)
+    died += survive(site, lambda: site.bait.dispatch(dispatch))
+    died += survive(site, lambda: site.run(20))
+    assert site.job(number).state in (JobState.RUNNING, JobState.FINISHED)
+    assert site.job(number).path == "pool"
+    assert len(site.waiting()) == 2
+    site.bait.heartbeat()
+    site.lrms.finish(number, 4)
+    died += survive(site, lambda: site.run(20))
+    assert (site.job(number).outcome, site.job(number).exit_code) == (JobState.FINISHED, 4)
+    only_the_pool_left(site)
+    site.lrms.drained = True
+    died += survive(site, lambda: site.run(20))
+    assert site.pool() == []
+    nothing_left(site)
+    assert died == 1
+
+
+NUMBERS = st.integers(0, 9)
+EVENTS = st.one_of(
+    st.tuples(st.just("arrive"), st.sampled_from([(1, 512), (1, 300), (2, 1024), (1, 2000)]), st.sampled_from("ab")),
+    st.tuples(st.just("real"), st.integers(0, 8), st.integers(0, 8000)),
+    st.tuples(st.sampled_from(["cancel", "finish", "break", "lose", "host", "again"]), NUMBERS),
+    st.tuples(st.just("crash"), st.sampled_from(["", *POINTS])),
+    st.tuples(st.sampled_from(["drained", "lrms", "hypervisor", "slow", "image"]), st.booleans()),
+    st.tuples(st.just("wait"), st.sampled_from([0.0, 1.0, 10.0, 100.0])),
+)
+
+
+class Story:
+    """A site to which things happen."""
+
+    def __init__(self) -> None:
+        self.site = Site(pool=PoolConfig((flavour(2), flavour(1, 1024, 2)), learn=1))
+        self.site.hypervisor.digests = {TAG: "old"}
+        self.site.watch = lambda: one_owner_each(self.site)
+        self.over: set[str] = set()
+
+    def dispatch(self, number: str) -> None:
+        """Play node and hook: what the bait does not answer for goes back into the queue."""
+        site = self.site
+        answer = None
+        seen = site.lrms.dispatch(number)
+        try:
+            answer = site.bait.dispatch(seen)
+        except WnodesError:
+            pass
+        except Killed:
+            site.restart()
+        if answer is None and site.lrms.table[number].host == site.lrms.node:
+            site.lrms.change(number, state=LrmsJobState.PENDING, host="", mark="")
+        assert site.lrms.table[number].host != site.lrms.node
+
+    def happens(self, what: str, *how: Any) -> None:
+        site, lrms, vms = self.site, self.site.lrms, self.site.hypervisor
+        jobs = list(lrms.table.values())
+        alive = [vm.id for vm in vms.vms.values() if vm.state is not VmState.GONE]
+        if what == "arrive":
+            self.dispatch(lrms.submit(user=how[1], tag=TAG, cpus=how[0][0], memory_mib=how[0][1]))
+        elif what == "real":
+            lrms.taken = Resources(*how)
+            site.bait.pool.make_room()
+        elif what in ("cancel", "finish") and jobs:
+            job = jobs[how[0] % len(jobs)]
+            if what == "cancel" or job.state is LrmsJobState.RUNNING:
+                self.end(job.id, LrmsJobState.CANCELLED if what == "cancel" else LrmsJobState.ENDED)
+        elif what == "again":
+            self.again()
+        elif what == "break" and alive:
+            vms.put(alive[how[0] % len(alive)], VmState.BROKEN, "broke")
+        elif what == "lose" and alive:
+            del vms.vms[alive[how[0] % len(alive)]]
+        elif what == "host" and lrms.hosts:
+            lrms.hosts[sorted(lrms.hosts)[how[0] % len(lrms.hosts)]].state = HostState.DOWN
+        elif what == "crash" and how[0]:
+            site.failpoints.set(how[0], killed)
+        elif what == "crash":
+            site.restart()
+        else:
+            self.switch(what, how[0])
+        survive(site, lambda: site.run(how[0] if what == "wait" else 2.0))
+
+    def switch(self, what: str, how: bool) -> None:
+        site = self.site
+        if what == "drained":
+            site.lrms.drained = how
+        elif what in ("lrms", "hypervisor"):
+            getattr(site, what).down = how
+        elif what == "slow":
+            site.hypervisor.auto_ready = not how
+        elif what == "image":
+            site.hypervisor.digests = {TAG: "new"} if how else {"x_y_z": "old"}
+
+    def again(self) -> None:
+        for job in list(self.site.lrms.table.values()):
+            if job.state is LrmsJobState.PENDING and not job.fixed["ReqNodeList"]:
+                self.dispatch(job.id)
+
+    def end(self, number: str, state: LrmsJobState) -> None:
+        if number not in self.over:
+            self.over.add(number)
+            self.site.lrms.change(number, state=state, exit_code=0)
+
+    def all_is_well(self) -> None:
+        for what in ("drained", "lrms", "hypervisor", "slow"):
+            self.switch(what, False)
+        self.site.hypervisor.digests = {TAG: "new"}
+        self.site.lrms.taken = Resources(0, 0)
+        self.site.failpoints._actions.clear()
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(events=st.lists(EVENTS, max_size=20))
+def test_whatever_happens_each_vm_has_one_owner_no_job_is_lost_and_in_the_end_nothing_is_left(
+    events: list[tuple[Any, ...]],
+) -> None:
+    story = Story()
+    site = story.site
+    for event in events:
+        story.happens(*event)
+    story.all_is_well()
+    site.run(1500)
+    for number, job in site.lrms.table.items():
+        waits = job.state is LrmsJobState.PENDING and not job.fixed["ReqNodeList"]
+        runs = job.state is LrmsJobState.RUNNING and job.host in site.lrms.hosts
+        assert number in story.over or waits or runs or site.job(number).outcome is JobState.REFUSED
+    within_the_free_room(site)
+    for number in site.lrms.table:
+        story.end(number, LrmsJobState.CANCELLED)
+    site.run(1500)
+    assert [job for job in site.bait.journal.all() if job.state is not JobState.CLOSED] == []
+    only_the_pool_left(site)
+    within_the_free_room(site)
+    site.bait.heartbeat()
+    only_the_pool_left(site)
+    site.lrms.drained = True
+    site.run(60)
+    assert site.pool() == []
+    nothing_left(site)

@@ -153,8 +153,6 @@ class Stock:
 
     def _useless(self, key: str, description: Optional[Description], here: Dict[str, Image], useful: Set[str]) -> str:
         """Return why no VM will ever start from a template, empty where one may."""
-        if not self.limit:
-            return "no templates are wanted"
         if description is None:
             return "its description can't be read"
         shape = description.shape

@@ -165,8 +165,6 @@ class NodeTemplates:
         """Return what may be built now, what was wanted first first."""
         ready, now = {image.digest: image for image in self._catalogue.ready().values()}, self._p.clock.now()
         with self._lock:
-            if self._catalogue.known:
-                self._wanted = {kind: None for kind in self._wanted if kind.digest in self._catalogue.digests}
             due = [kind for kind in self._wanted if self._not_before.get(kind, 0.0) <= now]
         return tuple((kind, ready[kind.digest]) for kind in due if kind.digest in ready)
 

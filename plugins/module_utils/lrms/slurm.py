@@ -9,7 +9,6 @@ long after it; ``requeue`` alone would let the owner free the job, so the hold i
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import grp
 import logging
@@ -35,6 +34,8 @@ OFFERED_WEIGHT = 1
 #: users that a VM is told of at the most
 MAX_ACCOUNTS = 5000
 FIRST_UID = 1000
+#: where a VM has the key
+MUNGE_KEY = "/etc/munge/munge.key"
 TAG_PREFIX = "vm_"
 REASON = "wnodes: "
 PLACEHOLDER, NUDGE = "wnodes-", "wnnudge-"
@@ -336,17 +337,13 @@ class Slurm(Lrms):
         }
         conf = " ".join(f"{key}={value}" for key, value in settings.items())
         options = f"-Z -N {host.name} --conf-server {self._conf_server()} --conf '{conf}'"
-        files = [GuestFile("/etc/default/slurmd", f'SLURMD_OPTIONS="{options}"\n')]
-        commands: List[Tuple[str, ...]] = []
+        files = [GuestFile("/etc/default/slurmd", f'SLURMD_OPTIONS="{options}"\n', in_place=True)]
         if self._config.munge_key:
             with open(self._config.munge_key, "rb") as key:
-                files.append(GuestFile("/run/munge.key.b64", base64.b64encode(key.read()).decode("ascii"), 0o600))
-            decode = (
-                "umask 077; base64 -d /run/munge.key.b64 >/etc/munge/munge.key && chown munge: /etc/munge/munge.key"
-            )
-            commands.append(("/bin/sh", "-c", f"{decode}; rc=$?; rm -f /run/munge.key.b64; exit $rc"))
-        commands.append(("systemctl", "restart", "munge.service", "slurmd.service"))
-        return GuestSetup(tuple(files), tuple(commands))
+                content = key.read().decode("latin-1")
+            owner = {"owner": "munge", "group": "munge"}
+            files.append(GuestFile(MUNGE_KEY, content, 0o600, **owner, in_place=True, encoding="latin-1"))
+        return GuestSetup(tuple(files), (("systemctl", "restart", "munge.service", "slurmd.service"),))
 
     def account(self, user: str) -> Tuple[GuestFile, ...]:
         return _accounts([pwd.getpwnam(user)]) if self._config.guest_accounts else ()

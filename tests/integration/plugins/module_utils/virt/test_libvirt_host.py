@@ -103,6 +103,15 @@ def test_setup_writes_files_and_runs_commands(machine: Machine) -> None:
     machine.guest("test ! -e /never")
 
 
+def test_files_written_in_place_keep_their_owner_and_hold_any_byte(machine: Machine) -> None:
+    secret = bytes(range(256)).decode("latin-1")
+    file = GuestFile("/run/secret", secret, 0o640, "daemon", "adm", in_place=True, encoding="latin-1")
+    look = "stat -c %U:%G:%a /run/secret; od -An -v -tx1 /run/secret | tr -d ' \n'"
+    for _ in ("made", "written again"):
+        machine.hypervisor.setup("vm1", GuestSetup((file,)))
+        assert machine.guest(look) == "daemon:adm:640\n" + bytes(range(256)).hex()
+
+
 def test_what_the_guest_says_over_its_channel_is_heard_and_acknowledged(machine: Machine) -> None:
     # the guest's own end, as the batch system calls it there
     hook = (ROOT / "roles/guest/files/slurm-hook").read_text()

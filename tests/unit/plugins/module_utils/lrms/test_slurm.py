@@ -255,7 +255,8 @@ def test_the_guest_gets_key_account_and_its_own_node_definition(tmp_path: Path) 
     assert "RealMemory=700 TmpDisk=1024 Feature=wnvm,vm_a_b_c NodeAddr=10.0.0.9" in (
         files["/etc/default/slurmd"].content
     )
-    assert files["/run/munge.key.b64"].mode == 0o600
+    secret = files["/etc/munge/munge.key"]
+    assert (secret.content.encode("latin-1"), secret.mode, secret.owner) == (b"\x00\x01secret", 0o600, "munge")
     accounts = {file.path: file for file in slurm(played).account("root")}
     assert accounts["/var/lib/extrausers/passwd"].content.startswith("root:x:0:0:")
     assert slurm(played, guest_accounts=False).account("root") == ()

@@ -10,7 +10,7 @@ from typing import Tuple
 
 from ..lrms.slurm import SlurmConfig
 from ..model.endpoint import endpoint
-from ..model.errors import ConfigError
+from ..model.errors import ConfigError, RequestError
 from ..model.image import check_tag
 from ..model.resources import Overheads
 from ..model.vm import Mount
@@ -34,7 +34,12 @@ class PoolFlavour:
     waiting: int = 1
 
     def __post_init__(self) -> None:
-        check_tag(self.tag)
+        try:
+            check_tag(self.tag)
+        except RequestError as error:
+            raise ConfigError(
+                object="pool flavour tag", value=error.value, reason=error.reason, hint=error.hint
+            ) from None
         for key, least in {"cpus": 1, "memory_mib": 1, "scratch_mib": 0, "waiting": 1}.items():
             value = getattr(self, key)
             if value < least:

@@ -149,7 +149,7 @@ def refill(number: int = 7) -> None:
     """What the last VMs for the pool took, from the wish to one that waits in the batch system, and up to the VM."""
     script = f"journalctl -u wnodes-bait -o cat | grep -o 'waits after [0-9.]* s' | tail -{number}"
     seconds = [float(line.split()[2]) for line in lab.sh(test_pool.NODE, script).splitlines()]
-    vms = json.loads(lab.ssh("head", "wnodes", "vms", "--all", "--json"))
+    vms = json.loads(lab.sh(test_pool.NODE, "curl -s --unix-socket /run/wnodes/hypervisor.sock http://local/v1/vms"))
     made = [
         {move["state"]: move["at"] for move in vm["history"]} for vm in vms if vm["request"]["id"].startswith("pool")
     ]

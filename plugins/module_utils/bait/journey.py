@@ -42,7 +42,7 @@ class Journey:
     """Moves jobs along; see the module.
 
     :param sightings: what the LRMS says of jobs
-    :param moved: told of each job that changed
+    :param moved: told of each job that has come into another state
     """
 
     def __init__(
@@ -88,13 +88,11 @@ class Journey:
     # moves
 
     def _put(self, job: Job) -> Job:
-        self._journal.put(job)
-        self._moved(job)
-        return job
+        return self._journal.put(job)
 
     def _move(self, job: Job, state: JobState, reason: str = "") -> float:
         log.info("%s → %s %s", job.state.value, state.value, reason, extra=fields(job))
-        self._put(job.moved(state, self._clock.now(), reason))
+        self._moved(self._put(job.moved(state, self._clock.now(), reason)))
         self._failpoints.hit(f"bait.{state.value.lower()}")
         return NOW_S
 

@@ -59,7 +59,7 @@ class Bait:
 
     ``start`` begins the threads; without it ``dispatch`` and ``tick`` can be called by hand (tests, simulator).
 
-    :param observe: called with each job when it is CLOSED; it must return at once
+    :param observe: called with each job that has come into another state; it must return at once
     """
 
     def __init__(
@@ -108,8 +108,7 @@ class Bait:
 
     def _moved(self, job: Job) -> None:
         self._beat_now.set()
-        if job.state is JobState.CLOSED:
-            self._observe(job)
+        self._observe(job)
 
     def _step(self, key: str) -> Optional[float]:
         after = self.journey.step(key)
@@ -177,7 +176,7 @@ class Bait:
             path=DIRECT,
             moments={QUEUED: seen.eligible} if seen.eligible else {},
         )
-        self.journal.put(job.moved(JobState.RUNNING, now))
+        self._moved(self.journal.put(job.moved(JobState.RUNNING, now)))
         log.info("sent straight to its VM", extra=fields(job))
         self.reconciler.wake(job.id)
 

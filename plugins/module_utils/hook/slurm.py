@@ -10,7 +10,7 @@ import time
 
 TYPE_CHECKING = False  # see main.py
 if TYPE_CHECKING:
-    from typing import Dict, List
+    from typing import Dict, List, Optional
 
 #: what the bait gets to see; values longer than the limit are cut, which makes them invalid rather than dangerous
 VISIBLE = (
@@ -37,9 +37,12 @@ def job_id(environ: Dict[str, str]) -> str:
     """Return the id to use with Slurm's commands: ``<array>_<task>`` for a task; empty where it is not an id."""
     task, array = environ.get("SLURM_ARRAY_TASK_ID", ""), environ.get("SLURM_ARRAY_JOB_ID", "")
     number = f"{array}_{task}" if task.isdigit() and array.isdigit() else environ.get("SLURM_JOB_ID", "")
-    parts = number.split("_")
-    good = len(parts) <= 2 and all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts)
-    return number if good else ""
+    return number if _is_id(number) else ""
+
+
+def _is_id(text: str) -> bool:
+    parts = text.split("_")
+    return len(parts) <= 2 and all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts)
 
 
 def visible(environ: Dict[str, str]) -> Dict[str, str]:
@@ -56,29 +59,48 @@ def put_back(job: str, node: str) -> bool:
     """Requeue and hold ``job``, close ``node``, leave a mark for the bait to adopt the job; tell whether it worked."""
     if not job:
         return False
+    if not all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in node):
+        node = ""
     deadline = time.monotonic() + PUT_BACK_LIMIT_S
     pause = 0.5
     while time.monotonic() < deadline:
-        _call(["update", f"JobId={job}", "Requeue=1"])
-        if _call(["requeuehold", job]):
-            _leave_mark(job)
-            if node and all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in node):
-                _call(["update", f"NodeName={node}", "State=DRAIN", f"Reason={CLOSED}"])
+        exact = _exact(job, node)
+        _call("scontrol", ["update", f"JobId={exact}", "Requeue=1"])
+        if _call("scontrol", ["requeuehold", exact]) is not None:
+            _leave_mark(exact)
+            if node:
+                _call("scontrol", ["update", f"NodeName={node}", "State=DRAIN", f"Reason={CLOSED}"])
             return True
         time.sleep(pause)
         pause = min(pause * 2, 8.0)
     return False
 
 
-def _call(arguments: List[str]) -> bool:
+def _exact(job: str, node: str) -> str:
+    """Return the id that means ``job`` alone: the last task's number means all tasks of its array.
+
+    Seen on 22.05.8: a prolog is told nothing of the array. Where Slurm does not say, the number has to do.
+    """
+    if "_" in job:
+        return job
+    where = ["-w", node] if node else []
+    shown = _call("squeue", ["-h", "-a", "-r", "-t", "CONFIGURING,RUNNING", *where, "-O", "JobArrayID:64,JobID:16"])
+    for row in map(str.split, (shown or "").splitlines()):
+        if len(row) == 2 and row[1] == job and _is_id(row[0]):
+            return row[0]
+    return job
+
+
+def _call(program: str, arguments: List[str]) -> Optional[str]:
+    """Return what a command of Slurm's says; None where it fails."""
     import subprocess  # only the emergency pays for it
 
     for folder in TOOL_DIRS:
-        tool = os.path.join(folder, "scontrol")
+        tool = os.path.join(folder, program)
         if os.path.exists(tool):
             break
     else:
-        return False
+        return None
     environment = {"PATH": "/usr/bin:/bin"}
     if "SLURM_CONF" in os.environ:
         environment["SLURM_CONF"] = os.environ["SLURM_CONF"]
@@ -86,15 +108,17 @@ def _call(arguments: List[str]) -> bool:
         done = subprocess.run(
             [tool, *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            encoding="ascii",
+            errors="replace",
             timeout=CALL_LIMIT_S,
             env=environment,
             check=False,
         )
     except (OSError, subprocess.SubprocessError):
-        return False
-    return done.returncode == 0
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def _leave_mark(job: str) -> None:

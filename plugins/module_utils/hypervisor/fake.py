@@ -31,6 +31,7 @@ class FakeHypervisor(HypervisorApi):
     setups: Dict[str, List[GuestSetup]] = field(default_factory=dict)
     said: List[VmEvent] = field(default_factory=list)
     now: Callable[[], float] = lambda: 0.0
+    _next: int = 100
 
     def _answer(self) -> None:
         if self.down:
@@ -49,7 +50,7 @@ class FakeHypervisor(HypervisorApi):
     def create(self, request: VmRequest) -> Vm:
         self._answer()
         if request.id not in self.vms:
-            number = len(self.vms) + 100
+            number, self._next = self._next, self._next + 1
             lease = Lease(
                 name=f"vwn-{number}",
                 mac=f"52:54:00:00:00:{number % 256:02x}",

@@ -33,6 +33,9 @@ PHASES: Dict[str, str] = {
     "cleanup": "its VM, and all that was made for it, is taken away",
 }
 
+#: phases that come after a job's start
+AFTERWARDS = ("end", "cleanup")
+
 _OF_VM = {
     VmState.PLANNED: "lease",
     VmState.IMAGE: "image",

@@ -271,6 +271,13 @@ def test_jobs_the_hook_stopped_alone_are_freed_but_for_those_we_know(tmp_path: P
     assert os.listdir(tmp_path) == []
 
 
+def test_a_task_the_hook_stopped_alone_is_freed_alone(tmp_path: Path) -> None:
+    (tmp_path / "75_2").touch()
+    played = Played(squeue=row(JobArrayID="75_2", JobID="75", prioritylong="0"))
+    assert slurm(played, adopt_dir=str(tmp_path)).adopt({"75_1"}) == ("75_2",)
+    assert played.said()[1:] == ["scontrol update JobId=75_2 StartTime=now", "scontrol release 75_2"]
+
+
 @pytest.mark.parametrize("settings", [{"node": "$(id)"}, {"node": "hv1", "timeout_s": 0}])
 def test_a_wrong_configuration_says_which_key(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError) as raised:

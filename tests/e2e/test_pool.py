@@ -44,7 +44,7 @@ def pool(**settings: Any) -> Iterator[str]:
         yield waiting() if "flavours" in settings else ""
     finally:
         configure({})
-        lab.until("no VM to wait", lambda: not counted("target", "waiting", "coming"), lab.CLEAN_S)
+        lab.until("no VM to wait", lambda: not counted("target", "waiting", "coming", "used"), lab.CLEAN_S)
 
 
 def counted(*what: str) -> int:
@@ -144,7 +144,7 @@ def test_the_batch_system_sends_a_job_straight_to_a_vm_that_is_offered() -> None
 def test_a_site_may_let_a_user_but_nobody_else_use_a_vm_again() -> None:
     with pool(reuse_s=600.0, reuse_jobs=3):
         first = lab.submit(FACTS, *ON_NODE)
-        host = lab.until("its VM to wait", lambda: counted("waiting") and lab.virtual(first)["host"], lab.START_S)
+        host = lab.until("its VM to wait", lambda: counted("used") and lab.virtual(first)["host"], lab.START_S)
         others = lab.submit(FACTS, *ON_NODE, user="bob")
         assert lab.in_state(others, "CLOSED", "RUNNING", "FINISHED")["host"] != host
         again = lab.submit(FACTS, *ON_NODE)

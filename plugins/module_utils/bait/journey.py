@@ -11,6 +11,7 @@ call it sooner. "No match, no action": a job that no longer carries our mark is 
 from __future__ import annotations
 
 import logging
+import uuid
 from dataclasses import replace
 from typing import Callable, Dict, Optional, Set
 
@@ -22,7 +23,7 @@ from ..model.errors import NotFoundError, RequestError, StateError
 from ..model.job import Job
 from ..model.phases import DIRECT, ENDED, QUEUED, RELEASED, vm_phases
 from ..model.states import JOB_BEFORE_RUNNING, JobState, VmState
-from ..model.vm import GuestSetup, VmRequest, VmUser
+from ..model.vm import GuestSetup, Move, VmRequest, VmUser
 from .config import BaitConfig
 from .joining import Joining
 from .pool import Pool
@@ -345,8 +346,7 @@ class Journey:
         seen = self._sightings.fresh(job.lrms_id)
         for other in self._lrms.jobs_on(job.host):
             if other.id != job.lrms_id:
-                log.warning("job %s was sent to the same VM and goes back", other.id, extra=fields(job))
-                self._lrms.requeue(other)
+                self._send_back(other, job)
         placeholder = self._lrms.keep(job.vm_id, self._config.overheads.charge(job.request.resources))
         self._failpoints.hit("bait.keep")
         if seen is not None and seen.state not in _OVER:
@@ -354,9 +354,30 @@ class Journey:
                 self._hypervisor.use(job.vm_id, VmUser(job.user, groups(job.user), labels(job)))
             except RequestError as error:
                 self._lrms.stop(seen, self.mark(job, str(error)))
-                return self._give_back(job, str(error))
+                self._sightings.forget(job.lrms_id)
+                return self._move(replace(job, placeholder=placeholder), JobState.REFUSED, str(error))
         self._put(replace(job, placeholder=placeholder))
         return NOW_S
+
+    def _send_back(self, other: LrmsJob, job: Job) -> None:
+        """Another job was sent to the VM of ``job`` in the same moment: it goes back into the queue, and on at once."""
+        now = self._clock.now()
+        log.warning("job %s was sent to the same VM and goes back", other.id, extra=fields(job))
+        back = Job(
+            id=uuid.uuid4().hex[:12],
+            lrms_id=other.id,
+            user=other.user,
+            uid=other.uid,
+            request=job.request,
+            state=JobState.RECEIVED,
+            history=(Move(JobState.RECEIVED.value, now),),
+            original=other.fixed,
+            path=DIRECT,
+        )
+        back = self._put(back.moved(JobState.RETURNED, now, "another job was sent to the same VM"))
+        self._failpoints.hit("bait.send_back")
+        self._lrms.stop(other, self.mark(back, back.reason))
+        self._moved(back)
 
     def _finish(self, job: Job, seen: Optional[LrmsJob]) -> float:
         code = seen.exit_code if seen is not None else None

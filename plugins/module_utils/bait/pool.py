@@ -143,14 +143,18 @@ class Pool:
         return tuple(vm.id for vm in self._journal.active())
 
     def described(self) -> List[Dict[str, Any]]:
-        """Return ``{"tag", "flavour", "target", "waiting", "coming"}`` of each kind of VM."""
+        """Return ``{"tag", "flavour", "target", "waiting", "coming", "used"}`` of each kind of VM.
+
+        ``used`` ones wait for another job of their user; they are not counted as ``waiting``.
+        """
         there = [vm for vm in self._journal.active() if vm.state in _HERE]
         kinds = {**self._targets, **{vm.request: self._targets.get(vm.request, 0) for vm in there}}
         told = []
         for kind, target in kinds.items():
-            waiting = sum(vm.request == kind and vm.state is PoolState.WAITING for vm in there)
-            coming = sum(vm.request == kind for vm in there) - waiting
-            counts = {"target": target, "waiting": waiting, "coming": coming}
+            used = sum(vm.request == kind and bool(vm.user) for vm in there)
+            waiting = sum(vm.request == kind and vm.state is PoolState.WAITING and not vm.user for vm in there)
+            coming = sum(vm.request == kind for vm in there) - waiting - used
+            counts = {"target": target, "waiting": waiting, "coming": coming, "used": used}
             told.append({"tag": kind.tag, "flavour": flavour(kind.resources), **counts})
         return told
 
@@ -249,7 +253,10 @@ class Pool:
             ready = {request: count for request, count in self._targets.items() if self._may_try(request, now)}
             keep = {vm.request: self._targets.get(vm.request, 0) for vm in there}
             todo = plan({**keep, **ready}, there, self._room_of(there, room.free), self._charge)
-            for vm_id, reason in todo.leave:
+            leave = dict(todo.leave)
+            if not room.open:
+                leave.update({vm.id: "the node takes no jobs" for vm in there if vm.state in _HERE})
+            for vm_id, reason in leave.items():
                 vm = self._journal.get(vm_id)
                 if vm is not None:
                     self._leave(vm, reason)

@@ -164,10 +164,6 @@ class Lrms(ABC):
         """
 
     @abstractmethod
-    def requeue(self, job: LrmsJob) -> None:
-        """Put a running job back into the queue, free to start elsewhere at once."""
-
-    @abstractmethod
     def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
         """Undo pin and hold: the job waits in the queue as before, marked ``mark``.
 

@@ -179,10 +179,6 @@ class FakeLrms(Lrms):
             self.change(job.id, **changed)
         return ()
 
-    def requeue(self, job: LrmsJob) -> None:
-        self._called("requeue")
-        self.change(job.id, state=LrmsJobState.PENDING, host="")
-
     def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
         self._called("give_back")
         before = self.table[job_id].fixed

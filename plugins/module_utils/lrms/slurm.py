@@ -210,11 +210,6 @@ class Slurm(Lrms):
         self._release(job.id)
         return ()
 
-    def requeue(self, job: LrmsJob) -> None:
-        if job.state is LrmsJobState.RUNNING:
-            self._update(f"JobId={job.id}", "Requeue=1")
-            self._run("scontrol", "requeue", job.id)
-
     def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
         avoid = [f"ExcNodeList={self._also_excluded(job_id)}"] if avoid_node else []
         self._unpin(job_id, original, mark, after_s, *avoid)

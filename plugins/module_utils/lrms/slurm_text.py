@@ -232,7 +232,8 @@ def room(line: str, ours: bool) -> NodeRoom:
     """
     shown = fields(line)
     try:
-        cpus, memory = int(shown["CPUTot"]), int(shown["RealMemory"])
+        cpus = int(shown.get("CPUEfctv", "") or shown["CPUTot"])
+        memory = int(shown["RealMemory"]) - int(shown.get("MemSpecLimit", "") or 0)
         free = Resources(max(0, cpus - int(shown["CPUAlloc"])), max(0, memory - int(shown["AllocMem"])))
     except (KeyError, ValueError) as error:
         raise LrmsError(object="scontrol show node", value=line[:200], reason=f"tells no {error}") from None

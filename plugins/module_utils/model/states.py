@@ -60,7 +60,8 @@ S = TypeVar("S", JobState, VmState, PoolState)
 
 _J = JobState
 #: CANCELLED, RETURNED, REFUSED and FINISHED are outcomes: what was made for the job still has to go before CLOSED.
-#: RUNNING may become RETURNED because the owner or the LRMS may requeue a running job.
+#: RUNNING may become RETURNED because the owner or the LRMS may requeue a running job, and REFUSED because the LRMS may
+#: have sent it straight to a VM that is not for its owner.
 #: HELD may become MIGRATING because its VM may have been there before it, and RECEIVED RUNNING because the LRMS may
 #: have sent it straight to its VM.
 JOB_MOVES: Mapping[JobState, FrozenSet[JobState]] = _table(
@@ -70,7 +71,7 @@ JOB_MOVES: Mapping[JobState, FrozenSet[JobState]] = _table(
         _J.VM_REQUESTED: "VM_READY CANCELLED RETURNED REFUSED",
         _J.VM_READY: "MIGRATING CANCELLED RETURNED REFUSED",
         _J.MIGRATING: "RUNNING FINISHED CANCELLED RETURNED REFUSED",
-        _J.RUNNING: "FINISHED CANCELLED RETURNED",
+        _J.RUNNING: "FINISHED CANCELLED RETURNED REFUSED",
         _J.FINISHED: "CLOSED",
         _J.CANCELLED: "CLOSED",
         _J.RETURNED: "CLOSED",

@@ -115,7 +115,7 @@ def test_a_drained_node_has_no_waiting_vms_until_it_is_open_again() -> None:
     site.lrms.drained = True
     site.run(10)
     nothing_left(site)
-    assert reasons(site) == {"none is wanted"}
+    assert reasons(site) == {"the node takes no jobs"}
     site.lrms.drained = False
     site.run(10)
     assert len(site.waiting()) == 2

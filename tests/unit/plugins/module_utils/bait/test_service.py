@@ -150,7 +150,7 @@ def test_the_site_is_told_what_should_wait_and_what_does() -> None:
     site.run(5)
     told = {"tag": TAG, "flavour": "1x512", "target": 2}
     (said,) = site.bait.status()["pool"]
-    assert {**said, "flavour": "1x512"} == {**told, "waiting": 0, "coming": 2}
+    assert {**said, "flavour": "1x512"} == {**told, "waiting": 0, "coming": 2, "used": 0}
     for vm in site.pool():
         site.hypervisor.put(vm.id, VmState.READY)
     site.run(5)

@@ -13,16 +13,14 @@ import argparse
 import json
 import statistics
 import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import images, templates
+from tests.bench import images, jobs, templates
 from tests.bench.figures import show
 from tests.e2e import lab
 
 REPO = Path(__file__).resolve().parent.parent.parent
-HOME = lab.LAB / "site" / "home" / "alice"
-FIRST_LINE = "#!/bin/sh\n: > first.$SLURM_JOB_ID\n"
 
 #: runs on a node: argv's wall time from fork to exit, in ms, as JSON
 TIME_PROCESS = """
@@ -55,35 +53,6 @@ def hook(runs: int) -> None:
     )
 
 
-def started(*options: str) -> tuple[str, float]:
-    """Submit a job, wait until it is over; return its id and the seconds from submission to its first line.
-
-    Both ends are read from the clock of the machine that all machines of the lab share: the file the first line makes
-    is made by that machine's kernel, for a VM too.
-    """
-    before = time.time()
-    number = lab.submit(FIRST_LINE, *options)
-    mark = HOME / f"first.{number}"
-    lab.until(f"job {number} to start", mark.exists, lab.START_S)
-    spent = mark.stat().st_mtime - before
-    mark.unlink()
-    return number, spent
-
-
-def job_start(runs: int) -> None:
-    """Submit → first line of a job: on a VM that boots cold, and plainly on the node."""
-    plain, cold, phases = [], [], []
-    for _ in range(runs):
-        plain.append(started()[1])
-        number, spent = started("-C", lab.FEATURE)
-        cold.append(spent)
-        phases.append(lab.over(number)["seconds"])
-        lab.until("the site to be clean", lambda: lab.left() == "", lab.CLEAN_S)
-    names = [name for name in phases[0] if name not in ("RUNNING", "FINISHED")]
-    medians = {name: round(statistics.median(run.get(name, 0.0) for run in phases), 2) for name in names}
-    show("job_start_cold", cold, "s", {"plain Slurm start": round(statistics.median(plain), 3)}, phases=medians)
-
-
 def footprint() -> None:
     """Memory (PSS) of a node's two services, idle."""
     script = (
@@ -105,12 +74,21 @@ WITHOUT_LAB = {
 }
 
 
+ON_LAB: dict[str, Callable[[int], None]] = {
+    "job_start_pool": jobs.job_start_pool,
+    "job_start_direct": jobs.job_start_direct,
+    "job_start_restore": jobs.job_start_restore,
+    "job_start_cold": jobs.job_start_cold,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="virtual jobs (default: 5)")
-    parser.add_argument("--only", choices=sorted(WITHOUT_LAB), help="this figure, which needs no machine of the lab")
+    parser.add_argument("--runs", type=int, default=7, help="virtual jobs of each kind (default: 7)")
+    parser.add_argument("--only", choices=sorted([*WITHOUT_LAB, *ON_LAB, "turnover"]), help="this figure alone")
+    parser.add_argument("--jobs", type=int, default=200, help="jobs in a row for turnover (default: 200)")
     options = parser.parse_args()
-    if options.only:
+    if options.only in WITHOUT_LAB:
         WITHOUT_LAB[options.only]()
         return
     prepared = subprocess.run(
@@ -121,9 +99,16 @@ def main() -> None:
     )
     if prepared.returncode:
         raise SystemExit(prepared.stdout + prepared.stderr)
+    if options.only == "turnover":
+        jobs.turnover(options.jobs)
+        return
+    if options.only:
+        ON_LAB[options.only](options.runs)
+        return
     footprint()
     hook(200)
-    job_start(options.runs)
+    for way in ON_LAB.values():
+        way(options.runs)
     for figure in WITHOUT_LAB.values():
         figure()
 

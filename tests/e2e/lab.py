@@ -118,7 +118,7 @@ def left() -> str:
     slurm = "squeue -h -a -p wnhold,wnvm -o 'job %i'; scontrol -o show reservation | grep -o 'wn_[^ ]*'"
     seen = sh("head", f"{slurm}; sinfo -h -a -N -o '%N' | grep vwn-; true")
     for node in NODES:
-        seen += sh(node, "virsh -q list --all --name | grep . ; ls /var/lib/wnodes/vms; true")
+        seen += sh(node, "virsh -q list --all --name | grep . | grep -v ^template ; ls /var/lib/wnodes/vms; true")
     return seen.strip()
 
 

@@ -24,7 +24,7 @@ mount --make-rprivate /
 # has no control group
 umount -R /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
-echo hugetlb > "$1/controllers"
+printf %s "$2" > "$1/controllers"
 mount --bind "$1/controllers" /sys/fs/cgroup/cgroup.controllers
 for pair in run:/run etc:/etc/libvirt lib:/var/lib/libvirt cache:/var/cache/libvirt log:/var/log/libvirt; do
     mkdir -p "$1/${pair%%:*}" "${pair#*:}"
@@ -59,9 +59,13 @@ def until(what: str, ready: Callable[[], bool], limit_s: float = 30.0) -> None:
 
 
 class PrivateLibvirt:
-    """The daemon. It is started again whenever it ends, as systemd would do."""
+    """The daemon. It is started again whenever it ends, as systemd would do.
 
-    def __init__(self) -> None:
+    :param controllers: of its control groups, as it sees them; where there are none, domains get no group
+    """
+
+    def __init__(self, controllers: str = "hugetlb") -> None:
+        self._controllers = controllers
         # not pytest's folder: QEMU's user has to get through, and socket paths are short
         self.folder = Path(tempfile.mkdtemp(prefix="wnlab-virt-", dir="/var/tmp"))
         self.folder.chmod(0o711)
@@ -79,7 +83,7 @@ class PrivateLibvirt:
         self._group.mkdir()
         command = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self._group / "cgroup.procs")]
         command += ["unshare", "--mount", "--pid", "--cgroup", "--fork", "--mount-proc", "--kill-child"]
-        command += ["sh", "-c", START, "sh", str(home)]
+        command += ["sh", "-c", START, "sh", str(home), self._controllers]
         with open(self.folder / "libvirtd.log", "wb") as log:
             self._first = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until("libvirtd's socket", (home / "run" / "libvirt" / "libvirt-sock").exists)

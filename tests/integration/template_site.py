@@ -108,13 +108,17 @@ class Site:
         assert template is not None
         return clone(self.host, template, self.domain(vm))
 
-    def boot(self, vm: Vm) -> None:
-        """Start ``vm`` without a template."""
-        domain, guest = self.domain(vm), Guest(self.host, vm.uuid)
+    def start(self, domain: Domain) -> None:
+        """Start a domain with fresh disks."""
         make_overlay(run, self.image.chain[0], domain.disks[0].path)
         for disk in domain.disks[1:]:
             make_scratch(run, disk.path, self.resources.scratch_mib)
         self.host.start(domain)
+
+    def boot(self, vm: Vm) -> None:
+        """Start ``vm`` without a template."""
+        guest = Guest(self.host, vm.uuid)
+        self.start(self.domain(vm))
 
         def answers() -> bool:
             try:
@@ -128,9 +132,11 @@ class Site:
 
     def ready(self, vm: Vm) -> dict[str, float]:
         """Start ``vm``; return the seconds that each phase took."""
-        seconds = self.clone(vm)
-        seconds["identity"] = personalise(Guest(self.host, vm.uuid), personality(vm, clone=True), time.time(), 60)
-        return seconds
+        return {**self.clone(vm), "identity": self.personalise(vm)}
+
+    def personalise(self, vm: Vm) -> float:
+        """Make the clone ``vm`` what it should be; return the seconds that it took."""
+        return personalise(Guest(self.host, vm.uuid), personality(vm, clone=True), time.time(), 60)
 
     def guest(self, vm: Vm, script: str) -> str:
         output = Guest(self.host, vm.uuid).run(script, 60)
@@ -143,9 +149,13 @@ class Site:
 
 
 @contextmanager
-def started(image: CachedImage, resources: Resources = Resources(1, 512, 256)) -> Iterator[Site]:  # noqa: B008
-    """Give a node on a libvirt of its own."""
-    libvirt = PrivateLibvirt()
+def started(
+    image: CachedImage,
+    resources: Resources = Resources(1, 512, 256),  # noqa: B008
+    **libvirt_has: str,
+) -> Iterator[Site]:
+    """Give a node on a libvirt of its own, see :class:`PrivateLibvirt`."""
+    libvirt = PrivateLibvirt(**libvirt_has)
     try:
         libvirt.start()
         home = libvirt.folder / "home"

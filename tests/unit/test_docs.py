@@ -17,16 +17,17 @@ import typer
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from wnodes.bait.config import BaitConfig
+from wnodes.bait.config import BaitConfig, PoolConfig, PoolFlavour
 from wnodes.hypervisor.config import HypervisorConfig
-from wnodes.image.operations import Recipe
 from wnodes.image.spec import RECIPE_SPEC
 from wnodes.model.codec import decode
 from wnodes_services.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SETTINGS = {"hypervisor_settings": HypervisorConfig, "bait_settings": BaitConfig}
+SETTINGS = {"hypervisor_settings": HypervisorConfig, "bait_settings": BaitConfig, "bait_pool": PoolConfig}
+#: what the services can't do without
+LEAST = {"host": "hv1", "nameserver": {"url": "https://head"}}
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
@@ -154,10 +155,19 @@ def test_yaml_is_what_its_reader_takes(doc: Path) -> None:
             mine = {key: value for key, value in found.items() if key in RECIPE_SPEC}
             checks = [(RECIPE, found), (RECIPE_SPEC, mine)]
             assert [ArgumentSpecValidator(spec).validate(given).error_messages for spec, given in checks] == [[], []]
-        for name, config in SETTINGS.items():
-            settings = found.get(name, {})
-            assert set(settings) - {field.name for field in dataclasses.fields(config)} == set()
-            decode(Recipe, settings.get("image_seal", {}), "image_seal")
+        decode(HypervisorConfig, {**LEAST, **found.get("hypervisor_settings", {})})
+        bait = {"slurm": {"node": "hv1"}, "pool": found.get("bait_pool", {}), **found.get("bait_settings", {})}
+        decode(BaitConfig, {**LEAST, **bait})
+
+
+@pytest.mark.parametrize(("path", "config"), [("bait_pool", PoolConfig), ("bait_pool.flavours", PoolFlavour)])
+def test_waiting_vms_are_described_as_the_bait_takes_them(path: str, config: type) -> None:
+    entry = SPECS["bait"]["main"]
+    for name in path.split("."):
+        entry = entry["options"][name]
+    told = {name: None if option.get("required") else option["default"] for name, option in entry["options"].items()}
+    taken = {field.name: field.default for field in dataclasses.fields(config)}
+    assert told == {name: {dataclasses.MISSING: None, (): []}.get(value, value) for name, value in taken.items()}
 
 
 @every_doc

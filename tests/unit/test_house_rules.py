@@ -218,6 +218,7 @@ TESTED_THROUGH = {
     "plugins/module_utils/nameserver/catalogue.py": "plugins/modules/test_image_tag.py",
     "plugins/module_utils/nameserver/garbage.py": "roles/runtime/files/wnodes_services/cli/test_images.py",
     "plugins/module_utils/hypervisor/parts.py": "plugins/module_utils/hypervisor/test_life.py",
+    "plugins/module_utils/hypervisor/stock.py": "plugins/module_utils/hypervisor/test_templates.py",
     "plugins/module_utils/bait/explain.py": "plugins/module_utils/bait/test_journey.py",
     "plugins/module_utils/lrms/fake.py": "plugins/module_utils/bait/test_journey.py",
     "plugins/module_utils/model/clock.py": "plugins/module_utils/hypervisor/test_life.py",

@@ -10,7 +10,7 @@ from typing import Tuple
 
 from ..lrms.slurm import SlurmConfig
 from ..model.endpoint import endpoint
-from ..model.errors import ConfigError
+from ..model.errors import ConfigError, RequestError
 from ..model.image import check_tag
 from ..model.resources import Overheads
 from ..model.vm import Mount
@@ -34,7 +34,12 @@ class PoolFlavour:
     waiting: int = 1
 
     def __post_init__(self) -> None:
-        check_tag(self.tag)
+        try:
+            check_tag(self.tag)
+        except RequestError as error:
+            raise ConfigError(
+                object="pool flavour tag", value=error.value, reason=error.reason, hint=error.hint
+            ) from None
         for key, least in {"cpus": 1, "memory_mib": 1, "scratch_mib": 0, "waiting": 1}.items():
             value = getattr(self, key)
             if value < least:
@@ -49,6 +54,7 @@ class PoolConfig:
     :param learn: how many may wait of any other kind that jobs asked for lately; 0: none
     :param learn_s: how long a job is remembered for that
     :param calm_s: how long no VM is made after one had to go because jobs needed its room
+    :param offer: let the LRMS send jobs straight to VMs that wait
     :param reuse_s: how long a VM waits for another job of the user whose job it has run, from its making on;
         0: a VM never sees a second job
     :param reuse_jobs: how many jobs such a VM may run
@@ -58,6 +64,7 @@ class PoolConfig:
     learn: int = 0
     learn_s: float = 3600.0
     calm_s: float = 20.0
+    offer: bool = False
     reuse_s: float = 0.0
     reuse_jobs: int = 10
 

@@ -31,7 +31,7 @@ class Joining:
             self._hypervisor.setup(vm_id, GuestSetup(files + setup.files, setup.commands))
             self._told.add(vm_id)
             self._failpoints.hit("bait.join")
-        if state in (HostState.READY, HostState.CLOSED):
+        if state in (HostState.READY, HostState.CLOSED) and not host.offered:
             self._lrms.open_host(host.name)
         return state
 

@@ -20,7 +20,7 @@ from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError, StateError
 from ..model.job import Job
-from ..model.phases import ENDED, QUEUED, RELEASED, vm_phases
+from ..model.phases import DIRECT, ENDED, QUEUED, RELEASED, vm_phases
 from ..model.states import JOB_BEFORE_RUNNING, JobState, VmState
 from ..model.vm import GuestSetup, VmRequest, VmUser
 from .config import BaitConfig
@@ -42,7 +42,7 @@ class Journey:
     """Moves jobs along; see the module.
 
     :param sightings: what the LRMS says of jobs
-    :param moved: told of each job that changed
+    :param moved: told of each job that has come into another state
     """
 
     def __init__(
@@ -88,13 +88,11 @@ class Journey:
     # moves
 
     def _put(self, job: Job) -> Job:
-        self._journal.put(job)
-        self._moved(job)
-        return job
+        return self._journal.put(job)
 
     def _move(self, job: Job, state: JobState, reason: str = "") -> float:
         log.info("%s → %s %s", job.state.value, state.value, reason, extra=fields(job))
-        self._put(job.moved(state, self._clock.now(), reason))
+        self._moved(self._put(job.moved(state, self._clock.now(), reason)))
         self._failpoints.hit(f"bait.{state.value.lower()}")
         return NOW_S
 
@@ -325,6 +323,8 @@ class Journey:
         return SOON_S
 
     def _running(self, job: Job) -> float:
+        if job.path == DIRECT and not job.placeholder:
+            return self._settle_in(job)
         seen = self._look(job, LrmsJobState.RUNNING)
         if seen is None or seen.state in _OVER:
             return self._finish(job, seen)
@@ -338,6 +338,25 @@ class Journey:
             self._lrms.fail_host(job.host, lost)
             return SOON_S
         return self._config.heartbeat_s
+
+    def _settle_in(self, job: Job) -> float:
+        """Make the VM that the LRMS chose this job's alone: closed to others, its share kept, its user known."""
+        self._lrms.close_host(job.host)
+        seen = self._sightings.fresh(job.lrms_id)
+        for other in self._lrms.jobs_on(job.host):
+            if other.id != job.lrms_id:
+                log.warning("job %s was sent to the same VM and goes back", other.id, extra=fields(job))
+                self._lrms.requeue(other)
+        placeholder = self._lrms.keep(job.vm_id, self._config.overheads.charge(job.request.resources))
+        self._failpoints.hit("bait.keep")
+        if seen is not None and seen.state not in _OVER:
+            try:
+                self._hypervisor.use(job.vm_id, VmUser(job.user, groups(job.user), labels(job)))
+            except RequestError as error:
+                self._lrms.stop(seen, self.mark(job, str(error)))
+                return self._give_back(job, str(error))
+        self._put(replace(job, placeholder=placeholder))
+        return NOW_S
 
     def _finish(self, job: Job, seen: Optional[LrmsJob]) -> float:
         code = seen.exit_code if seen is not None else None
@@ -353,7 +372,7 @@ class Journey:
             if after is not None:
                 return after
             job = self._put(replace(job, settled=True))
-        kept = bool(job.placeholder) and job.state is JobState.FINISHED and self._kept(job)
+        kept = job.state is JobState.FINISHED and self._kept(job)
         if job.joined and not kept:
             self._joining.leave(job.vm_id, job.host)
             job = self._put(replace(job, joined=False))
@@ -372,7 +391,12 @@ class Journey:
         return None
 
     def _kept(self, job: Job) -> bool:
-        return False
+        """Return whether the VM of a finished job waits for another one of the same user."""
+        if not self._pool.may_keep(job):
+            return False
+        self._lrms.unplace(job.vm_id)
+        self._failpoints.hit("bait.reuse")
+        return self._pool.keep(job)
 
     def _settle(self, job: Job) -> Optional[float]:
         """Leave the LRMS's job as it has to be; None when that is done."""

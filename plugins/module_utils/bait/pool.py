@@ -6,6 +6,9 @@
 They are off the node's books: they have what jobs leave free, and go when jobs need it. A job that takes one brings its
 share with it: the placeholder is submitted beforehand and let go as the job is stopped. From then on the VM is the
 job's alone; the pool makes another one.
+
+VMs that are offered are on the books, by placeholders that give way to jobs: the LRMS sends jobs straight to them, and
+ends a placeholder whose room it needs.
 """
 
 from __future__ import annotations
@@ -15,16 +18,16 @@ import logging
 import threading
 import uuid
 from dataclasses import astuple, replace
-from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
-from ..lrms.base import HostState, Lrms, VmHost
+from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError, StateError, UnavailableError
 from ..model.job import Job, JobRequest
-from ..model.phases import flavour
+from ..model.phases import DIRECT, flavour
 from ..model.pool import PoolVm, fits, learnt, plan, refill_s
 from ..model.resources import Resources
 from ..model.states import JobState, PoolState, VmState
@@ -45,6 +48,8 @@ HAND_OVER_S = 2.0
 #: how long making a VM takes while none has been made yet, in seconds
 FIRST_REFILL_S = 30.0
 WORKERS = 2
+#: how long the LRMS may take to find room for a VM that is to be offered, in seconds
+ROOM_S = 15.0
 _HERE = (PoolState.COMING, PoolState.JOINING, PoolState.WAITING)
 
 
@@ -63,6 +68,7 @@ class Pool:
 
     :param joining: how VMs become hosts
     :param jobs: returns the bait's jobs, those that are over too
+    :param begun: told of a job that the LRMS has sent straight to a VM; from then on the VM is its
     """
 
     def __init__(
@@ -73,11 +79,13 @@ class Pool:
         joining: Joining,
         journal: Journal[PoolVm],
         jobs: Callable[[], Iterable[Job]],
+        begun: Callable[[PoolVm, LrmsJob], None],
         clock: Clock,
         failpoints: Failpoints,
     ) -> None:
         self._config, self._lrms, self._hypervisor, self._joining = config, lrms, hypervisor, joining
         self._journal, self._jobs, self._clock, self._failpoints = journal, jobs, clock, failpoints
+        self._begun = begun
         self._lock = threading.RLock()
         self._quiet_until = 0.0
         self._made: Deque[float] = collections.deque(maxlen=100)
@@ -176,8 +184,8 @@ class Pool:
     def _find(self, job: Job) -> Optional[PoolVm]:
         there = self._journal.active()
         mine = [vm for vm in there if vm.state is PoolState.TAKEN and vm.job == job.id]
-        good = [vm for vm in there if vm.state is PoolState.WAITING and fits(vm.request, job.request)]
-        good = [vm for vm in good if vm.user in ("", job.user)]
+        good = [vm for vm in there if vm.state is PoolState.WAITING and not vm.offered and vm.user in ("", job.user)]
+        good = [vm for vm in good if fits(vm.request, job.request)]
         # the user's own first, then the smallest, then the one that has waited longest
         good.sort(key=lambda vm: (not vm.user, astuple(vm.request.resources), vm.born))
         return next(iter(mine + good), None)
@@ -190,22 +198,39 @@ class Pool:
                 self._move(vm, PoolState.GONE)
         self.reconciler.wake(BALANCE, HAND_OVER_S)
 
-    def keep(self, job: Job) -> bool:
-        """Take back the VM of a job that ended well, for another job of the same user; False: it has to go.
-
-        From True on the VM is the pool's. The caller ends the placeholder under the VM's id first.
-        """
+    def may_keep(self, job: Job) -> bool:
+        """Return whether the VM of a job that has ended may see another one of the same user."""
         pool, known = self._config.pool, self._journal.get(job.vm_id)
-        now = self._clock.now()
-        born = known.born if known else job.history[0].at
-        uses = (known.uses if known else 0) + 1
-        if not pool.reuse_s or uses >= pool.reuse_jobs or now - born > pool.reuse_s:
+        if not pool.reuse_s or job.path == DIRECT:
             return False
+        if known is not None and not is_over(known):
+            return True  # it is kept already
+        try:
+            up = self._hypervisor.get(job.vm_id).state is VmState.IN_USE
+        except NotFoundError:
+            up = False
+        born, uses = (known.born, known.uses) if known else (job.history[0].at, 0)
+        return up and uses + 1 < pool.reuse_jobs and self._clock.now() - born <= pool.reuse_s
+
+    def keep(self, job: Job) -> bool:
+        """Take back the VM of a job that has ended; from True on it is the pool's. Its placeholder must be gone."""
+        known = self._journal.get(job.vm_id)
+        if known is not None and not is_over(known):
+            return True
+        made, now = self._hypervisor.get(job.vm_id), self._clock.now()
         vm = PoolVm(
-            id=job.vm_id, request=job.request if known is None else known.request, state=PoolState.JOINING, since=now,
-            born=born, host=job.host, address=job.address, digest=known.digest if known else "", joined=True,
-            user=job.user, uses=uses,
-        )  # fmt: skip
+            id=job.vm_id,
+            request=known.request if known else job.request,
+            state=PoolState.JOINING,
+            since=now,
+            born=known.born if known else job.history[0].at,
+            host=job.host,
+            address=job.address,
+            digest=made.image.digest if made.image else "",
+            joined=True,
+            user=job.user,
+            uses=(known.uses if known else 0) + 1,
+        )
         self._journal.put(vm)
         self.reconciler.wake(vm.id)
         return True
@@ -223,7 +248,7 @@ class Pool:
             there = [vm for vm in self._journal.active() if vm.state is not PoolState.TAKEN]
             ready = {request: count for request, count in self._targets.items() if self._may_try(request, now)}
             keep = {vm.request: self._targets.get(vm.request, 0) for vm in there}
-            todo = plan({**keep, **ready}, there, room.free, self._charge)
+            todo = plan({**keep, **ready}, there, self._room_of(there, room.free), self._charge)
             for vm_id, reason in todo.leave:
                 vm = self._journal.get(vm_id)
                 if vm is not None:
@@ -236,6 +261,12 @@ class Pool:
                     self._make(request)
         left = self._quiet_until - now
         return min(self._config.heartbeat_s, left) if left > 0 else self._config.heartbeat_s
+
+    def _room_of(self, there: Sequence[PoolVm], free: Resources) -> Resources:
+        """Return what all VMs that wait may have together: what is free, and what offered ones hold of the books."""
+        held = [self._charge(vm.request.resources) for vm in there if vm.offered and vm.state is PoolState.WAITING]
+        cpus, memory = sum(share.cpus for share in held), sum(share.memory_mib for share in held)
+        return Resources(free.cpus + cpus, free.memory_mib + memory)
 
     def _wished(self) -> Dict[JobRequest, int]:
         pool, mounts = self._config.pool, self._config.mounts
@@ -256,7 +287,8 @@ class Pool:
 
     def _make(self, request: JobRequest) -> None:
         now = self._clock.now()
-        vm = PoolVm(f"{PREFIX}{uuid.uuid4().hex[:12]}", request, PoolState.COMING, since=now, born=now)
+        name, offered = f"{PREFIX}{uuid.uuid4().hex[:12]}", self._config.pool.offer
+        vm = PoolVm(name, request, PoolState.COMING, since=now, born=now, offered=offered)
         self._journal.put(vm)
         self.reconciler.wake(vm.id)
 
@@ -326,20 +358,46 @@ class Pool:
         if not vm.joined:
             self._lrms.remove_host(vm.host)  # left by an earlier VM of this name
             vm = self._put(vm, replace(vm, joined=True))
-        asked = vm.request
-        state = self._joining.step(vm.id, VmHost(vm.host, vm.address, asked.resources, asked.tag))
+        asked, placeholder = vm.request, ""
+        if vm.offered:
+            placeholder = self._lrms.offer(vm.id, self._charge(asked.resources))
+            if not self._holds(placeholder):
+                return self._await_room(vm)
+        host = VmHost(vm.host, vm.address, asked.resources, asked.tag, vm.offered)
+        state = self._joining.step(vm.id, host, self._lrms.accounts() if vm.offered else ())
         if state is HostState.READY:
-            placeholder = self._lrms.place(vm.id, self._charge(asked.resources), waiting=True)
+            if not vm.offered:
+                placeholder = self._lrms.place(vm.id, self._charge(asked.resources), waiting=True)
             self._failpoints.hit("bait.place_waiting")
             if not vm.uses:
                 self._made.append(self._clock.now() - vm.born)
+                log.info("waits after %.2f s", self._made[-1], extra={"vm": vm.host})
             self._failed.pop(asked, None)
             self._move(replace(vm, placeholder=placeholder), PoolState.WAITING)
             return LOOK_S
         late = self._give_up_late(vm, f"it did not join within {self._config.join_timeout_s:g} s ({state.value})")
         return SOON_S if late is None else late
 
-    def _waits(self, vm: PoolVm) -> float:
+    def _holds(self, placeholder: str) -> bool:
+        share = self._lrms.jobs([placeholder]).get(placeholder)
+        return share is not None and share.state is LrmsJobState.RUNNING
+
+    def _await_room(self, vm: PoolVm) -> float:
+        if self._clock.now() - vm.since < ROOM_S:
+            return SOON_S
+        self._quiet_until = self._clock.now() + self._config.pool.calm_s
+        return self._leave(vm, "jobs need its room")
+
+    def _waits(self, vm: PoolVm) -> Optional[float]:
+        if vm.offered:
+            for job in self._lrms.jobs_on(vm.host):
+                self._begun(vm, job)
+                self._move(self._move(vm, PoolState.TAKEN), PoolState.GONE)
+                self.reconciler.wake(BALANCE, HAND_OVER_S)
+                return None
+            if not self._holds(vm.placeholder):
+                self._quiet_until = self._clock.now() + self._config.pool.calm_s
+                return self._leave(vm, "jobs need its room")
         try:
             made = self._hypervisor.get(vm.id)
         except NotFoundError:
@@ -370,6 +428,12 @@ class Pool:
 
     def _leaves(self, vm: PoolVm) -> Optional[float]:
         if vm.joined:
+            if vm.offered:
+                self._lrms.close_host(vm.host)
+                for job in self._lrms.jobs_on(vm.host):
+                    self._begun(vm, job)  # it came in the last moment
+                    self._move(vm, PoolState.GONE)
+                    return None
             self._joining.leave(vm.id, vm.host)
             vm = self._put(vm, replace(vm, joined=False))
             self._failpoints.hit("bait.remove_waiting_host")

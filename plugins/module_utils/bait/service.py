@@ -14,10 +14,11 @@ from ..directory.base import Heartbeat
 from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
-from ..lrms.base import Lrms
+from ..lrms.base import Lrms, LrmsJob
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError, WnodesError
 from ..model.job import Answer, Dispatch, Job, JobRequest
+from ..model.phases import DIRECT, QUEUED
 from ..model.pool import PoolVm
 from ..model.resources import Resources
 from ..model.states import JobState
@@ -26,7 +27,7 @@ from . import request
 from .config import BaitConfig
 from .explain import explain
 from .joining import Joining
-from .journey import Journey, before_running
+from .journey import Journey, before_running, fields
 from .pool import Pool
 from .sightings import Sightings
 
@@ -58,7 +59,7 @@ class Bait:
 
     ``start`` begins the threads; without it ``dispatch`` and ``tick`` can be called by hand (tests, simulator).
 
-    :param observe: called with each job when it is CLOSED; it must return at once
+    :param observe: called with each job that has come into another state; it must return at once
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Bait:
         self._threads: List[threading.Thread] = []
         self._sightings = Sightings(lrms, self.clock, config.poll_s)
         joining = Joining(lrms, hypervisor, self.failpoints)
-        self.pool = Pool(config, lrms, hypervisor, joining, pool, journal.all, self.clock, self.failpoints)
+        self.pool = Pool(config, lrms, hypervisor, joining, pool, journal.all, self._begin, self.clock, self.failpoints)
         self.journey = Journey(
             config,
             lrms,
@@ -107,8 +108,7 @@ class Bait:
 
     def _moved(self, job: Job) -> None:
         self._beat_now.set()
-        if job.state is JobState.CLOSED:
-            self._observe(job)
+        self._observe(job)
 
     def _step(self, key: str) -> Optional[float]:
         after = self.journey.step(key)
@@ -153,6 +153,32 @@ class Bait:
             return RUN
         job = self._receive(dispatch, wish, refusal)
         return self._hold(job)
+
+    def _begin(self, vm: PoolVm, seen: LrmsJob) -> None:
+        """Take up a job that the LRMS has sent straight to a VM that was offered to it."""
+        if any(job.vm == vm.id for job in self.journal.active()):
+            return
+        now = self.clock.now()
+        job = Job(
+            id=uuid.uuid4().hex[:12],
+            lrms_id=seen.id,
+            user=seen.user,
+            uid=seen.uid,
+            request=vm.request,
+            state=JobState.RECEIVED,
+            history=(Move(JobState.RECEIVED.value, now),),
+            original=seen.fixed,
+            joined=True,
+            released=True,
+            host=vm.host,
+            address=vm.address,
+            vm=vm.id,
+            path=DIRECT,
+            moments={QUEUED: seen.eligible} if seen.eligible else {},
+        )
+        self._moved(self.journal.put(job.moved(JobState.RUNNING, now)))
+        log.info("sent straight to its VM", extra=fields(job))
+        self.reconciler.wake(job.id)
 
     def _forget(self, lrms_id: str, reason: str) -> None:
         for old in self.journal.active():

@@ -73,13 +73,13 @@ class Starts:
 
     def boot_instead(self, vm: Vm, reason: str) -> None:
         """Give up a clone that does not come up: the next time that ``vm`` is brought up it boots."""
-        self._templates.failed(vm, None)
+        self._templates.failed(vm)
         self._give_up(vm, reason)
 
     def unfit(self, vm: Vm) -> None:
         """Note that ``vm`` could not be made what it should be."""
         if vm.path == RESTORE:
-            self._templates.failed(vm, None)
+            self._templates.failed(vm)
 
     def forget(self, vm: Vm) -> None:
         """Note that ``vm`` is gone."""
@@ -132,7 +132,7 @@ class Starts:
         except (UnavailableError, NotFoundError) as error:
             if isinstance(error, UnavailableError) and self._may_be_tried_again(vm, error):
                 raise
-            self._templates.failed(vm, template)
+            self._templates.failed(vm)
             return self._give_up(vm, str(error)), False
         took = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
         log.info("vm=%s domain restored: %s", vm.id, took)

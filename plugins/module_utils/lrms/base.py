@@ -91,12 +91,16 @@ class Wish:
 
 @dataclass(frozen=True)
 class VmHost:
-    """A VM as a host of the LRMS."""
+    """A VM as a host of the LRMS.
+
+    :param offered: whether the LRMS may send jobs that want its image straight to it
+    """
 
     name: str
     address: str
     resources: Resources
     tag: str
+    offered: bool = False
 
 
 class Lrms(ABC):
@@ -122,6 +126,10 @@ class Lrms(ABC):
     @abstractmethod
     def jobs(self, job_ids: Iterable[str]) -> Dict[str, LrmsJob]:
         """Return those of the jobs that the LRMS knows, in one call."""
+
+    @abstractmethod
+    def jobs_on(self, host: str) -> Tuple[LrmsJob, ...]:
+        """Return the jobs that run on a host or are about to, the first one first."""
 
     @abstractmethod
     def name(self, job_id: str) -> str:
@@ -156,6 +164,10 @@ class Lrms(ABC):
         """
 
     @abstractmethod
+    def requeue(self, job: LrmsJob) -> None:
+        """Put a running job back into the queue, free to start elsewhere at once."""
+
+    @abstractmethod
     def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
         """Undo pin and hold: the job waits in the queue as before, marked ``mark``.
 
@@ -181,8 +193,19 @@ class Lrms(ABC):
         """
 
     @abstractmethod
+    def offer(self, key: str, resources: Resources) -> str:
+        """Take ``resources`` off this node's books for as long as no job needs them, once for each key; return its id.
+
+        A job that does ends it.
+        """
+
+    @abstractmethod
+    def keep(self, key: str, resources: Resources) -> str:
+        """Make what ``offer`` took stay taken, as ``place`` does; return the new id."""
+
+    @abstractmethod
     def unplace(self, key: str) -> None:
-        """Give back what ``place`` took for ``key``."""
+        """Give back what ``place`` and ``offer`` took for ``key``."""
 
     @abstractmethod
     def placeholders(self) -> Dict[str, str]:
@@ -199,12 +222,20 @@ class Lrms(ABC):
         """Return what makes ``user`` known in a VM; nothing where the image knows its users by itself."""
 
     @abstractmethod
+    def accounts(self) -> Tuple[GuestFile, ...]:
+        """Return what makes all users of this node known in a VM, as ``account`` does for one."""
+
+    @abstractmethod
     def host(self, name: str) -> HostState:
         """Return the state of a VM's host."""
 
     @abstractmethod
     def open_host(self, name: str) -> None:
         """Protect a host that has joined, so that it takes jobs of nobody but root, and open it."""
+
+    @abstractmethod
+    def close_host(self, name: str) -> None:
+        """Let no further job go to a host."""
 
     @abstractmethod
     def fail_host(self, name: str, reason: str) -> None:

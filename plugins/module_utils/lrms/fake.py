@@ -54,6 +54,8 @@ class FakeLrms(Lrms):
     names: Dict[str, str] = field(default_factory=dict)
     holders: Dict[str, str] = field(default_factory=dict)
     shares: Dict[str, Resources] = field(default_factory=dict)
+    #: placeholders that give way to jobs
+    offers: Dict[str, str] = field(default_factory=dict)
     #: ids of placeholders that do not have their share yet
     waiting: Set[str] = field(default_factory=set)
     hosts: Dict[str, FakeHost] = field(default_factory=dict)
@@ -113,7 +115,8 @@ class FakeLrms(Lrms):
         return read_wish(environment.get("SLURM_JOB_CONSTRAINTS", ""), environment.get("SLURM_JOB_COMMENT", ""))
 
     def placeholder_key(self, dispatch: Dispatch) -> str:
-        return next((key for key, number in self.holders.items() if number == dispatch.job_id), "")
+        everything = (*self.holders.items(), *self.offers.items())
+        return next((key for key, number in everything if number == dispatch.job_id), "")
 
     def job(self, job_id: str) -> Optional[LrmsJob]:
         self._called("job")
@@ -126,8 +129,14 @@ class FakeLrms(Lrms):
 
     def _shares(self) -> List[LrmsJob]:
         root = LrmsJob(id="", state=LrmsJobState.RUNNING, user="root", uid=0, resources=Resources(1, 1))
-        there = [replace(root, id=number, host=self.node) for number in self.holders.values()]
+        numbers = (*self.holders.values(), *self.offers.values())
+        there = [replace(root, id=number, host=self.node) for number in numbers]
         return [replace(job, state=LrmsJobState.HELD, host="") if job.id in self.waiting else job for job in there]
+
+    def jobs_on(self, host: str) -> Tuple[LrmsJob, ...]:
+        self._called("jobs_on")
+        running = (LrmsJobState.RUNNING, LrmsJobState.COMPLETING)
+        return tuple(job for job in self.table.values() if job.host == host and job.state in running)
 
     def name(self, job_id: str) -> str:
         self._called("name")
@@ -170,6 +179,10 @@ class FakeLrms(Lrms):
             self.change(job.id, **changed)
         return ()
 
+    def requeue(self, job: LrmsJob) -> None:
+        self._called("requeue")
+        self.change(job.id, state=LrmsJobState.PENDING, host="")
+
     def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
         self._called("give_back")
         before = self.table[job_id].fixed
@@ -196,14 +209,27 @@ class FakeLrms(Lrms):
             self._next += 1
         return self.holders[key]
 
+    def offer(self, key: str, resources: Resources) -> str:
+        self._called("offer")
+        if key not in self.offers:
+            self.offers[key] = str(self._next)
+            self._next += 1
+        return self.offers[key]
+
+    def keep(self, key: str, resources: Resources) -> str:
+        self._called("keep")
+        self.offers.pop(key, None)
+        return self.place(key, resources)
+
     def unplace(self, key: str) -> None:
         self._called("unplace")
+        self.offers.pop(key, None)
         self.waiting.discard(self.holders.pop(key, ""))
         self.shares.pop(key, None)
 
     def placeholders(self) -> Dict[str, str]:
         self._called("placeholders")
-        return dict(self.holders)
+        return {**self.offers, **self.holders}
 
     def guest_setup(self, host: VmHost) -> GuestSetup:
         self.hosts[host.name] = FakeHost()
@@ -211,6 +237,9 @@ class FakeLrms(Lrms):
 
     def account(self, user: str) -> Tuple[GuestFile, ...]:
         return (GuestFile("/etc/passwd", user),)
+
+    def accounts(self) -> Tuple[GuestFile, ...]:
+        return (GuestFile("/etc/passwd", "everybody"),)
 
     def host(self, name: str) -> HostState:
         self._called("host")
@@ -220,6 +249,11 @@ class FakeLrms(Lrms):
         self._called("open_host")
         if self.hosts[name].state is HostState.CLOSED:
             self.hosts[name].state = HostState.READY
+
+    def close_host(self, name: str) -> None:
+        self._called("close_host")
+        if name in self.hosts and self.hosts[name].state is HostState.READY:
+            self.hosts[name].state = HostState.CLOSED
 
     def fail_host(self, name: str, reason: str) -> None:
         self._called("fail_host")

@@ -9,8 +9,9 @@ long after it; ``requeue`` alone would let the owner free the job, so the hold i
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import grp
+import logging
 import os
 import pwd
 import re
@@ -25,7 +26,16 @@ from ..process import Completed, run
 from . import slurm_text as text
 from .base import HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, VmHost, Wish
 
-VM_FEATURE = "wnvm"
+log = logging.getLogger(__name__)
+
+VM_FEATURE, OFFERED_FEATURE = "wnvm", "wndirect"
+#: an offered VM is chosen before the nodes, whose weight is higher
+OFFERED_WEIGHT = 1
+#: users that a VM is told of at the most
+MAX_ACCOUNTS = 5000
+FIRST_UID = 1000
+#: where a VM has the key
+MUNGE_KEY = "/etc/munge/munge.key"
 TAG_PREFIX = "vm_"
 REASON = "wnodes: "
 PLACEHOLDER, NUDGE = "wnodes-", "wnnudge-"
@@ -41,6 +51,8 @@ class SlurmConfig:
     :param node: this node's name in Slurm
     :param vm_partition: partition of the VMs (``ReqResv=YES``)
     :param placeholder_partition: partition of the placeholders (``RootOnly=YES``, highest PriorityTier)
+    :param offer_partition: partition of placeholders that give way to jobs (``RootOnly=YES``, lowest PriorityTier,
+        ``PreemptMode=CANCEL``); only for VMs to which Slurm sends jobs itself
     :param munge_key: given to batch VMs; empty: the image has a way of its own
     :param guest_accounts: write the job's user and groups into the VM (no directory service in the image)
     :param timeout_s: limit of each call of a Slurm command, in seconds
@@ -49,6 +61,7 @@ class SlurmConfig:
     node: str
     vm_partition: str = "wnvm"
     placeholder_partition: str = "wnhold"
+    offer_partition: str = "wnoffer"
     munge_key: str = "/etc/munge/munge.key"
     guest_accounts: bool = True
     timeout_s: float = 15.0
@@ -107,7 +120,8 @@ class Slurm(Lrms):
 
     def placeholder_key(self, dispatch: Dispatch) -> str:
         # the partition is RootOnly, so nobody else gets a job there
-        if dispatch.environment.get("SLURM_JOB_PARTITION") != self._config.placeholder_partition:
+        ours = (self._config.placeholder_partition, self._config.offer_partition)
+        if dispatch.environment.get("SLURM_JOB_PARTITION") not in ours:
             return ""
         for key, number in self.placeholders().items():
             if number == dispatch.job_id:
@@ -129,6 +143,14 @@ class Slurm(Lrms):
             return {}
         return text.jobs(output)
 
+    def jobs_on(self, host: str) -> Tuple[LrmsJob, ...]:
+        try:
+            output = self._run("squeue", "-h", "-a", "-r", "-w", host, "-O", text.SQUEUE_FORMAT)
+        except NotFoundError:
+            return ()
+        found = text.jobs(output).values()
+        return tuple(sorted((job for job in found if job.host == host), key=lambda job: int(job.number or 0)))
+
     def name(self, job_id: str) -> str:
         try:
             return text.job_name(self._run("scontrol", "show", "-o", "job", job_id))
@@ -138,7 +160,8 @@ class Slurm(Lrms):
     def largest_node_mib(self, tag: str) -> int:
         feature = TAG_PREFIX + tag
         nodes = text.nodes(self._run("sinfo", "-h", "-a", "-N", "-O", text.NODES_FORMAT))
-        return max((size for size, has in nodes if feature in has and VM_FEATURE not in has), default=0)
+        of_vms = {VM_FEATURE, OFFERED_FEATURE}
+        return max((size for size, has in nodes if feature in has and not of_vms & set(has)), default=0)
 
     def room(self) -> NodeRoom:
         shown = self._this_node()
@@ -187,6 +210,11 @@ class Slurm(Lrms):
         self._release(job.id)
         return ()
 
+    def requeue(self, job: LrmsJob) -> None:
+        if job.state is LrmsJobState.RUNNING:
+            self._update(f"JobId={job.id}", "Requeue=1")
+            self._run("scontrol", "requeue", job.id)
+
     def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
         avoid = [f"ExcNodeList={self._also_excluded(job_id)}"] if avoid_node else []
         self._unpin(job_id, original, mark, after_s, *avoid)
@@ -231,25 +259,42 @@ class Slurm(Lrms):
     # the node's books
 
     def place(self, key: str, resources: Resources, waiting: bool = False) -> str:
-        existing = self.placeholders().get(key)
+        partition = self._config.placeholder_partition
+        existing = self._number(PLACEHOLDER + key, partition)
         if existing:
             return existing
-        share = (f"--cpus-per-task={resources.cpus}", f"--mem={resources.memory_mib}M", "--time=UNLIMITED")
         if not waiting:
-            return self._submit(PLACEHOLDER + key, _PLACEHOLDER, *share)
-        nudge = self._submit(NUDGE + key, _NUDGE, "--mem=1M", "--time=1", "--hold")
-        number = self._submit(PLACEHOLDER + key, _PLACEHOLDER, *share, "--hold")
+            return self._submit(PLACEHOLDER + key, partition, _PLACEHOLDER, *_share(resources))
+        nudge = self._submit(NUDGE + key, partition, _NUDGE, "--mem=1M", "--time=1", "--hold")
+        number = self._submit(PLACEHOLDER + key, partition, _PLACEHOLDER, *_share(resources), "--hold")
         self._nudges[number] = nudge
         return number
 
-    def _submit(self, name: str, script: str, *options: str) -> str:
+    def offer(self, key: str, resources: Resources) -> str:
+        name, partition = PLACEHOLDER + key, self._config.offer_partition
+        return self._number(name, partition) or self._submit(name, partition, _PLACEHOLDER, *_share(resources))
+
+    def keep(self, key: str, resources: Resources) -> str:
+        name, config = PLACEHOLDER + key, self._config
+        kept = self._number(name, config.placeholder_partition)
+        offered = self._number(name, config.offer_partition)
+        # The first goes before the second comes: else the second would end the offer of yet another VM where room is
+        # scarce. Nobody comes between: the second is the first in line.
+        if offered:
+            self._run("scancel", offered)
+        return kept or self._submit(name, config.placeholder_partition, _PLACEHOLDER, *_share(resources))
+
+    def _number(self, name: str, partition: str) -> str:
+        return next((number for known, where, number in self._ours() if (known, where) == (name, partition)), "")
+
+    def _submit(self, name: str, partition: str, script: str, *options: str) -> str:
         config = self._config
         common = (
             "--parsable",
             "--export=NONE",
             "--no-requeue",
             f"--job-name={name}",
-            f"--partition={config.placeholder_partition}",
+            f"--partition={partition}",
             f"--nodelist={config.node}",
             "--nodes=1",
             "--ntasks=1",
@@ -260,25 +305,24 @@ class Slurm(Lrms):
         return self._run("sbatch", *common, *options, input=script).strip().split(";")[0]
 
     def unplace(self, key: str) -> None:
-        ours = dict(self._ours())
-        numbers = [ours[name] for name in (PLACEHOLDER + key, NUDGE + key) if name in ours]
+        numbers = [number for name, _where, number in self._ours() if name in (PLACEHOLDER + key, NUDGE + key)]
         if numbers:
             self._run("scancel", *numbers)
 
     def placeholders(self) -> Dict[str, str]:
-        ours = dict(self._ours())
+        ours = {name: number for name, _where, number in self._ours()}
         found = {name[len(PLACEHOLDER) :]: number for name, number in ours.items() if name.startswith(PLACEHOLDER)}
         nudges = {number: ours.get(NUDGE + key, "") for key, number in found.items()}
         self._nudges = {number: nudge for number, nudge in nudges.items() if nudge}
         return found
 
-    def _ours(self) -> List[Tuple[str, str]]:
-        """Return name and id of our own jobs for this node."""
+    def _ours(self) -> List[Tuple[str, str, str]]:
+        """Return name, partition and id of our own jobs for this node."""
         config = self._config
-        query = ("squeue", "-h", "-a", "-u", "root", "-t", "PENDING,CONFIGURING,RUNNING")
-        output = self._run(*query, "-p", config.placeholder_partition, "-o", "%i %j %n")
+        query = ("squeue", "-h", "-a", "-u", "root", "-t", "PENDING,CONFIGURING,RUNNING", "-o", "%i %j %n %P")
+        output = self._run(*query, "-p", f"{config.placeholder_partition},{config.offer_partition}")
         rows = (line.split() for line in output.splitlines())
-        return [(row[1], row[0]) for row in rows if len(row) == 3 and row[2] == config.node]
+        return [(row[1], row[3], row[0]) for row in rows if len(row) == 4 and row[2] == config.node]
 
     # VMs as hosts
 
@@ -287,25 +331,30 @@ class Slurm(Lrms):
             "CPUs": str(host.resources.cpus),
             "RealMemory": str(host.resources.memory_mib),
             "TmpDisk": str(host.resources.scratch_mib),
-            "Feature": f"{VM_FEATURE},{TAG_PREFIX}{host.tag}",
+            "Feature": f"{OFFERED_FEATURE if host.offered else VM_FEATURE},{TAG_PREFIX}{host.tag}",
             "NodeAddr": host.address,
+            **({"Weight": str(OFFERED_WEIGHT)} if host.offered else {}),
         }
         conf = " ".join(f"{key}={value}" for key, value in settings.items())
         options = f"-Z -N {host.name} --conf-server {self._conf_server()} --conf '{conf}'"
-        files = [GuestFile("/etc/default/slurmd", f'SLURMD_OPTIONS="{options}"\n')]
-        commands: List[Tuple[str, ...]] = []
+        files = [GuestFile("/etc/default/slurmd", f'SLURMD_OPTIONS="{options}"\n', in_place=True)]
         if self._config.munge_key:
             with open(self._config.munge_key, "rb") as key:
-                files.append(GuestFile("/run/munge.key.b64", base64.b64encode(key.read()).decode("ascii"), 0o600))
-            decode = (
-                "umask 077; base64 -d /run/munge.key.b64 >/etc/munge/munge.key && chown munge: /etc/munge/munge.key"
-            )
-            commands.append(("/bin/sh", "-c", f"{decode}; rc=$?; rm -f /run/munge.key.b64; exit $rc"))
-        commands.append(("systemctl", "restart", "munge.service", "slurmd.service"))
-        return GuestSetup(tuple(files), tuple(commands))
+                content = key.read().decode("latin-1")
+            owner = {"owner": "munge", "group": "munge"}
+            files.append(GuestFile(MUNGE_KEY, content, 0o600, **owner, in_place=True, encoding="latin-1"))
+        return GuestSetup(tuple(files), (("systemctl", "restart", "munge.service", "slurmd.service"),))
 
     def account(self, user: str) -> Tuple[GuestFile, ...]:
-        return tuple(_accounts(user)) if self._config.guest_accounts else ()
+        return _accounts([pwd.getpwnam(user)]) if self._config.guest_accounts else ()
+
+    def accounts(self) -> Tuple[GuestFile, ...]:
+        if not self._config.guest_accounts:
+            return ()
+        users = [user for user in pwd.getpwall() if user.pw_uid >= FIRST_UID and user.pw_name != "nobody"]
+        if len(users) > MAX_ACCOUNTS:
+            log.warning("VMs are told of the first %d of this node's %d users", MAX_ACCOUNTS, len(users))
+        return _accounts(users[:MAX_ACCOUNTS])
 
     def _conf_server(self) -> str:
         shown = self._run("scontrol", "show", "config")
@@ -335,6 +384,12 @@ class Slurm(Lrms):
         # It registers open: its partition takes no job without a reservation, and opening it later costs seconds.
         if self.host(name) is HostState.CLOSED:
             self._update(f"NodeName={name}", "State=RESUME")
+
+    def close_host(self, name: str) -> None:
+        try:
+            self._update(f"NodeName={name}", "State=DRAIN", f"Reason={REASON}one job only")
+        except NotFoundError:
+            return
 
     def fail_host(self, name: str, reason: str) -> None:
         try:
@@ -378,17 +433,27 @@ def _reservation(host: str) -> str:
     return f"wn_{host}"
 
 
-def _accounts(user: str) -> List[GuestFile]:
-    """Return the guest's account files for the job's user, as this node knows it."""
-    account = pwd.getpwnam(user)
-    members = []
-    for gid in os.getgrouplist(user, account.pw_gid):
-        try:
-            members.append(f"{grp.getgrgid(gid).gr_name}:x:{gid}:{user}\n")
-        except KeyError:
-            continue
-    return [
-        GuestFile("/var/lib/extrausers/passwd", ":".join(map(str, account)) + "\n", in_place=True),
-        GuestFile("/var/lib/extrausers/group", "".join(members), in_place=True),
-        GuestFile("/var/lib/extrausers/shadow", f"{account.pw_name}:!:::::::\n", 0o640, in_place=True),
-    ]
+def _share(resources: Resources) -> Tuple[str, ...]:
+    return (f"--cpus-per-task={resources.cpus}", f"--mem={resources.memory_mib}M", "--time=UNLIMITED")
+
+
+def _accounts(users: Sequence[pwd.struct_passwd]) -> Tuple[GuestFile, ...]:
+    """Return a guest's account files for users, as this node knows them."""
+    names: Dict[int, str] = {}
+    members: Dict[int, List[str]] = {}
+    for user in users:
+        for gid in os.getgrouplist(user.pw_name, user.pw_gid):
+            members.setdefault(gid, []).append(user.pw_name)
+    for gid in members:
+        with contextlib.suppress(KeyError):
+            names[gid] = grp.getgrgid(gid).gr_name
+    files = {
+        "passwd": "".join(":".join(map(str, user)) + "\n" for user in users),
+        "group": "".join(f"{name}:x:{gid}:{','.join(members[gid])}\n" for gid, name in names.items()),
+        "shadow": "".join(f"{user.pw_name}:!:::::::\n" for user in users),
+    }
+    modes = {"shadow": 0o640}
+    return tuple(
+        GuestFile(f"/var/lib/extrausers/{name}", content, modes.get(name, 0o644), in_place=True)
+        for name, content in files.items()
+    )

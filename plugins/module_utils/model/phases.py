@@ -12,6 +12,8 @@ from .resources import Resources
 from .states import JobState, VmState
 from .vm import Vm
 
+#: ``Job.path`` of a job that the LRMS has sent straight to its VM
+DIRECT = "direct"
 #: a job's moments besides its moves: it could be started; it was let go to its VM; it ended there
 QUEUED, RELEASED, ENDED = "queued", "released", "ended"
 
@@ -30,6 +32,9 @@ PHASES: Dict[str, str] = {
     "end": "the bait hears of its end",
     "cleanup": "its VM, and all that was made for it, is taken away",
 }
+
+#: phases that come after a job's start
+AFTERWARDS = ("end", "cleanup")
 
 _OF_VM = {
     VmState.PLANNED: "lease",
@@ -67,7 +72,7 @@ def phases(job: Job) -> Dict[str, float]:
     bounds = {
         "dispatch": (moments.get(QUEUED), received),
         "hook": (received, when(JobState.HELD)),
-        "hold": (when(JobState.HELD), when(JobState.VM_REQUESTED)),
+        "hold": (when(JobState.HELD), when(JobState.VM_REQUESTED) or when(JobState.MIGRATING)),
         "join": (when(JobState.VM_READY), when(JobState.MIGRATING)),
         "pin": (when(JobState.MIGRATING), moments.get(RELEASED)),
         "second_dispatch": (moments.get(RELEASED), running),

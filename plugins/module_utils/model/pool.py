@@ -29,6 +29,7 @@ class PoolVm:
     :param job: request id of the job that took it
     :param user: the only one who may have it, because jobs of theirs ran there; empty: it is pristine
     :param uses: how many jobs ran there
+    :param offered: whether the LRMS may send a job straight to it
     :param born: when it was asked for, in seconds since the epoch
     """
 
@@ -45,6 +46,7 @@ class PoolVm:
     job: str = ""
     user: str = ""
     uses: int = 0
+    offered: bool = False
     reason: str = ""
 
     def moved(self, state: PoolState, at: float, reason: str = "") -> PoolVm:

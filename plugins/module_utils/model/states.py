@@ -61,10 +61,11 @@ S = TypeVar("S", JobState, VmState, PoolState)
 _J = JobState
 #: CANCELLED, RETURNED, REFUSED and FINISHED are outcomes: what was made for the job still has to go before CLOSED.
 #: RUNNING may become RETURNED because the owner or the LRMS may requeue a running job.
-#: HELD may become MIGRATING because its VM may have been there before it.
+#: HELD may become MIGRATING because its VM may have been there before it, and RECEIVED RUNNING because the LRMS may
+#: have sent it straight to its VM.
 JOB_MOVES: Mapping[JobState, FrozenSet[JobState]] = _table(
     {
-        _J.RECEIVED: "HELD CANCELLED RETURNED REFUSED",
+        _J.RECEIVED: "HELD RUNNING CANCELLED RETURNED REFUSED",
         _J.HELD: "VM_REQUESTED MIGRATING CANCELLED RETURNED REFUSED",
         _J.VM_REQUESTED: "VM_READY CANCELLED RETURNED REFUSED",
         _J.VM_READY: "MIGRATING CANCELLED RETURNED REFUSED",

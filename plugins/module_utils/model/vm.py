@@ -70,7 +70,9 @@ def used_by(request: VmRequest, user: VmUser) -> VmRequest:
 class GuestFile:
     """A file to be written in a guest: text, mode (octal), owner and group by name.
 
-    :param in_place: write it where it is, or make it root's, without a process in the guest: for what nobody reads yet
+    :param in_place: write into the file that is there, which keeps its mode and any owner but root, or make it: without
+        a process in the guest, for what nobody reads yet
+    :param encoding: of ``content`` in the guest; ``latin-1`` makes each character a byte, for ``in_place`` only
     """
 
     path: str
@@ -79,6 +81,7 @@ class GuestFile:
     owner: str = "root"
     group: str = "root"
     in_place: bool = False
+    encoding: str = "utf-8"
 
 
 @dataclass(frozen=True)

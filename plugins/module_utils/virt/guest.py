@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Mapping
 
 from ..model.errors import RequestError, VirtError
-from ..model.vm import GuestSetup
+from ..model.vm import GuestFile, GuestSetup
 from .base import VmHost
 
 PING_S = 2.0
@@ -125,7 +125,8 @@ def read_assignments(script: str) -> Dict[str, str]:
 # no process: without hardware virtualisation that is 50 ms each.
 _SETUP = """
 write() {
-    umask "$2" && printf %s "$3" > "$1" || { echo "file $1 could not be written" >&2; exit 1; }
+    umask "$2" && printf "$4" > "$1" && { [ "$3" = root:root ] || [ ! -O "$1" ] || chown -- "$3" "$1"; } ||
+    { echo "file $1 could not be written" >&2; exit 1; }
     umask 022
 }
 put() {
@@ -146,7 +147,8 @@ def setup_script(setup: GuestSetup) -> str:
         if not file.path.startswith("/"):
             raise RequestError(object="guest file", value=file.path, reason="must be an absolute path")
         if file.in_place:
-            lines.append(_call("write", file.path, f"{0o666 & ~file.mode:o}", file.content))
+            owner = f"{file.owner}:{file.group}"
+            lines.append(_call("write", file.path, f"{0o666 & ~file.mode:o}", owner, _escaped(file)))
         else:
             lines.append(_call("put", file.path, f"{file.mode:o}", file.owner, file.group, file.content))
     for command in setup.commands:
@@ -154,6 +156,14 @@ def setup_script(setup: GuestSetup) -> str:
             raise RequestError(object="guest command", reason="is empty")
         lines.append(_call("try", *command))
     return "".join(lines)
+
+
+def _escaped(file: GuestFile) -> str:
+    """Return a file's content as a format of printf, which can give any byte."""
+    return "".join(
+        chr(byte) if chr(byte).isascii() and chr(byte).isprintable() and chr(byte) not in "%\\" else f"\\{byte:03o}"
+        for byte in file.content.encode(file.encoding)
+    )
 
 
 def _call(*words: str) -> str:

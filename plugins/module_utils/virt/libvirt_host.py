@@ -178,9 +178,22 @@ class LibvirtHost(VmHost):
         def work(connection: Any) -> None:
             domain = connection.lookupByUUIDString(uuid)
             if not has_device(domain.XMLDesc(0), device):
+                if isinstance(device, Filesystem):
+                    self._expect_group(domain)
                 domain.attachDeviceFlags(device_xml(device), self._lv.VIR_DOMAIN_AFFECT_LIVE)
 
         self._call(f"attach {device} to {uuid}", work, START_S)
+
+    def _expect_group(self, domain: Any) -> None:
+        """Raise VirtError where a file system can't be plugged in: without a control group libvirt 9.0 dies of it."""
+        try:
+            domain.getCPUStats(True)
+        except self._lv.libvirtError as error:
+            raise VirtError(
+                object=f"domain {domain.name()}",
+                reason=f"libvirt gave it no control group, and would not survive a file system: {error}",
+                hint="libvirtd needs a cgroup tree with controllers; or do without templates: template_cache_mib: 0",
+            ) from None
 
     def agent(self, uuid: str, command: str, arguments: Dict[str, Any], timeout_s: float) -> Any:
         # it has no types

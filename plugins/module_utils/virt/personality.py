@@ -73,8 +73,44 @@ def personality(vm: Vm, clone: bool = False) -> Personality:
     )
 
 
+#: The part that a template does for all its clones: shell functions, of which ``mount_scratch`` may be called again.
+SCRATCH_SCRIPT = r"""
+# sets $holder to the name of the directory above that file of those given which holds just $1
+holder_of() {
+    wanted=$1 holder=
+    shift
+    for file in "$@"; do
+        read -r held < "$file" || [ -n "$held" ] || continue
+        if [ "$held" = "$wanted" ]; then
+            file=${file%/*}
+            holder=${file##*/}
+            return
+        fi
+    done
+}
+
+is_mounted() {
+    while read -r _ mounted _; do
+        if [ "$mounted" = "$1" ]; then return 0; fi
+    done < /proc/self/mounts
+    return 1
+}
+
+mount_scratch() {
+    if is_mounted /scratch; then return; fi
+    [ -d /scratch ] || mkdir /scratch
+    holder_of "$1" /sys/block/vd*/serial
+    # nobody needs tables of inodes written that are never used
+    mount -t ext4 -o noatime,nosuid,nodev,discard,noinit_itable "/dev/$holder" /scratch
+    mkdir -p /scratch/tmp
+    chmod 1777 /scratch /scratch/tmp
+    mount --bind /scratch/tmp /tmp
+}
+"""
+
 # Runs under any POSIX shell with iproute2, mount and coreutils. What fails is found by reading back, at the end.
-# Files are read by the shell itself and `ip` does all in one go: without hardware virtualisation a process costs 50 ms.
+# Files are read by the shell itself and `ip` does all in one go: without hardware virtualisation a process costs 50 ms,
+# and so does a subshell.
 _SCRIPT = r"""
 exec 3>&1 1>&2 </dev/null
 
@@ -96,24 +132,7 @@ set_clock() {
         clock=$(date +%s)
         off=$((clock - ${1%.*}))
     fi
-    if [ "$off" -gt 1 ] || [ "$off" -lt -1 ]; then
-        date -u -s "@$1"
-        clock=$(date +%s)
-    fi
-}
-
-# the name of the directory above that file of those given which holds just $1
-holder_of() {
-    wanted=$1
-    shift
-    for file in "$@"; do
-        read -r held < "$file" || [ -n "$held" ] || continue
-        if [ "$held" = "$wanted" ]; then
-            file=${file%/*}
-            echo "${file##*/}"
-            return
-        fi
-    done
+    if [ "$off" -gt 1 ] || [ "$off" -lt -1 ]; then clock=$(date -u -s "@$1" +%s); fi
 }
 
 # what was plugged in a moment ago is not seen at once
@@ -128,25 +147,19 @@ await() {
 
 # a card has its final name when udev has written down that it knows it
 has_nic() {
-    nic=$(holder_of "$mac" /sys/class/net/*/address)
+    holder_of "$mac" /sys/class/net/*/address
+    nic=$holder
     [ -n "$nic" ] && read -r index < "/sys/class/net/$nic/ifindex" &&
         { [ ! -d /run/udev/data ] || [ -e "/run/udev/data/n$index" ]; } && [ -e "/sys/class/net/$nic" ]
 }
 
 has_filesystems() {
-    wanted=0
-    while read -r _; do wanted=$((wanted + 1)); done <<END
+    count=0
+    while read -r _; do count=$((count + 1)); done <<END
 $mounts
 END
     set -- /sys/bus/virtio/drivers/virtiofs/virtio*
-    [ -e "$1" ] && [ $# -ge "$wanted" ]
-}
-
-is_mounted() {
-    while read -r _ mounted _; do
-        if [ "$mounted" = "$1" ]; then return 0; fi
-    done < /proc/self/mounts
-    return 1
+    [ -e "$1" ] && [ $# -ge "$count" ]
 }
 
 name_host() {
@@ -173,15 +186,17 @@ name_host() {
 }
 
 set_address() {
-    {
-        echo "link set dev lo up"
-        echo "link set dev $nic up"
-        echo "address flush dev $nic"
-        echo "address add $address/$prefix dev $nic"
-        if [ -n "$gateway" ]; then echo "route replace default via $gateway dev $nic onlink"; fi
-    } | ip -4 -force -batch -
+    addresses=$(ip -4 -o -force -batch - <<END
+link set dev lo up
+link set dev $nic up
+address flush dev $nic
+address add $address/$prefix dev $nic
+${gateway:+route replace default via $gateway dev $nic onlink}
+address show dev $nic
+END
+)
     if [ -n "$dns" ]; then
-        rm -f /etc/resolv.conf
+        if [ -h /etc/resolv.conf ]; then rm /etc/resolv.conf; fi
         {
             if [ -n "$domain" ]; then echo "search $domain"; fi
             for server in $dns; do echo "nameserver $server"; done
@@ -191,19 +206,14 @@ set_address() {
 
 mount_all() {
     if [ -n "$mounts" ]; then await has_filesystems; fi
-    echo "$mounts" | while read -r tag target mode; do
+    while read -r tag target mode; do
         if [ -n "$tag" ] && ! is_mounted "$target"; then
             [ -d "$target" ] || mkdir -p "$target"
             mount -t virtiofs -o "$mode,nosuid,nodev" "$tag" "$target"
         fi
-    done
-    if [ -n "$scratch" ] && ! is_mounted /scratch; then
-        [ -d /scratch ] || mkdir /scratch
-        mount -t ext4 -o noatime,nosuid,nodev,discard "/dev/$(holder_of "$scratch" /sys/block/vd*/serial)" /scratch
-        mkdir -p /scratch/tmp
-        chmod 1777 /scratch /scratch/tmp
-        mount --bind /scratch/tmp /tmp
-    fi
+    done <<END
+$mounts
+END
 }
 
 make_host_keys() {
@@ -218,16 +228,21 @@ set_clock "$now"
 seeded=stirred
 if [ -z "$clone" ]; then echo "$seed" > /dev/urandom; elif seed_pool "$seed"; then seeded=yes; else seeded=no; fi
 name_host
+if [ -n "$scratch" ]; then mount_scratch "$scratch"; fi
+make_host_keys
+mount_all
 await has_nic
 if [ -n "$nic" ]; then set_address; fi
-mount_all
-make_host_keys
 
-exec 1>&3
+exec 1>&3 3>&-
 echo "seeded=$seeded"
 read -r line < /proc/sys/kernel/hostname && echo "hostname=$line"
 read -r line < /etc/machine-id && echo "machine_id=$line"
-ip -4 -o address show dev "${nic:-none}" | while read -r _ _ _ found _; do echo "address=$found"; done
+while read -r _ _ _ found _; do
+    if [ -n "$found" ]; then echo "address=$found"; fi
+done <<END
+$addresses
+END
 if [ -n "$gateway" ]; then
     while read -r _ destination found _; do
         if [ "$destination" = 00000000 ]; then echo "gateway=$found"; fi
@@ -241,6 +256,11 @@ while read -r device target type options _; do
 done < /proc/self/mounts
 if [ -x /usr/sbin/sshd ] && [ ! -s /etc/ssh/ssh_host_ed25519_key ]; then echo "host_keys=missing"; fi
 echo "clock=$clock"
+
+# its sender has found no network so far, and calls itself by the template's name
+if [ -n "$clone" ] && [ -e /etc/systemd/system/multi-user.target.wants/wnodes-syslog.service ]; then
+    systemctl --no-block restart wnodes-syslog.service > /dev/null 2>&1 &
+fi
 """
 
 
@@ -261,7 +281,7 @@ def script(wanted: Personality, now: float) -> str:
         "scratch": wanted.scratch,
         "clone": "yes" if wanted.clone else "",
     }
-    return assignments(values) + _SCRIPT
+    return assignments(values) + SCRATCH_SCRIPT + _SCRIPT
 
 
 def read_back(text: str) -> Dict[str, List[str]]:

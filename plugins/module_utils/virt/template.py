@@ -37,6 +37,8 @@ from .base import VmHost
 from .disks import Run, make_overlay, make_scratch
 from .domain import Domain, to_xml
 from .guest import Guest, pause
+from .personality import SCRATCH_SCRIPT
+from .policy import SCRATCH as SCRATCH_SERIAL
 from .policy import Files, HostFacts, domain_uuid, make_template
 from .ramstream import make_lean
 
@@ -335,7 +337,8 @@ class Templates:
         self._host.start(domain)
         guest = Guest(self._host, domain.uuid, self._wait)
         self._boot(guest, domain)
-        said = guest.run(_PREPARE, PREPARE_S).stderr.strip()
+        mount = f"{SCRATCH_SCRIPT}mount_scratch {SCRATCH_SERIAL}\n" if shape.scratch_mib else ""
+        said = guest.run(mount + _PREPARE, PREPARE_S).stderr.strip()
         if said:
             log.warning("template of image %s: %s", shape.image[:12], said[-500:])
         times.append(clock.now())

@@ -13,7 +13,7 @@ import threading
 from prometheus_client import Counter, Histogram
 
 from wnodes.model.job import Job
-from wnodes.model.phases import flavour, phases, vm_phases
+from wnodes.model.phases import AFTERWARDS, flavour, phases, vm_phases
 from wnodes.model.resources import Resources
 from wnodes.model.states import JobState, VmState
 from wnodes.model.vm import Vm
@@ -54,7 +54,7 @@ class Shapes:
 
 
 class JobMetrics:
-    """Figures of the jobs of one node; a job counts when it is CLOSED."""
+    """Figures of the jobs of one node: a job's start counts when it is RUNNING, the rest when it is CLOSED."""
 
     def __init__(self, node: str, shapes: Shapes | None = None) -> None:
         self.node, self.shapes = node, shapes or Shapes()
@@ -72,15 +72,19 @@ class JobMetrics:
         self.collectors = (self._phases, self._starts, self._ends)
 
     def observe(self, job: Job) -> None:
-        """Count a job that is over."""
+        """Count a job that has just come into its state."""
         image, size = self.shapes.of(job.request.tag, job.request.resources)
         path = job.path or NONE
-        for phase, spent in phases(job).items():
-            self._phases.labels(phase, image, size, path, self.node).observe(spent)
         at = {move.state: move.at for move in job.history}
-        if JobState.RUNNING.value in at and JobState.RECEIVED.value in at:
+        ran = JobState.RUNNING.value in at
+        if job.state is JobState.RUNNING:
             spent = max(0.0, at[JobState.RUNNING.value] - at[JobState.RECEIVED.value])
             self._starts.labels(image, size, path, self.node).observe(spent)
+        elif job.state is not JobState.CLOSED:
+            return
+        for phase, spent in phases(job).items():
+            if job.state is JobState.RUNNING or not ran or phase in AFTERWARDS:
+                self._phases.labels(phase, image, size, path, self.node).observe(spent)
         outcome = job.outcome
         if outcome is not None:
             self._ends.labels(image, outcome.value, path, self.node).inc()

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -64,14 +64,25 @@ def status(view: View) -> RenderableType:
     problems: list[RenderableType] = []
     for service in view.services:
         heard = f"{service.age_s:.0f} s ago" if service.age_s else "-" if service.state == DOWN else "now"
-        told = [f"{key} {_plain(value)}" for key, value in service.detail.items() if key in ("pool", "leased", "accel")]
+        told = [
+            f"{key} {_plain(value)}" for key, value in service.detail.items() if key in ("names", "leased", "accel")
+        ]
         if "tags" in service.detail:
             told.append("images: " + (_plain(service.detail["tags"]) or "none"))
+        if service.detail.get("pool"):
+            told.append(_waiting(service.detail["pool"]))
         table.add_row(service.host, service.role, _state(service.state), heard, Text(", ".join(told)))
         problems += [Text(f"{service.host} {service.role}: {problem}", style="yellow") for problem in service.problems]
     running = sum(job["state"] != "CLOSED" for job in view.jobs)
     up = sum(vm["state"] != "GONE" for vm in view.vms)
     return Group(table, Text(f"{running} virtual jobs under way, {up} virtual machines"), *problems)
+
+
+def _waiting(pool: Sequence[dict[str, Any]]) -> str:
+    """Return how many VMs wait of those that should; too many of one kind do not make up for another."""
+    target, waiting = sum(kind["target"] for kind in pool), sum(kind["waiting"] for kind in pool)
+    wanted = sum(min(kind["target"], kind["waiting"]) for kind in pool)
+    return f"waiting {wanted}/{target}" + (f" and {waiting - wanted} more" if waiting > wanted else "")
 
 
 def _plain(value: Any) -> str:
@@ -113,7 +124,8 @@ def vms(view: View, everything: bool) -> RenderableType:
         spent = seconds(vm, view.now)
         size = request["resources"]
         cells = [lease.get("name") or request["id"], _state(vm["state"]), f"{spent.get(vm['state'], 0.0):.1f}"]
-        cells += [vm["hypervisor"], request["tag"], request["owner"], str(size["cpus"]), str(size["memory_mib"])]
+        owner = request["owner"] or "(waiting)"
+        cells += [vm["hypervisor"], request["tag"], owner, str(size["cpus"]), str(size["memory_mib"])]
         table.add_row(*cells, lease.get("address", ""), Text(vm["reason"]))
     return _empty(table, "no virtual machines")
 

@@ -31,7 +31,8 @@ class Service:
     """One service of the site.
 
     :param age_s: seconds since it was last heard of; 0 where it was asked directly
-    :param detail: what else it tells, e.g. ``accel``, ``tags``
+    :param detail: what else it tells, e.g. ``accel``, ``tags``, a bait's ``pool`` (see bait/pool.py), the nameserver's
+        ``names`` that can be leased
     """
 
     role: str
@@ -100,7 +101,9 @@ def site_view(directory: NameserverClient) -> View:
     """Return what the heartbeats at the nameserver say."""
     own = directory.status()
     now, limit_s = float(own["now"]), MISSED * float(own["heartbeat_s"])
-    services = [Service("nameserver", os.uname().nodename, OK, (), 0.0, {"pool": own["pool"], "leased": own["leased"]})]
+    services = [
+        Service("nameserver", os.uname().nodename, OK, (), 0.0, {"names": own["pool"], "leased": own["leased"]})
+    ]
     jobs: list[dict[str, Any]] = []
     vms: list[dict[str, Any]] = []
     for beat in directory.heartbeats():
@@ -118,6 +121,8 @@ def _service(beat: Heartbeat, now: float, limit_s: float) -> Service:
         state = DOWN
         problems = (f"silent for {age_s:.0f} s: the node is down, cut off, or wnodes-{beat.role}.service is", *problems)
     detail = {key: value for key, value in beat.status.items() if key not in ("ok", "problems", "jobs", "vms")}
+    if "pool" in detail:
+        detail["pool"] = told(beat, "pool")
     return Service(beat.role, beat.host, state, problems, age_s, detail)
 
 

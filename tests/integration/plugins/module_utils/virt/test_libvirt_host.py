@@ -14,29 +14,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from tests.integration.libvirt_fixture import PrivateLibvirt, until
-from tests.releases import TAG, release
-from wnodes.directory.base import Pool, PoolName
-from wnodes.directory.sqlite import SqliteDirectory
-from wnodes.hypervisor.config import HypervisorConfig
-from wnodes.hypervisor.service import Hypervisor
+from tests.integration.libvirt_fixture import until
+from tests.integration.machine import Machine, running
+from tests.releases import release
 from wnodes.hypervisor.wish import wait
-from wnodes.image.fake import FakeTrust
-from wnodes.model.clock import Clock
 from wnodes.model.errors import StateError, UnavailableError, VirtError
-from wnodes.model.image import CachedImage, Image, Release
-from wnodes.model.lease import NetworkSettings
-from wnodes.model.resources import Resources
+from wnodes.model.image import CachedImage, Release
 from wnodes.model.states import VmState
-from wnodes.model.vm import GuestFile, GuestSetup, Mount, VmRequest
-from wnodes.nameserver.config import NameserverAccess
+from wnodes.model.vm import GuestFile, GuestSetup
 from wnodes.virt.accel import AccelProbe
 from wnodes.virt.guest import Guest
-from wnodes.virt.libvirt_host import LibvirtHost
 from wnodes.virt.personality import personalise, personality
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -47,80 +37,18 @@ FOREIGN = """<domain type='qemu'><name>database</name><memory unit='MiB'>16</mem
 UP_S = 120.0
 
 
-class Images:
-    """The worker image where it is, for every digest."""
-
-    def __init__(self, cached: CachedImage) -> None:
-        self._cached = cached
-
-    def ensure(self, image: Image) -> CachedImage:
-        return replace(self._cached, image=image)
-
-    def progress(self) -> dict[str, tuple[int, int, float]]:
-        return {}
-
-    def scrub(self) -> tuple[str, ...]:
-        return ()
-
-
-class Machine(SimpleNamespace):
-    """A node: private libvirt, directory in memory, hypervisor; ``hypervisor`` changes with each restart."""
-
-    def build(self) -> None:
-        self.host = LibvirtHost(self.libvirt.uri, timeout_s=5.0)
-        self.hypervisor = Hypervisor(self.config, self.host, self.images, self.directory, FakeTrust())
-        self.hypervisor.start()
-
-    def ask(self, vm_id: str, tag: str = TAG) -> None:
-        home = Mount(str(self.libvirt.folder / "home"), "/home")
-        software = Mount(str(self.libvirt.folder / "home"), "/opt/site", readonly=True)
-        self.hypervisor.create(VmRequest(vm_id, "alice", tag, Resources(1, 512, 512), (home, software)))
-
-    def guest(self, script: str) -> str:
-        output = Guest(self.host, self.hypervisor.get("vm1").uuid).run(script, 60)
-        assert output.rc == 0, output
-        return output.stdout
-
-
 @pytest.fixture(scope="module")
 def machine(worker_image: CachedImage, worker_release: Release) -> Iterator[Machine]:
     probe_cache = Path("/var/tmp/wnlab-virt-accel.json")
     accel = AccelProbe(str(probe_cache)).probe(worker_image.kernel, worker_image.image.kernel.digest)
     probe_cache.unlink()
-    libvirt = PrivateLibvirt()
-    machine = Machine(libvirt=libvirt, images=Images(worker_image), accel=accel)
-    try:
-        libvirt.start()
-        home = libvirt.folder / "home"
-        home.mkdir()
-        (home / "greeting").write_text("hello from the node\n")
-        machine.directory = SqliteDirectory(":memory:", Clock())
-        machine.directory.set_pool(
-            Pool(
-                NetworkSettings(24, "10.0.2.2", ("10.0.2.3",), "lab"),
-                tuple(PoolName(f"vwn-{i}", f"52:54:00:00:01:{i:02x}", f"10.0.2.{i}") for i in (100, 101)),
-            )
-        )
-        machine.directory.set_tags((TAG,), worker_release)
+    # no templates: what is started here shall boot
+    with running(worker_image, worker_release, accel.name, template_cache_mib=0) as machine:
+        machine.accel = accel
         # the kernel finds nothing to run and panics; the reboot that follows ends the domain
         bad = replace(worker_release.claims(), cmdline="console=ttyS0 rdinit=/none panic=-1")
         machine.directory.set_tags((BAD_TAG,), release(bad, worker_release.location))
-        machine.config = HypervisorConfig(
-            host="hv1",
-            nameserver=NameserverAccess("https://head"),
-            state_dir=str(libvirt.folder / "state"),
-            libvirt_uri=libvirt.uri,
-            bridge="",
-            accel=accel.name,
-            mounts_allowed=(str(home),),
-            heartbeat_s=1.0,
-        )
-        machine.build()
         yield machine
-        machine.hypervisor.stop()
-        machine.directory.close()
-    finally:
-        libvirt.stop()
 
 
 def test_a_vm_boots_and_becomes_itself(machine: Machine, worker_image: CachedImage) -> None:
@@ -173,6 +101,15 @@ def test_setup_writes_files_and_runs_commands(machine: Machine) -> None:
     with pytest.raises(VirtError, match="command failed with exit code 3: sh -c"):
         machine.hypervisor.setup("vm1", GuestSetup((), (("sh", "-c", "exit 3"), ("touch", "/never"))))
     machine.guest("test ! -e /never")
+
+
+def test_files_written_in_place_keep_their_owner_and_hold_any_byte(machine: Machine) -> None:
+    secret = bytes(range(256)).decode("latin-1")
+    file = GuestFile("/run/secret", secret, 0o640, "daemon", "adm", in_place=True, encoding="latin-1")
+    look = "stat -c %U:%G:%a /run/secret; od -An -v -tx1 /run/secret | tr -d ' \n'"
+    for _ in ("made", "written again"):
+        machine.hypervisor.setup("vm1", GuestSetup((file,)))
+        assert machine.guest(look) == "daemon:adm:640\n" + bytes(range(256)).hex()
 
 
 def test_what_the_guest_says_over_its_channel_is_heard_and_acknowledged(machine: Machine) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,13 +18,15 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.integration.libvirt_fixture import until
 from tests.integration.template_site import ROOT, Site, started
-from wnodes.model.errors import ImageError, NotFoundError
+from wnodes.image.journal_sender import LINK_PATH, UNIT_PATH
+from wnodes.model.errors import ImageError, NotFoundError, VirtError
 from wnodes.model.image import CachedImage
 from wnodes.virt.domain import Interface
 from wnodes.virt.template import DESCRIPTION, MEMORY, Templates
@@ -38,7 +41,7 @@ cat /sys/class/net/*/address | grep -v 00:00:00:00:00:00
 hostname
 ip -4 -o address show scope global
 """
-ROW = 20
+ROW = 4
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +107,18 @@ def test_each_step_may_be_repeated(site: Site) -> None:
     site.end(vm)
     with pytest.raises(NotFoundError):
         site.host.attach(vm.uuid, Interface("52:54:00:00:00:01", ""))
+
+
+def test_a_sender_of_the_journal_begins_anew_under_the_clones_name(site: Site) -> None:
+    vm = site.vm(61)
+    site.clone(vm)
+    unit = "[Service]\nExecStart=/bin/sh -c 'cat /proc/sys/kernel/hostname > /run/sender; exec sleep 600'\n"
+    site.guest(vm, f"printf %s {shlex.quote(unit)} > {UNIT_PATH}; ln -s {UNIT_PATH} {LINK_PATH}")
+    site.guest(vm, "systemctl daemon-reload; systemctl start wnodes-syslog")
+    until("it runs", lambda: site.guest(vm, "cat /run/sender") == "localhost\n")
+    site.personalise(vm)
+    until("it began anew", lambda: site.guest(vm, "cat /run/sender") == f"{site.lease(vm).name}\n")
+    site.end(vm)
 
 
 def test_what_a_killed_restore_leaves_does_not_look_whole(site: Site) -> None:
@@ -180,6 +195,15 @@ def test_a_description_of_another_version_is_refused(site: Site, broken: Path) -
     (broken / DESCRIPTION).write_text(json.dumps(description))
     with pytest.raises(ImageError, match="describes another template"):
         site.new_templates().find(*site.kind)
+
+
+def test_a_host_that_would_die_of_a_file_system_is_spared(worker_image: CachedImage) -> None:
+    with started(worker_image, controllers="") as site:
+        daemon, domain = site.libvirt.pid(), site.domain(site.vm(1))
+        site.start(replace(domain, interfaces=(), filesystems=()))
+        with pytest.raises(VirtError, match="no control group"):
+            site.host.attach(domain.uuid, domain.filesystems[0])
+        assert site.libvirt.pid() == daemon
 
 
 def test_at_the_end_nothing_runs(site: Site) -> None:

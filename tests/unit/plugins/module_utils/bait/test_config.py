@@ -44,6 +44,7 @@ def test_a_kind_of_vm_that_shall_wait_is_one_of_it_unless_told_otherwise() -> No
         ({"reuse_s": -1.0}, "pool.reuse_s"),
         ({"reuse_jobs": 1}, "pool.reuse_jobs"),
         ({"flavours": [KIND, KIND]}, "twice"),
+        ({"flavours": [{**KIND, "tag": "worker"}]}, "tag"),
         ({"flavours": [{**KIND, "waiting": 0}]}, "waiting"),
         ({"flavours": [{**KIND, "cpus": 0}]}, "cpus"),
         ({"flavours": [{**KIND, "memory_mib": 0}]}, "memory_mib"),

@@ -78,17 +78,17 @@ def test_a_job_explains_what_it_waits_for_and_where_the_time_went() -> None:
     assert told["path"] == ""
 
 
-def test_each_job_is_observed_once_when_it_is_closed() -> None:
+def test_each_job_is_observed_once_in_each_state() -> None:
     seen: list[tuple[str, str]] = []
     site = Site(observe=lambda job: seen.append((job.lrms_id, job.state.value)))
     number, _answer = site.dispatch()
     site.run()
-    assert seen == []
     site.lrms.finish(number)
     site.run()
     site.restart()
     site.run()
-    assert seen == [(number, "CLOSED")]
+    way = ("HELD", "VM_REQUESTED", "VM_READY", "MIGRATING", "RUNNING", "FINISHED", "CLOSED")
+    assert seen == [(number, state) for state in way]
 
 
 def test_the_site_hears_at_once_of_a_job_that_moves() -> None:

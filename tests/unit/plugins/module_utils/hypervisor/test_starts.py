@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import Node, clone_told, mount, request, uuid
 from wnodes.hypervisor.life import RESTORED_S
-from wnodes.model.errors import CommandFailed, NotFoundError, UnavailableError
+from wnodes.model.errors import CommandFailed, ImageError, NotFoundError, UnavailableError
 from wnodes.virt.template import DISK, MEMORY
 
 EFFECTS = ["lease", "overlay", "restore", "nic", "virtiofs", "personalise"]
@@ -183,6 +183,16 @@ def test_a_damaged_template_is_built_anew(node: Node) -> None:
     node.run(10)
     node.make("r2")
     assert (is_cold(node), is_cold(node, "r2"), len(node.templates)) == (True, False, 1)
+
+
+def test_one_that_does_not_fit_is_thrown_away_at_once(node: Node) -> None:
+    def restore(*_args: object) -> None:
+        raise ImageError(object="saved domain", reason="each disk must be vda")
+
+    node.available_mib = 0  # none is built anew
+    node.host.restore = restore  # type: ignore[method-assign]
+    node.make()
+    assert (is_cold(node), node.templates) == (True, [])
 
 
 def test_a_template_that_fails_twice_in_a_row_is_built_anew_after_a_while(node: Node) -> None:

@@ -142,6 +142,11 @@ def test_configured_flavours_have_templates_before_their_first_vm(tmp_path: Path
         assert node.make("r2", resources=Resources(2, 1024)).path == "cold"
         node.run(60)
         assert node.make("r3", resources=Resources(2, 1024)).path == "restore"
+        before = node.templates
+        node.host.made_of = replace(node.host.made_of, qemu="8.0.0")
+        node.run(60)
+        assert len(node.templates) == 2
+        assert not set(before) & set(node.templates)
     finally:
         node.hypervisor.stop()
         node.directory.close()
@@ -252,6 +257,8 @@ def test_without_room_for_templates_there_are_none(node: Node) -> None:
     assert node.make().path == "cold"
     node.run(100)
     assert (node.templates, node.host.restored) == ([], [])
+    assert node.host.started.count(uuid()) == 1
+    assert node.host.started[-1] == uuid()
 
 
 def test_a_build_is_no_orphan_however_long_it_takes(node: Node) -> None:

@@ -149,7 +149,7 @@ def test_giving_back_restores_marks_and_only_then_releases() -> None:
 def test_a_placeholder_is_submitted_once_for_each_key() -> None:
     played = Played(sbatch="12\n")
     assert slurm(played).place("abc", Resources(2, 700)) == "12"
-    played.answers["squeue"] = "12 wnodes-abc hv1\n"
+    played.answers["squeue"] = "12 wnodes-abc hv1 wnhold\n"
     assert slurm(played).place("abc", Resources(2, 700)) == "12"
     submitted = [call for call in played.calls if call[0] == "sbatch"]
     assert len(submitted) == 1
@@ -163,12 +163,43 @@ def test_a_placeholder_that_waits_has_a_job_that_nudges_the_scheduler_and_both_g
     nudge, placeholder = (call for call in played.calls if call[0] == "sbatch")
     assert {"--hold", "--job-name=wnnudge-abc", "--mem=1M"} <= set(nudge)
     assert {"--hold", "--job-name=wnodes-abc", "--mem=700M"} <= set(placeholder)
-    played.answers["squeue"] = "12 wnodes-abc hv1\n11 wnnudge-abc hv1\n"
+    played.answers["squeue"] = "12 wnodes-abc hv1 wnhold\n11 wnnudge-abc hv1 wnhold\n"
     assert backend.placeholders() == {"abc": "12"}
     backend.stop(JOB, "m", "12")
     assert played.said()[-1] == "scontrol < release 12\nrelease 11\nrequeue 7\n"
     backend.unplace("abc")
     assert played.said()[-1] == "scancel 12 11"
+
+
+def test_an_offer_that_is_kept_goes_before_what_replaces_it_comes() -> None:
+    played = Played(sbatch="12\n")
+    backend = slurm(played)
+    backend.offer("abc", Resources(1, 700))
+    assert "--partition=wnoffer" in played.calls[-1]
+    played.answers["squeue"] = "12 wnodes-abc hv1 wnoffer\n"
+    assert backend.offer("abc", Resources(1, 700)) == "12"
+    played.answers["sbatch"] = "13\n"
+    assert backend.keep("abc", Resources(1, 700)) == "13"
+    assert [call[0] for call in played.calls[-2:]] == ["scancel", "sbatch"]
+    assert "--partition=wnhold" in played.calls[-1]
+    played.answers["squeue"] = "13 wnodes-abc hv1 wnhold\n"
+    assert backend.keep("abc", Resources(1, 700)) == "13"
+    assert played.calls[-1][0] == "squeue"
+
+
+def test_the_jobs_on_a_host_are_those_that_run_there_the_first_one_first() -> None:
+    rows = [row(JobArrayID=n, JobID=n, State="RUNNING", NodeList=host) for n, host in (("9", "vwn-1"), ("8", "vwn-1"))]
+    other = row(JobArrayID="7", JobID="7", State="RUNNING", NodeList="hv1")
+    assert [job.id for job in slurm(Played(squeue="".join([*rows, other]))).jobs_on("vwn-1")] == ["8", "9"]
+    assert slurm(Played(squeue="error: Invalid node name specified")).jobs_on("vwn-1") == ()
+
+
+def test_an_offered_vm_has_its_own_feature_and_comes_before_the_nodes() -> None:
+    played = Played(scontrol_show_config="SlurmctldHost[0] = head\n")
+    setup = slurm(played, munge_key="").guest_setup(
+        VmHost("vwn-1", "10.0.0.9", Resources(1, 512), "a_b_c", offered=True)
+    )
+    assert "Feature=wndirect,vm_a_b_c NodeAddr=10.0.0.9 Weight=1" in setup.files[0].content
 
 
 def test_an_unknown_job_is_none_and_a_silent_slurm_an_error() -> None:
@@ -224,7 +255,8 @@ def test_the_guest_gets_key_account_and_its_own_node_definition(tmp_path: Path) 
     assert "RealMemory=700 TmpDisk=1024 Feature=wnvm,vm_a_b_c NodeAddr=10.0.0.9" in (
         files["/etc/default/slurmd"].content
     )
-    assert files["/run/munge.key.b64"].mode == 0o600
+    secret = files["/etc/munge/munge.key"]
+    assert (secret.content.encode("latin-1"), secret.mode, secret.owner) == (b"\x00\x01secret", 0o600, "munge")
     accounts = {file.path: file for file in slurm(played).account("root")}
     assert accounts["/var/lib/extrausers/passwd"].content.startswith("root:x:0:0:")
     assert slurm(played, guest_accounts=False).account("root") == ()
@@ -254,5 +286,5 @@ def test_a_wrong_configuration_says_which_key(settings: dict[str, object]) -> No
 
 
 def test_placeholders_of_other_nodes_are_theirs() -> None:
-    played = Played(squeue="12 wnodes-abc hv1\n13 wnodes-def hv2\n14 backup hv1\n")
+    played = Played(squeue="12 wnodes-abc hv1 wnhold\n13 wnodes-def hv2 wnhold\n14 backup hv1 wnhold\n")
     assert slurm(played).placeholders() == {"abc": "12"}

@@ -36,6 +36,11 @@ def test_a_finished_job_tells_each_phase_in_the_order_in_which_they_happen() -> 
     assert list(spent) == [name for name in PHASES if name in spent]
 
 
+def test_a_job_whose_vm_was_there_before_it_is_held_until_it_goes_there() -> None:
+    there = job((JobState.RECEIVED, 100.0), (JobState.HELD, 101.0), (JobState.MIGRATING, 101.5))
+    assert phases(there) == {"hook": 1.0, "hold": 0.5}
+
+
 def test_what_is_not_over_or_never_happened_is_left_out() -> None:
     assert phases(job((JobState.RECEIVED, 100.0), (JobState.HELD, 101.0))) == {"hook": 1.0}
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
@@ -49,6 +50,15 @@ def test_commands_stay_what_they_are(argv: list[str]) -> None:
 def test_what_can_not_be_said_is_refused(setup: GuestSetup) -> None:
     with pytest.raises(RequestError):
         setup_script(setup)
+
+
+@given(st.binary(max_size=64), st.sampled_from([0o644, 0o640, 0o600]))
+def test_a_file_written_in_place_is_told_byte_by_byte(content: bytes, mode: int) -> None:
+    file = GuestFile("/k", content.decode("latin-1"), mode, "munge", "adm", in_place=True, encoding="latin-1")
+    word, path, mask, owner, told = shlex.split(setup_script(GuestSetup((file,))).rpartition("}\n")[2])
+    assert (word, path, 0o666 & ~int(mask, 8), owner) == ("write", "/k", mode, "munge:adm")
+    assert told.isascii() and "%" not in told
+    assert re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), told.encode()) == content
 
 
 def test_a_failed_setup_says_how_and_never_what_the_files_hold(host: FakeHost) -> None:

@@ -43,9 +43,16 @@ def vm(*states: str, path: str = "restore") -> Vm:
     return Vm(VmRequest("r1", "alice", TAG, Resources(2, 512)), VmState(states[-1]), history, path=path)
 
 
-def test_a_job_that_is_over_leaves_its_phases_its_start_and_its_end() -> None:
+def test_a_job_leaves_its_start_when_it_runs_and_the_rest_when_it_is_over() -> None:
     metrics = JobMetrics("hv1")
-    metrics.observe(job(*WAY, moments={RELEASED: 43.0}, vm_seconds={"vm_start": 6.0}))
+    known = {"moments": {RELEASED: 43.0}, "vm_seconds": {"vm_start": 6.0}}
+    for steps in range(1, len(WAY) + 1):
+        metrics.observe(job(*WAY[:steps], **known))
+        seen = {
+            labels["phase"] for labels, _value in samples(metrics.collectors).get("wnodes_job_phase_seconds_sum", [])
+        }
+        assert bool(seen) == (steps > WAY.index("RUNNING"))
+        assert ("cleanup" in seen) == (steps == len(WAY))
     found = samples(metrics.collectors)
     shape = {"image": TAG, "flavour": "2x512", "path": "cold", "node": "hv1"}
     spent = {labels["phase"]: value for labels, value in found["wnodes_job_phase_seconds_sum"]}

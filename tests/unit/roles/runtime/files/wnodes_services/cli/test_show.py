@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.releases import MANIFEST, TAG, release
-from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import job
+from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import VM, job
 from wnodes.model.image import Allowed, TagEntry
 from wnodes.model.lease import Lease, NetworkSettings
 from wnodes.nameserver.catalogue import described
@@ -32,9 +32,42 @@ def test_problems_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_zero_is_told_as_zero_and_nothing_as_unknown(capsys: pytest.CaptureFixture[str]) -> None:
-    service = site.Service("nameserver", "head", site.OK, (), 0.0, {"pool": 20, "leased": 0, "accel": "", "tags": []})
+    service = site.Service("nameserver", "head", site.OK, (), 0.0, {"names": 20, "leased": 0, "accel": "", "tags": []})
     out = printed(capsys, show.status(site.View("site", 0.0, (service,), (), ())))
-    assert "pool 20, leased 0, accel unknown, images: none" in out
+    assert "names 20, leased 0, accel unknown, images: none" in out
+
+
+def kind(waiting: int, target: int) -> dict[str, object]:
+    return {"tag": TAG, "flavour": "1x512", "target": target, "waiting": waiting, "coming": 0}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        ((kind(1, 2),), "waiting 1/2"),
+        ((kind(0, 2), kind(1, 1)), "waiting 1/3"),
+        ((kind(0, 2), kind(3, 1)), "waiting 1/3 and 2 more"),
+        ((kind(1, 0),), "waiting 0/0 and 1 more"),
+    ],
+)
+def test_a_bait_tells_how_many_of_its_vms_wait(
+    capsys: pytest.CaptureFixture[str], kinds: tuple[dict[str, object], ...], said: str
+) -> None:
+    service = site.Service("bait", "hv1", site.OK, (), 0.0, {"tags": [TAG], "pool": kinds})
+    shown = printed(capsys, show.status(site.View("site", 0.0, (service,), (), ()))).splitlines()
+    assert shown[1].endswith(f"images: {TAG}, {said}")
+
+
+def test_a_bait_without_waiting_vms_tells_of_none(capsys: pytest.CaptureFixture[str]) -> None:
+    service = site.Service("bait", "hv1", site.OK, (), 0.0, {"tags": [TAG], "pool": ()})
+    assert "waiting" not in printed(capsys, show.status(site.View("site", 0.0, (service,), (), ())))
+
+
+def test_a_vm_that_is_nobodys_yet_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    vms = ({**VM, "request": {**VM["request"], "owner": owner}} for owner in ("alice", ""))
+    first, second = printed(capsys, show.vms(site.View("site", 1000.0, (), (), tuple(vms)), False)).splitlines()[1:]
+    assert f"{TAG}  alice " in first
+    assert f"{TAG}  (waiting) " in second
 
 
 def test_empty_lists_say_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,13 +48,25 @@ def test_a_silent_host_is_down_with_its_age() -> None:
         )
     )
     nameserver, well, down, odd = view.services
-    assert (nameserver.state, nameserver.detail) == (site.OK, {"pool": 20, "leased": 1})
+    assert (nameserver.state, nameserver.detail) == (site.OK, {"names": 20, "leased": 1})
     assert (well.state, well.detail) == (site.OK, {"tags": ["t"]})
     assert (down.state, down.age_s) == (site.DOWN, 16.0)
     assert down.problems[0].startswith("silent for 16 s")
     assert "wnodes-bait.service" in down.problems[0]
     assert (odd.state, odd.problems) == (site.PROBLEM, ("libvirt: does not answer",))
     assert not view.ok
+
+
+def test_a_bait_tells_of_its_pool_as_far_as_it_makes_sense() -> None:
+    kind = {"tag": "t", "flavour": "1x512", "target": 2, "waiting": 1, "coming": 1}
+    view = site.site_view(
+        Nameserver(
+            Heartbeat("bait", "hv1", NOW, {"ok": True, "pool": [kind, "nonsense"]}),
+            Heartbeat("bait", "hv2", NOW, {"ok": True, "pool": 20}),
+            Heartbeat("bait", "hv3", NOW, {"ok": True}),
+        )
+    )
+    assert [service.detail for service in view.services[1:]] == [{"pool": (kind,)}, {"pool": ()}, {}]
 
 
 def test_jobs_and_vms_of_all_nodes_by_age() -> None:

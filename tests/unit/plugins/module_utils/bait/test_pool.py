@@ -12,10 +12,8 @@ import pytest
 
 from tests.unit.plugins.module_utils.bait.bait_fixture import (
     TAG,
-    Killed,
     Site,
     flavour,
-    killed,
     nothing_left,
     one_owner_each,
     only_the_pool_left,
@@ -23,7 +21,7 @@ from tests.unit.plugins.module_utils.bait.bait_fixture import (
     within_the_free_room,
 )
 from wnodes.bait.config import PoolConfig, PoolFlavour
-from wnodes.lrms.base import HostState, LrmsJobState
+from wnodes.lrms.base import HostState
 from wnodes.model.errors import VirtError
 from wnodes.model.resources import Resources
 from wnodes.model.states import JobState, PoolState, VmState
@@ -266,13 +264,14 @@ def test_only_a_vm_that_is_right_for_a_job_is_taken(asked: dict[str, object], pa
 
 
 def test_the_smallest_vm_that_fits_is_taken_and_of_these_the_oldest() -> None:
-    site = pooled(flavour(1, 2048), flavour(2, 512), flavour(1, 1024))
-    small = [vm for vm in site.waiting() if vm.request.resources.memory_mib == 512]
-    first, _ = site.dispatch(memory_mib=300)
-    assert site.job(first).vm == small[0].id
-    second, _ = site.dispatch(memory_mib=600)
-    took = [vm for vm in site.bait.pool._journal.all() if vm.id == site.job(second).vm]
-    assert took[0].request.resources.memory_mib == 1024
+    site = pooled(flavour(1, 2048))
+    for flavours in ((flavour(1, 2048), flavour(1)), (flavour(1, 2048), flavour(2))):
+        site.config = replace(site.config, pool=PoolConfig(flavours))
+        site.restart()
+        site.run(10)
+    large, older, younger = sorted(site.waiting(), key=lambda vm: vm.born)
+    took = [site.job(site.dispatch(memory_mib=mib)[0]).vm for mib in (300, 300, 300)]
+    assert took == [older.id, younger.id, large.id]
 
 
 def test_a_user_who_may_not_use_the_image_leaves_the_vm_to_others_and_goes_the_ordinary_way() -> None:
@@ -336,21 +335,6 @@ def test_a_silent_hypervisor_keeps_no_job_on_the_node_and_costs_at_most_the_vm(u
     assert len(site.waiting()) == 1
 
 
-def test_a_vm_that_was_taken_by_a_job_that_went_away_meanwhile_leaves(tmp_path: Path) -> None:
-    site = pooled(flavour(1), path=str(tmp_path / "bait.db"))
-    site.failpoints.set("bait.take", killed)
-    number = site.lrms.submit(tag=TAG)
-    with pytest.raises(Killed):
-        site.bait.dispatch(site.lrms.dispatch(number))
-    assert len(site.pool(PoolState.TAKEN)) == 1
-    site.lrms.change(number, state=LrmsJobState.CANCELLED)
-    site.restart()
-    site.run(60)
-    assert site.job(number).outcome is JobState.CANCELLED
-    assert "the job that took it never used it" in reasons(site)
-    only_the_pool_left(site)
-
-
 def test_the_pool_may_see_before_it_is_told_that_a_job_s_record_names_its_vm() -> None:
     site = pooled(flavour(1))
     given = site.bait.pool.given
@@ -360,9 +344,10 @@ def test_the_pool_may_see_before_it_is_told_that_a_job_s_record_names_its_vm() -
         given(vm)  # type: ignore[arg-type]
 
     site.bait.pool.given = told_late  # type: ignore[method-assign]
+    began = site.clock.now()
     number, answer = site.dispatch()
     assert (answer, site.job(number).state) == ("stopped", JobState.HELD)
-    assert site.bait._errors == {}
+    assert site.clock.now() == began
 
 
 # when they go
@@ -467,6 +452,18 @@ def test_a_problem_is_that_of_a_kind_which_is_wanted_and_another_kind_does_not_h
     site.lrms.drained = True
     site.run(10)
     assert site.bait.pool.problem == ""
+
+
+def test_one_that_waits_does_not_shorten_the_pause_after_another_of_its_kind_failed() -> None:
+    site = Site(pool=PoolConfig((flavour(2),)))
+    site.hypervisor.auto_ready = False
+    site.run(1)
+    bad, good = site.pool()
+    site.hypervisor.put(good.id, VmState.READY)
+    site.run(2)
+    site.hypervisor.put(bad.id, VmState.BROKEN, "no init found")
+    site.run(site.config.backoff_s - 5)
+    assert site.pool() == site.waiting() and len(site.waiting()) == 1
 
 
 @pytest.mark.parametrize("where", ["hypervisor", "guest", "lrms"])

@@ -25,12 +25,12 @@ from tests.unit.plugins.module_utils.bait.bait_fixture import (
     pooled,
     within_the_free_room,
 )
-from wnodes.bait.config import PoolConfig
+from wnodes.bait.config import PoolConfig, PoolFlavour
 from wnodes.lrms.base import HostState, LrmsJobState
 from wnodes.model.errors import WnodesError
 from wnodes.model.job import Dispatch
 from wnodes.model.resources import Resources
-from wnodes.model.states import JobState, VmState
+from wnodes.model.states import JobState, PoolState, VmState
 
 
 def test_a_healthy_node_offers_its_tags_and_says_so() -> None:
@@ -129,14 +129,17 @@ def test_a_heartbeat_leaves_a_placeholder_alone_whose_vm_is_taken_while_it_looks
     assert placeholders()[there.id] == there.placeholder
 
 
-def test_a_heartbeat_leaves_a_placeholder_alone_that_is_placed_while_it_looks() -> None:
-    site = Site()
+@pytest.mark.parametrize("waiting", [(), (flavour(1),)])
+def test_a_heartbeat_leaves_a_placeholder_alone_that_is_placed_while_it_looks(waiting: tuple[PoolFlavour, ...]) -> None:
+    site = Site(pool=PoolConfig(waiting))
     placeholders = site.lrms.placeholders
-    site.bait.heartbeat()
 
     def placed_meanwhile() -> dict[str, str]:
         site.lrms.placeholders = placeholders  # type: ignore[method-assign]
-        site.dispatch()
+        if waiting:
+            site.run(10)
+        else:
+            site.dispatch()
         return placeholders()
 
     site.lrms.placeholders = placed_meanwhile  # type: ignore[method-assign]
@@ -156,6 +159,42 @@ def test_the_site_is_told_what_should_wait_and_what_does() -> None:
     site.run(5)
     (said,) = site.bait.status()["pool"]
     assert (said["waiting"], said["coming"]) == (2, 0)
+
+
+def test_a_job_gets_the_vm_that_it_had_taken_when_the_bait_was_killed() -> None:
+    site = pooled(flavour(2))
+    site.failpoints.set("bait.take", killed)
+    number = site.lrms.submit(tag=TAG)
+    with pytest.raises(Killed):
+        site.bait.dispatch(site.lrms.dispatch(number))
+    (taken,) = site.pool(PoolState.TAKEN)
+    site.restart()
+    site.bait.pool.reconciler.run_due()
+    assert site.pool(PoolState.TAKEN) == [taken]
+    site.bait.pool.given = lambda _vm: killed()  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        site.bait.reconciler.run_due()
+    assert site.job(number).vm == taken.id
+    site.restart()
+    site.bait.pool.reconciler.run_due()
+    assert taken.id not in {vm.id for vm in site.pool()}
+    site.run(5)
+    assert (site.job(number).state, site.job(number).host) == (JobState.RUNNING, taken.host)
+
+
+def test_a_vm_that_was_taken_by_a_job_that_went_away_meanwhile_leaves(tmp_path: Path) -> None:
+    site = pooled(flavour(1), path=str(tmp_path / "bait.db"))
+    site.failpoints.set("bait.take", killed)
+    number = site.lrms.submit(tag=TAG)
+    with pytest.raises(Killed):
+        site.bait.dispatch(site.lrms.dispatch(number))
+    assert len(site.pool(PoolState.TAKEN)) == 1
+    site.lrms.change(number, state=LrmsJobState.CANCELLED)
+    site.restart()
+    site.run(60)
+    assert site.job(number).outcome is JobState.CANCELLED
+    assert "never used it" in str(site.bait.pool._journal.all())
+    only_the_pool_left(site)
 
 
 POINTS = [

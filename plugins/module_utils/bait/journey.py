@@ -417,7 +417,8 @@ class Journey:
             return False
         self._lrms.unplace(job.vm_id)
         self._failpoints.hit("bait.reuse")
-        return self._pool.keep(job)
+        self._pool.keep(job)
+        return True
 
     def _settle(self, job: Job) -> Optional[float]:
         """Leave the LRMS's job as it has to be; None when that is done."""

@@ -23,17 +23,19 @@ from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequenc
 from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
-from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost
+from ..lrms.base import HostState, Lrms, LrmsJob, VmHost
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError, StateError, UnavailableError
 from ..model.job import Job, JobRequest
-from ..model.phases import DIRECT, flavour
+from ..model.phases import flavour
 from ..model.pool import PoolVm, fits, learnt, plan, refill_s
 from ..model.resources import Resources
 from ..model.states import JobState, PoolState, VmState
 from ..model.vm import VmRequest, VmUser
 from .config import BaitConfig
 from .joining import Joining
+from .offer import ROOM_S, Offers
+from .reuse import may_wait_again, waiting_again
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +50,6 @@ HAND_OVER_S = 2.0
 #: how long making a VM takes while none has been made yet, in seconds
 FIRST_REFILL_S = 30.0
 WORKERS = 2
-#: how long the LRMS may take to find room for a VM that is to be offered, in seconds
-ROOM_S = 15.0
 _HERE = (PoolState.COMING, PoolState.JOINING, PoolState.WAITING)
 
 
@@ -85,7 +85,7 @@ class Pool:
     ) -> None:
         self._config, self._lrms, self._hypervisor, self._joining = config, lrms, hypervisor, joining
         self._journal, self._jobs, self._clock, self._failpoints = journal, jobs, clock, failpoints
-        self._begun = begun
+        self._offers = Offers(lrms, self._charge, begun)
         self._lock = threading.RLock()
         self._quiet_until = 0.0
         self._made: Deque[float] = collections.deque(maxlen=100)
@@ -204,40 +204,23 @@ class Pool:
 
     def may_keep(self, job: Job) -> bool:
         """Return whether the VM of a job that has ended may see another one of the same user."""
-        pool, known = self._config.pool, self._journal.get(job.vm_id)
-        if not pool.reuse_s or job.path == DIRECT:
-            return False
-        if known is not None and not is_over(known):
-            return True  # it is kept already
-        try:
-            up = self._hypervisor.get(job.vm_id).state is VmState.IN_USE
-        except NotFoundError:
-            up = False
-        born, uses = (known.born, known.uses) if known else (job.history[0].at, 0)
-        return up and uses + 1 < pool.reuse_jobs and self._clock.now() - born <= pool.reuse_s
-
-    def keep(self, job: Job) -> bool:
-        """Take back the VM of a job that has ended; from True on it is the pool's. Its placeholder must be gone."""
         known = self._journal.get(job.vm_id)
         if known is not None and not is_over(known):
-            return True
-        made, now = self._hypervisor.get(job.vm_id), self._clock.now()
-        vm = PoolVm(
-            id=job.vm_id,
-            request=known.request if known else job.request,
-            state=PoolState.JOINING,
-            since=now,
-            born=known.born if known else job.history[0].at,
-            host=job.host,
-            address=job.address,
-            digest=made.image.digest if made.image else "",
-            joined=True,
-            user=job.user,
-            uses=(known.uses if known else 0) + 1,
-        )
-        self._journal.put(vm)
-        self.reconciler.wake(vm.id)
-        return True
+            return True  # it is kept already
+        if not may_wait_again(self._config.pool, job, known, self._clock.now()):
+            return False
+        try:
+            return self._hypervisor.get(job.vm_id).state is VmState.IN_USE
+        except NotFoundError:
+            return False
+
+    def keep(self, job: Job) -> None:
+        """Take back the VM of a job that has ended: from now on it is the pool's. Its placeholder must be gone."""
+        known = self._journal.get(job.vm_id)
+        if known is None or is_over(known):
+            vm = waiting_again(job, self._hypervisor.get(job.vm_id), known, self._clock.now())
+            self._journal.put(vm)
+            self.reconciler.wake(vm.id)
 
     # what there should be
 
@@ -367,8 +350,8 @@ class Pool:
             vm = self._put(vm, replace(vm, joined=True))
         asked, placeholder = vm.request, ""
         if vm.offered:
-            placeholder = self._lrms.offer(vm.id, self._charge(asked.resources))
-            if not self._holds(placeholder):
+            placeholder = self._offers.place(vm)
+            if not placeholder:
                 return self._await_room(vm)
         host = VmHost(vm.host, vm.address, asked.resources, asked.tag, vm.offered)
         state = self._joining.step(vm.id, host, self._lrms.accounts() if vm.offered else ())
@@ -385,10 +368,6 @@ class Pool:
         late = self._give_up_late(vm, f"it did not join within {self._config.join_timeout_s:g} s ({state.value})")
         return SOON_S if late is None else late
 
-    def _holds(self, placeholder: str) -> bool:
-        share = self._lrms.jobs([placeholder]).get(placeholder)
-        return share is not None and share.state is LrmsJobState.RUNNING
-
     def _await_room(self, vm: PoolVm) -> float:
         if self._clock.now() - vm.since < ROOM_S:
             return SOON_S
@@ -396,15 +375,14 @@ class Pool:
         return self._leave(vm, "jobs need its room")
 
     def _waits(self, vm: PoolVm) -> Optional[float]:
-        if vm.offered:
-            for job in self._lrms.jobs_on(vm.host):
-                self._begun(vm, job)
-                self._move(self._move(vm, PoolState.TAKEN), PoolState.GONE)
-                self.reconciler.wake(BALANCE, HAND_OVER_S)
-                return None
-            if not self._holds(vm.placeholder):
-                self._quiet_until = self._clock.now() + self._config.pool.calm_s
-                return self._leave(vm, "jobs need its room")
+        over = self._offers.over(vm) if vm.offered else None
+        if over == "":
+            self._move(self._move(vm, PoolState.TAKEN), PoolState.GONE)
+            self.reconciler.wake(BALANCE, HAND_OVER_S)
+            return None
+        if over is not None:
+            self._quiet_until = self._clock.now() + self._config.pool.calm_s
+            return self._leave(vm, over)
         try:
             made = self._hypervisor.get(vm.id)
         except NotFoundError:
@@ -435,12 +413,9 @@ class Pool:
 
     def _leaves(self, vm: PoolVm) -> Optional[float]:
         if vm.joined:
-            if vm.offered:
-                self._lrms.close_host(vm.host)
-                for job in self._lrms.jobs_on(vm.host):
-                    self._begun(vm, job)  # it came in the last moment
-                    self._move(vm, PoolState.GONE)
-                    return None
+            if vm.offered and not self._offers.withdraw(vm):
+                self._move(vm, PoolState.GONE)
+                return None
             self._joining.leave(vm.id, vm.host)
             vm = self._put(vm, replace(vm, joined=False))
             self._failpoints.hit("bait.remove_waiting_host")

@@ -228,7 +228,7 @@ class FakeLrms(Lrms):
         return {**self.offers, **self.holders}
 
     def guest_setup(self, host: VmHost) -> GuestSetup:
-        self.hosts[host.name] = FakeHost()
+        self.hosts[host.name] = FakeHost(HostState.READY if host.offered else HostState.CLOSED)
         return GuestSetup((GuestFile("/etc/fake", host.name),), (("start-fake",),))
 
     def account(self, user: str) -> Tuple[GuestFile, ...]:
@@ -243,6 +243,7 @@ class FakeLrms(Lrms):
 
     def open_host(self, name: str) -> None:
         self._called("open_host")
+        self.hosts[name].user = "root"
         if self.hosts[name].state is HostState.CLOSED:
             self.hosts[name].state = HostState.READY
 

@@ -392,6 +392,9 @@ class Journey:
 
     def _kept(self, job: Job) -> bool:
         """Return whether the VM of a finished job waits for another one of the same user."""
+        of_the_pool = self._pool.keys()
+        if job.vm_id in of_the_pool:
+            return True  # before a restart: the placeholder under its id may be the pool's by now
         if not self._pool.may_keep(job):
             return False
         self._lrms.unplace(job.vm_id)

@@ -203,8 +203,6 @@ class Pool:
         pool, known = self._config.pool, self._journal.get(job.vm_id)
         if not pool.reuse_s or job.path == DIRECT:
             return False
-        if known is not None and not is_over(known):
-            return True  # it is kept already
         try:
             up = self._hypervisor.get(job.vm_id).state is VmState.IN_USE
         except NotFoundError:
@@ -248,7 +246,9 @@ class Pool:
             there = [vm for vm in self._journal.active() if vm.state is not PoolState.TAKEN]
             ready = {request: count for request, count in self._targets.items() if self._may_try(request, now)}
             keep = {vm.request: self._targets.get(vm.request, 0) for vm in there}
-            todo = plan({**keep, **ready}, there, self._room_of(there, room.free), self._charge)
+            # no job comes to a drained node, not even one of a user whose VM was kept
+            staying = there if room.open else [replace(vm, user="") for vm in there]
+            todo = plan({**keep, **ready}, staying, self._room_of(there, room.free), self._charge)
             for vm_id, reason in todo.leave:
                 vm = self._journal.get(vm_id)
                 if vm is not None:

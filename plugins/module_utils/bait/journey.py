@@ -413,6 +413,9 @@ class Journey:
 
     def _kept(self, job: Job) -> bool:
         """Return whether the VM of a finished job waits for another one of the same user."""
+        taken = (other.vm for other in self._journal.active() if other.id != job.id)
+        if job.vm_id in (*self._pool.keys(), *taken):
+            return True  # before a restart: the placeholder under its id is another's by now
         if not self._pool.may_keep(job):
             return False
         self._lrms.unplace(job.vm_id)

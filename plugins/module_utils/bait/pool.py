@@ -205,8 +205,6 @@ class Pool:
     def may_keep(self, job: Job) -> bool:
         """Return whether the VM of a job that has ended may see another one of the same user."""
         known = self._journal.get(job.vm_id)
-        if known is not None and not is_over(known):
-            return True  # it is kept already
         if not may_wait_again(self._config.pool, job, known, self._clock.now()):
             return False
         try:
@@ -217,10 +215,9 @@ class Pool:
     def keep(self, job: Job) -> None:
         """Take back the VM of a job that has ended: from now on it is the pool's. Its placeholder must be gone."""
         known = self._journal.get(job.vm_id)
-        if known is None or is_over(known):
-            vm = waiting_again(job, self._hypervisor.get(job.vm_id), known, self._clock.now())
-            self._journal.put(vm)
-            self.reconciler.wake(vm.id)
+        vm = waiting_again(job, self._hypervisor.get(job.vm_id), known, self._clock.now())
+        self._journal.put(vm)
+        self.reconciler.wake(vm.id)
 
     # what there should be
 

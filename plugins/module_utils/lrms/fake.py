@@ -97,6 +97,9 @@ class FakeLrms(Lrms):
     def finish(self, job_id: str, exit_code: int = 0) -> None:
         """End a running job."""
         self.change(job_id, state=LrmsJobState.ENDED, exit_code=exit_code)
+        vm = self.hosts.get(self.table[job_id].host)
+        if vm is not None and vm.state is HostState.BUSY:
+            vm.state = HostState.READY
 
     def fail_next(self, call: str, times: int = 1) -> None:
         """Let the next ``times`` calls of the method ``call`` raise LrmsError."""

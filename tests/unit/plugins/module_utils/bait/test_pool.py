@@ -119,6 +119,19 @@ def test_a_drained_node_has_no_waiting_vms_until_it_is_open_again() -> None:
     assert len(site.waiting()) == 2
 
 
+def test_a_drained_node_keeps_no_vm_for_its_user_either() -> None:
+    site = pooled(flavour(1), reuse_s=1000.0)
+    number, _ = site.dispatch()
+    site.run(5)
+    site.lrms.finish(number)
+    site.run(5)
+    assert "alice" in {vm.user for vm in site.waiting()}
+    site.lrms.drained = True
+    site.run(10)
+    assert site.pool() == []
+    nothing_left(site)
+
+
 @pytest.mark.parametrize("state", [PoolState.COMING, PoolState.JOINING])
 def test_a_vm_on_its_way_leaves_a_node_that_is_drained(state: PoolState) -> None:
     site = Site(pool=PoolConfig((flavour(2),)))

@@ -250,6 +250,24 @@ def test_killed_at_any_point_with_vms_waiting_it_converges(tmp_path: Path, point
     assert died == 1
 
 
+@pytest.mark.parametrize("point", ["bait.reuse", "bait.unplace", "bait.closed"])
+def test_killed_while_a_vm_is_kept_for_its_user_it_converges(point: str) -> None:
+    site = pooled(flavour(1), reuse_s=1000.0)
+    number, _ = site.dispatch()
+    site.run(5)
+    site.failpoints.set(point, killed)
+    site.lrms.finish(number)
+    with pytest.raises(Killed):
+        site.run(10)
+    site.restart()
+    for _ in range(2):  # before the job's next step
+        site.bait.pool.reconciler.run_due()
+        site.clock.advance(1)
+    site.run(20)
+    assert sorted(vm.user for vm in site.waiting()) == ["", "alice"]
+    only_the_pool_left(site)
+
+
 NUMBERS = st.integers(0, 9)
 EVENTS = st.one_of(
     st.tuples(st.just("arrive"), st.sampled_from([(1, 512), (1, 300), (2, 1024), (1, 2000)]), st.sampled_from("ab")),

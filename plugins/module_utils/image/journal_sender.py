@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sends a guest's journal as syslog where the image has no syslog daemon: with bash and journalctl alone.
 
-Nothing is lost while the receiver is away, and nothing sent twice: the cursor of the last entry sent is kept.
+Nothing is lost while the receiver is away, and nothing sent twice: the cursor of the last entry sent is kept. In a
+guest that was restored from a template it has waited for a network since the template booted, and sends what is the
+guest's own: what the template had logged is not.
 """
 
 from __future__ import annotations
@@ -41,7 +43,13 @@ SCRIPT = r"""#!/bin/bash
 # Entries are user input: they are printed and compared, never evaluated.
 export LC_ALL=C TZ=UTC
 cursor=${RUNTIME_DIRECTORY:?}/cursor
-host=${HOSTNAME%%.*}
+
+# Sets $booted to the time of the boot by the clock: later, where the guest was saved and restored meanwhile.
+boot_time() {
+    local up
+    read -r up _ </proc/uptime
+    booted=$((EPOCHSECONDS - ${up%.*}))
+}
 
 # Sets $value to the text of field $1; empty where there is none, or where it is no text.
 field() {
@@ -63,11 +71,17 @@ message() {
     value=${value//[[:cntrl:]]/?}
 }
 
+boot_time
+began=$booted
 until exec 3<>"/dev/$3/$1/$2"; do
     sleep 2
 done 2>/dev/null
+boot_time
+read -r host </proc/sys/kernel/hostname
+host=${host%%.*}
 
 from=(--boot)
+((booted - began < 30)) || from=(--since="@$((EPOCHSECONDS - 2))")
 [[ ! -s $cursor ]] || from=(--after-cursor="$(<"$cursor")")
 while IFS= read -r line; do
     line=${line//\\\\/\\x5c}

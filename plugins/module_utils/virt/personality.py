@@ -256,11 +256,6 @@ while read -r device target type options _; do
 done < /proc/self/mounts
 if [ -x /usr/sbin/sshd ] && [ ! -s /etc/ssh/ssh_host_ed25519_key ]; then echo "host_keys=missing"; fi
 echo "clock=$clock"
-
-# its sender has found no network so far, and calls itself by the template's name
-if [ -n "$clone" ] && [ -e /etc/systemd/system/multi-user.target.wants/wnodes-syslog.service ]; then
-    systemctl --no-block restart wnodes-syslog.service > /dev/null 2>&1 &
-fi
 """
 
 

@@ -9,12 +9,13 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.libvirt_fixture import until
 from wnodes.image.journal_sender import SCRIPT
 
 LIMIT_S = 20.0
@@ -30,20 +31,25 @@ class Guest:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.entries = folder, folder / "entries"
-        self.server = socket.create_server(("127.0.0.1", 0))
+        self.server = socket.socket()
+        self.server.bind(("127.0.0.1", 0))
         self.server.settimeout(LIMIT_S)
-        (folder / "send-journal").write_text(SCRIPT)
+        self.up = folder / "uptime"
+        self.up.write_text("1000.50 0\n")
+        (folder / "send-journal").write_text(SCRIPT.replace("/proc/uptime", str(self.up)))
         journalctl = folder / "journalctl"
         journalctl.write_text(f'#!/bin/sh\necho "$@" >{folder}/asked\ncat {self.entries}\nexec sleep 60\n')
         journalctl.chmod(0o755)
 
-    def sent(self, *entries: str) -> list[str]:
-        """Run the sender until it has sent as many lines as there are entries."""
+    def sent(self, *entries: str, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
+        """Run the sender until it has sent as many lines as there are entries; nobody listens before ``meanwhile``."""
         self.entries.write_text("".join(f"{one}\n" for one in entries))
         environment = {"PATH": f"{self.folder}:{os.environ['PATH']}", "RUNTIME_DIRECTORY": str(self.folder)}
         port = str(self.server.getsockname()[1])
         argv = ["bash", str(self.folder / "send-journal"), "127.0.0.1", port, "tcp"]
         with subprocess.Popen(argv, env=environment, cwd=self.folder, start_new_session=True) as sender:
+            meanwhile()
+            self.server.listen()
             connection, _address = self.server.accept()
             connection.settimeout(LIMIT_S)
             with connection, connection.makefile("r", encoding="utf-8") as lines:
@@ -83,6 +89,21 @@ def test_what_is_in_an_entry_is_never_evaluated(guest: Guest) -> None:
     assert lines[0].startswith("<14>1 ")
     assert lines[1].endswith("?[A?B")
     assert lines[2].endswith("'quote'")
+
+
+def test_a_restored_guest_sends_what_is_its_own_under_its_own_name(guest: Guest) -> None:
+    tried = f"{guest.folder}/tried"
+    (guest.folder / "sleep").write_text(f"#!/bin/sh\ntouch {tried}\nexec /bin/sleep 0.1\n")
+    (guest.folder / "sleep").chmod(0o755)
+
+    def restore() -> None:
+        until("it finds no network", lambda: os.path.exists(tried))
+        guest.up.write_text("900.00 0\n")  # its clock has gone on, its uptime has not
+
+    (line,) = guest.sent(entry(1, "mine"), meanwhile=restore)
+    assert f" {socket.gethostname().partition('.')[0]} " in line
+    assert "--since=@" in guest.asked
+    assert "--boot" not in guest.asked
 
 
 def test_the_next_start_goes_on_after_the_last_entry_sent(guest: Guest) -> None:

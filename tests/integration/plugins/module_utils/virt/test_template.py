@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -25,7 +24,6 @@ import pytest
 
 from tests.integration.libvirt_fixture import until
 from tests.integration.template_site import ROOT, Site, started
-from wnodes.image.journal_sender import LINK_PATH, UNIT_PATH
 from wnodes.model.errors import ImageError, NotFoundError, VirtError
 from wnodes.model.image import CachedImage
 from wnodes.virt.domain import Interface
@@ -107,18 +105,6 @@ def test_each_step_may_be_repeated(site: Site) -> None:
     site.end(vm)
     with pytest.raises(NotFoundError):
         site.host.attach(vm.uuid, Interface("52:54:00:00:00:01", ""))
-
-
-def test_a_sender_of_the_journal_begins_anew_under_the_clones_name(site: Site) -> None:
-    vm = site.vm(61)
-    site.clone(vm)
-    unit = "[Service]\nExecStart=/bin/sh -c 'cat /proc/sys/kernel/hostname > /run/sender; exec sleep 600'\n"
-    site.guest(vm, f"printf %s {shlex.quote(unit)} > {UNIT_PATH}; ln -s {UNIT_PATH} {LINK_PATH}")
-    site.guest(vm, "systemctl daemon-reload; systemctl start wnodes-syslog")
-    until("it runs", lambda: site.guest(vm, "cat /run/sender") == "localhost\n")
-    site.personalise(vm)
-    until("it began anew", lambda: site.guest(vm, "cat /run/sender") == f"{site.lease(vm).name}\n")
-    site.end(vm)
 
 
 def test_what_a_killed_restore_leaves_does_not_look_whole(site: Site) -> None:

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import pytest
 
 from tests.unit.plugins.module_utils.virt.test_policy import LEASE, REQUEST
-from wnodes.image.journal_sender import LINK_PATH, UNIT_PATH
 from wnodes.model.errors import VirtError
 from wnodes.model.resources import Resources
 from wnodes.model.states import VmState
@@ -94,12 +92,6 @@ def test_values_are_data_for_the_shell() -> None:
     wanted = replace(personality(VM), hostname="$(touch /x)'`", mounts=(("t", "/a'b", "rw"),))
     values = read_assignments(script(wanted, 1.5))
     assert (values["hostname"], values["mounts"], values["now"]) == ("$(touch /x)'`", "t /a'b rw", "1.500")
-
-
-def test_the_sender_that_is_restarted_is_the_one_that_images_get() -> None:
-    text = script(personality(VM, clone=True), 1.5)
-    assert LINK_PATH in text
-    assert f"restart {os.path.basename(UNIT_PATH)}" in text
 
 
 def test_without_a_lease_there_is_nothing_to_become() -> None:

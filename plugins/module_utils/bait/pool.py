@@ -353,6 +353,8 @@ class Pool:
         host = VmHost(vm.host, vm.address, asked.resources, asked.tag, vm.offered)
         state = self._joining.step(vm.id, host, self._lrms.accounts() if vm.offered else ())
         if state is HostState.READY:
+            if not vm.offered and not self._lrms.rehearsed(vm.id, vm.host):
+                return SOON_S
             if not vm.offered:
                 placeholder = self._lrms.place(vm.id, self._charge(asked.resources), waiting=True)
             self._failpoints.hit("bait.place_waiting")

@@ -230,6 +230,15 @@ class Lrms(ABC):
         """Protect a host that has joined, so that it takes jobs of nobody but root, and open it."""
 
     @abstractmethod
+    def rehearsed(self, key: str, host: str) -> bool:
+        """Let a host that waits in root's name run a job of ours that does nothing, once; return whether it has.
+
+        A host that has run one is known to be able to, and runs the next one faster.
+
+        :raises LrmsError: it could not
+        """
+
+    @abstractmethod
     def close_host(self, name: str) -> None:
         """Let no further job go to a host."""
 

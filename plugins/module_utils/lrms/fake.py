@@ -62,6 +62,8 @@ class FakeLrms(Lrms):
     tags: Tuple[str, ...] = ()
     problem: str = ""
     calls: List[str] = field(default_factory=list)
+    #: hosts that were made to run a job of ours
+    rehearsals: List[str] = field(default_factory=list)
     #: seconds after which each returned job may start again
     delays: Dict[str, float] = field(default_factory=dict)
     _failing: Dict[str, int] = field(default_factory=dict)
@@ -249,6 +251,11 @@ class FakeLrms(Lrms):
         self.hosts[name].user = "root"
         if self.hosts[name].state is HostState.CLOSED:
             self.hosts[name].state = HostState.READY
+
+    def rehearsed(self, key: str, host: str) -> bool:
+        self._called("rehearsed")
+        self.rehearsals.append(host)
+        return True
 
     def close_host(self, name: str) -> None:
         self._called("close_host")

@@ -16,7 +16,7 @@ import os
 import pwd
 import re
 from dataclasses import dataclass
-from typing import Callable, Container, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Callable, Container, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from ..model.errors import CommandFailed, ConfigError, LrmsError, NotFoundError
 from ..model.job import Dispatch
@@ -38,8 +38,9 @@ FIRST_UID = 1000
 MUNGE_KEY = "/etc/munge/munge.key"
 TAG_PREFIX = "vm_"
 REASON = "wnodes: "
-PLACEHOLDER, NUDGE = "wnodes-", "wnnudge-"
+PLACEHOLDER, NUDGE, REHEARSAL = "wnodes-", "wnnudge-", "wnrehearsal-"
 _PLACEHOLDER = "#!/bin/sh\n# keeps the share of a virtual machine off this node's books\nexec sleep infinity\n"
+_REHEARSAL = "#!/bin/sh\n# what a host's first job takes longer for is done by this one\n"
 _NUDGE = "#!/bin/sh\n# ends at once: at its end Slurm looks for work, otherwise once a second only\n"
 _GONE = ("Invalid job id", "Invalid node name", "not found", "Requested reservation is invalid", "No such")
 
@@ -89,6 +90,7 @@ class Slurm(Lrms):
         self._config, self._runner = config, runner
         #: placeholder that waits → the job that nudges the scheduler after it
         self._nudges: Dict[str, str] = {}
+        self._rehearsals: Set[str] = set()
 
     def _run(self, *argv: str, input: Optional[str] = None) -> str:
         environment = {"PATH": "/usr/bin:/bin:/usr/local/bin:/opt/slurm/bin", "SLURM_TIME_FORMAT": "%s"}
@@ -282,15 +284,14 @@ class Slurm(Lrms):
     def _number(self, name: str, partition: str) -> str:
         return next((number for known, where, number in self._ours() if (known, where) == (name, partition)), "")
 
-    def _submit(self, name: str, partition: str, script: str, *options: str) -> str:
-        config = self._config
+    def _submit(self, name: str, partition: str, script: str, *options: str, node: str = "") -> str:
         common = (
             "--parsable",
             "--export=NONE",
             "--no-requeue",
             f"--job-name={name}",
             f"--partition={partition}",
-            f"--nodelist={config.node}",
+            f"--nodelist={node or self._config.node}",
             "--nodes=1",
             "--ntasks=1",
             "--chdir=/",
@@ -380,6 +381,23 @@ class Slurm(Lrms):
         if self.host(name) is HostState.CLOSED:
             self._update(f"NodeName={name}", "State=RESUME")
 
+    def rehearsed(self, key: str, host: str) -> bool:
+        name, partition = REHEARSAL + key, self._config.vm_partition
+        query = ("squeue", "-h", "-a", "-u", "root", "-t", "all", "-p", partition, "-n", name, "-o", "%T")
+        states = self._run(*query).split()
+        if not states and name not in self._rehearsals:
+            self._submit(name, partition, _REHEARSAL, "--time=1", f"--reservation={_reservation(host)}", node=host)
+            self._rehearsals.add(name)
+            return False
+        if set(states) <= {"COMPLETED"}:  # Slurm forgets what is over
+            self._rehearsals.discard(name)
+            return True
+        if set(states) & {"FAILED", "NODE_FAIL", "TIMEOUT", "CANCELLED", "BOOT_FAIL", "OUT_OF_MEMORY"}:
+            raise LrmsError(
+                object=f"host {host}", value=" ".join(states), reason="could not run a job that does nothing"
+            )
+        return False
+
     def close_host(self, name: str) -> None:
         try:
             self._update(f"NodeName={name}", "State=DRAIN", f"Reason={REASON}one job only")
@@ -393,6 +411,7 @@ class Slurm(Lrms):
             return
 
     def remove_host(self, name: str) -> None:
+        self._run("scancel", "-u", "root", f"--reservation={_reservation(name)}")
         for what in (f"ReservationName={_reservation(name)}", f"NodeName={name}"):
             try:
                 self._run("scontrol", "delete", what)

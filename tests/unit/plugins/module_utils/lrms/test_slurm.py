@@ -202,6 +202,20 @@ def test_an_offered_vm_has_its_own_feature_and_comes_before_the_nodes() -> None:
     assert "Feature=wndirect,vm_a_b_c NodeAddr=10.0.0.9 Weight=1" in setup.files[0].content
 
 
+def test_a_host_rehearses_once_in_its_own_reservation() -> None:
+    played = Played(sbatch="14\n")
+    backend = slurm(played)
+    assert backend.rehearsed("abc", "vwn-1") is False
+    assert {"--nodelist=vwn-1", "--reservation=wn_vwn-1", "--partition=wnvm"} <= set(played.calls[-1])
+    for state, over in (("PENDING", False), ("RUNNING", False), ("COMPLETED", True)):
+        played.answers["squeue"] = f"{state}\n"
+        assert backend.rehearsed("abc", "vwn-1") is over
+    assert [call[0] for call in played.calls].count("sbatch") == 1
+    played.answers["squeue"] = "FAILED\n"
+    with pytest.raises(LrmsError, match="could not run a job"):
+        backend.rehearsed("abc", "vwn-1")
+
+
 def test_an_unknown_job_is_none_and_a_silent_slurm_an_error() -> None:
     assert slurm(Played(squeue="error: Invalid job id specified")).job("7") is None
     with pytest.raises(LrmsError):

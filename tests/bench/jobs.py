@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 import statistics
-import time
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,7 +26,7 @@ LRMS_PHASES = ("dispatch", "second_dispatch")
 
 def pause() -> bool:
     """Leave the machine to what is measured for a while."""
-    time.sleep(0.02)
+    threading.Event().wait(0.02)
     return False
 
 

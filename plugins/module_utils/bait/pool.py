@@ -53,6 +53,10 @@ WORKERS = 2
 _HERE = (PoolState.COMING, PoolState.JOINING, PoolState.WAITING)
 
 
+class _MovedOn(StateError):
+    """Somebody else, a job for example, moved the VM while a step looked at it."""
+
+
 def is_over(vm: PoolVm) -> bool:
     """Return whether a VM is the pool's no more."""
     return vm.state is PoolState.GONE
@@ -286,7 +290,10 @@ class Pool:
         if key == BALANCE:
             return self.balance()
         vm = self._journal.get(key)
-        return None if vm is None or is_over(vm) else self._steps[vm.state](vm)
+        try:
+            return None if vm is None or is_over(vm) else self._steps[vm.state](vm)
+        except _MovedOn:
+            return 0.0
 
     def _step_failed(self, key: str, error: Exception) -> None:
         log.warning("%s: %s; will try again", key.lstrip(":"), error)
@@ -304,7 +311,7 @@ class Pool:
         with self._lock:
             current = self._journal.get(old.id)
             if current is None or current.state is not old.state:
-                raise StateError(object=f"waiting VM {old.id}", reason="has moved on meanwhile")
+                raise _MovedOn(object=f"waiting VM {old.id}", reason="has moved on meanwhile")
             return self._journal.put(new)
 
     def _move(self, vm: PoolVm, state: PoolState, reason: str = "") -> PoolVm:
@@ -353,7 +360,7 @@ class Pool:
         host = VmHost(vm.host, vm.address, asked.resources, asked.tag, vm.offered)
         state = self._joining.step(vm.id, host, self._lrms.accounts() if vm.offered else ())
         if state is HostState.READY:
-            if not vm.offered and not self._lrms.rehearsed(vm.id, vm.host):
+            if not vm.offered and not vm.uses and not self._lrms.rehearsed(vm.id, vm.host):
                 return SOON_S
             if not vm.offered:
                 placeholder = self._lrms.place(vm.id, self._charge(asked.resources), waiting=True)

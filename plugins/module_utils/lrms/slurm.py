@@ -393,9 +393,7 @@ class Slurm(Lrms):
             self._rehearsals.discard(name)
             return True
         if set(states) & {"FAILED", "NODE_FAIL", "TIMEOUT", "CANCELLED", "BOOT_FAIL", "OUT_OF_MEMORY"}:
-            raise LrmsError(
-                object=f"host {host}", value=" ".join(states), reason="could not run a job that does nothing"
-            )
+            raise LrmsError(object=f"host {host}", value=states[0], reason="could not run a job that does nothing")
         return False
 
     def close_host(self, name: str) -> None:

@@ -109,7 +109,7 @@ class Starts:
         """Return whether nothing is known after ``error``, and that has not happened too often."""
         if isinstance(error, VirtError):
             return False
-        if type(error) is UnavailableError:
+        if not isinstance(error, CommandFailed):
             self._lost[vm.id] = self._lost.get(vm.id, 0) + 1
         return self._lost.get(vm.id, 0) < ATTEMPTS
 

@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Dict, Optional, Tuple
 
-from ..model.errors import ImageError, NotFoundError, UnavailableError, VirtError
+from ..model.errors import CommandFailed, ImageError, NotFoundError, UnavailableError, VirtError
 from ..model.image import CachedImage
 from ..model.vm import COLD, RESTORE, Vm
 from ..virt.clone import clone, complete

@@ -33,7 +33,7 @@ from wnodes.virt.template import DESCRIPTION, MEMORY, Templates
 UNIQUE = r"""
 cat /etc/machine-id
 head -c 16 /dev/urandom | od -An -tx1
-python3 -c 'import os; print(os.getrandom(16).hex())'
+perl -e '$seen = "\0" x 16; syscall 318, $seen, 16, 0; print unpack("H*", $seen), "\n"' # getrandom
 cat /proc/sys/kernel/random/uuid
 cat /sys/class/net/*/address | grep -v 00:00:00:00:00:00
 hostname

@@ -19,15 +19,18 @@ FACTS = "#!/bin/sh\necho host=$(hostname) machine=$(cat /etc/machine-id)\n"
 ON_NODE = ("-C", lab.FEATURE, "-x", "hv2")
 
 CONFIGURE = """
-import json, sys, yaml
+import json, os, shutil, sys, yaml
 path, pool = sys.argv[1], json.loads(sys.argv[2])
-with open(path) as file:
-    settings = yaml.safe_load(file)
-settings.pop("pool", None)
+kept = path + ".e2e"
 if pool:
-    settings["pool"] = pool
-with open(path, "w") as file:
-    yaml.safe_dump(settings, file)
+    if not os.path.exists(kept):
+        shutil.copy2(path, kept)
+    with open(path) as file:
+        settings = yaml.safe_load(file)
+    with open(path, "w") as file:
+        yaml.safe_dump({**settings, "pool": pool}, file)
+elif os.path.exists(kept):
+    os.replace(kept, path)
 """
 
 
@@ -64,8 +67,9 @@ def waiting(number: int = 1) -> str:
     return hosts()[0]
 
 
-def started_again() -> None:
-    lab.until("the bait to answer", lambda: lab.ssh(NODE, "wnodes", "status", check=False), lab.CLEAN_S)
+def answers(service: str) -> bool:
+    script = f"curl -fs --unix-socket /run/wnodes/{service}.sock http://local/v1/status"
+    return bool(json.loads(lab.sh(NODE, script, check=False) or "{}").get("ok"))
 
 
 def test_a_job_takes_the_vm_that_waits_and_another_one_waits_for_the_next() -> None:
@@ -95,9 +99,11 @@ def test_the_books_carry_a_vm_that_was_taken_while_its_job_runs() -> None:
 
 def test_a_vm_that_waits_outlives_its_bait_and_its_hypervisor() -> None:
     with pool(flavours=[ONE]) as first:
-        for service in ("wnodes-bait", "wnodes-hypervisor"):
-            lab.ssh(NODE, "systemctl", "kill", "-s", "KILL", service)
-        started_again()
+        services = ("bait", "hypervisor")
+        lab.ssh(NODE, "systemctl", "kill", "-s", "KILL", *(f"wnodes-{service}" for service in services))
+        # the hypervisor first: without it the job gets another VM
+        for service in reversed(services):
+            lab.until(f"the {service} to answer", lambda service=service: answers(service), lab.CLEAN_S)
         number = lab.submit(FACTS, *ON_NODE)
         assert lab.over(number)["host"] == first
 

@@ -92,7 +92,8 @@ def test_the_books_carry_a_vm_that_was_taken_while_its_job_runs() -> None:
     with pool(flavours=[ONE]):
         number = lab.submit("#!/bin/sh\nsleep 600\n", *ON_NODE)
         lab.in_state(number, "RUNNING")
-        assert lab.allocated_mib(NODE) == 512 + 192 + 256
+        # the job that makes Slurm look for work is there for a moment
+        lab.until("the books to be right", lambda: lab.allocated_mib(NODE) == 512 + 192 + 256, lab.CLEAN_S)
         lab.ssh("head", "scancel", number)
         lab.over(number)
 

@@ -63,7 +63,7 @@ def hosts() -> list[str]:
 
 
 def waiting(number: int = 1) -> str:
-    lab.until(f"{number} VMs to wait", lambda: counted("waiting") == number, lab.START_S)
+    lab.until(f"{number} VMs to wait", lambda: counted("waiting") >= number, lab.START_S)
     return hosts()[0]
 
 

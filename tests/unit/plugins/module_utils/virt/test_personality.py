@@ -124,6 +124,6 @@ def test_a_clock_that_was_set_late_is_set_again() -> None:
 
 def test_a_clock_that_is_always_late_is_told() -> None:
     host = FakeHost()
-    host.late = [1.5] * 9
+    host.late = [1.8] * 9
     with pytest.raises(VirtError, match="clock is off by -2 s"):
         ready(host)

@@ -91,6 +91,7 @@ def running(image: CachedImage, published: Release, accel: str, names: int = 2, 
             "heartbeat_s": 1.0,
             **config,
         }
+        # each value has the type of its key, which a dict can't tell
         machine.config = HypervisorConfig(**settings)  # type: ignore[arg-type]
         machine.build()
         yield machine

@@ -40,6 +40,7 @@ from wnodes.virt.template import Template, Templates
 ROOT = Path(__file__).resolve().parents[2]
 #: TCG everywhere, so that a figure of one machine says something about another
 ACCEL = "qemu"
+SIZE = Resources(1, 512, 256)
 
 
 class Site:
@@ -151,7 +152,7 @@ class Site:
 @contextmanager
 def started(
     image: CachedImage,
-    resources: Resources = Resources(1, 512, 256),  # noqa: B008
+    resources: Resources = SIZE,
     **libvirt_has: str,
 ) -> Iterator[Site]:
     """Give a node on a libvirt of its own, see :class:`PrivateLibvirt`."""

@@ -11,7 +11,6 @@ call it sooner. "No match, no action": a job that no longer carries our mark is 
 from __future__ import annotations
 
 import logging
-import uuid
 from dataclasses import replace
 from typing import Callable, Dict, Optional, Set
 
@@ -23,11 +22,11 @@ from ..model.errors import NotFoundError, RequestError, StateError
 from ..model.job import Job
 from ..model.phases import DIRECT, ENDED, QUEUED, RELEASED, vm_phases
 from ..model.states import JOB_BEFORE_RUNNING, JobState, VmState
-from ..model.vm import GuestSetup, Move, VmRequest, VmUser
+from ..model.vm import GuestSetup, VmRequest, VmUser
 from .config import BaitConfig
 from .joining import Joining
 from .pool import Pool
-from .request import Mark, groups, labels, printable
+from .request import Mark, groups, labels, printable, received
 from .sightings import Sightings
 
 log = logging.getLogger(__name__)
@@ -363,17 +362,7 @@ class Journey:
         """Another job was sent to the VM of ``job`` in the same moment: it goes back into the queue, and on at once."""
         now = self._clock.now()
         log.warning("job %s was sent to the same VM and goes back", other.id, extra=fields(job))
-        back = Job(
-            id=uuid.uuid4().hex[:12],
-            lrms_id=other.id,
-            user=other.user,
-            uid=other.uid,
-            request=job.request,
-            state=JobState.RECEIVED,
-            history=(Move(JobState.RECEIVED.value, now),),
-            original=other.fixed,
-            path=DIRECT,
-        )
+        back = received(other, job.request, now, original=other.fixed, path=DIRECT)
         back = self._put(back.moved(JobState.RETURNED, now, "another job was sent to the same VM"))
         self._failpoints.hit("bait.send_back")
         self._lrms.stop(other, self.mark(back, back.reason))

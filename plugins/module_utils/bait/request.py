@@ -10,14 +10,16 @@ import grp
 import os
 import pwd
 import re
+import uuid
 from dataclasses import dataclass, replace
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from ..lrms.base import LrmsJob, Wish
 from ..model.errors import RequestError
 from ..model.image import check_tag
 from ..model.job import Job, JobRequest
-from ..model.vm import MAX_LABEL
+from ..model.states import JobState
+from ..model.vm import MAX_LABEL, Move
 from .config import BaitConfig
 
 _SIZE = re.compile(r"([0-9]{1,9})([KMGT]?)\Z")
@@ -81,6 +83,23 @@ def labels(job: Job) -> Dict[str, str]:
     """Return what the logs of the job's VM are to be found by."""
     found = {"job": job.lrms_id, "job_name": job.name, "user": printable(job.user)}
     return {key: value for key, value in found.items() if value}
+
+
+def received(seen: LrmsJob, asked: JobRequest, now: float, **known: Any) -> Job:
+    """Return a new job of ours, RECEIVED at ``now``, for one of the LRMS's.
+
+    :param known: further fields of :class:`Job`
+    """
+    return Job(
+        id=uuid.uuid4().hex[:12],
+        lrms_id=seen.id,
+        user=seen.user,
+        uid=seen.uid,
+        request=asked,
+        state=JobState.RECEIVED,
+        history=(Move(JobState.RECEIVED.value, now),),
+        **known,
+    )
 
 
 @dataclass(frozen=True)

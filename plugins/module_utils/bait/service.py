@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
 from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple
 
 from ..directory.base import Heartbeat
@@ -22,7 +21,7 @@ from ..model.phases import DIRECT, QUEUED
 from ..model.pool import PoolVm
 from ..model.resources import Resources
 from ..model.states import JobState
-from ..model.vm import Move, VmEvent
+from ..model.vm import VmEvent
 from . import request
 from .config import BaitConfig
 from .explain import explain
@@ -159,14 +158,10 @@ class Bait:
         if any(job.vm == vm.id for job in self.journal.active()):
             return
         now = self.clock.now()
-        job = Job(
-            id=uuid.uuid4().hex[:12],
-            lrms_id=seen.id,
-            user=seen.user,
-            uid=seen.uid,
-            request=vm.request,
-            state=JobState.RECEIVED,
-            history=(Move(JobState.RECEIVED.value, now),),
+        job = request.received(
+            seen,
+            vm.request,
+            now,
             original=seen.fixed,
             joined=True,
             released=True,
@@ -201,18 +196,8 @@ class Bait:
                 asked = request.job_request(wish, seen, self.config)
         except RequestError as error:
             refusal = str(error)
-        job = Job(
-            id=uuid.uuid4().hex[:12],
-            lrms_id=seen.id,
-            user=seen.user,
-            uid=seen.uid,
-            request=asked,
-            state=JobState.RECEIVED,
-            history=(Move(JobState.RECEIVED.value, self.clock.now()),),
-            attempt=mark.attempt if mark else 1,
-            reason=refusal,
-        )
-        return self.journal.put(job)
+        attempt = mark.attempt if mark else 1
+        return self.journal.put(request.received(seen, asked, self.clock.now(), attempt=attempt, reason=refusal))
 
     def _hold(self, job: Job) -> Optional[Answer]:
         deadline = self.clock.now() + DISPATCH_LIMIT_S

@@ -20,6 +20,7 @@ from ..model.codec import encode
 from ..model.errors import UnavailableError
 from ..model.image import CachedImage, Image
 from .disk import READABLE, sync
+from .journal_sender import SCRIPT, UNIT
 from .operations import Recipe
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,8 @@ class SealedImages:
         self._cache, self._root, self._recipe = cache, root, recipe
         self._maker, self._accel, self._in_use = maker, accel, in_use
         text = json.dumps(encode(recipe), sort_keys=True)
+        if recipe.remote_syslog is not None:
+            text += SCRIPT + UNIT  # what a layer holds besides what its recipe says
         self._key = hashlib.sha256(text.encode()).hexdigest()[:16] if recipe != Recipe() else ""
         self._guard = threading.Lock()
         self._locks: Dict[str, threading.Lock] = {}

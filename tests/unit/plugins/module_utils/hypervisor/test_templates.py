@@ -15,6 +15,7 @@ import pytest
 
 from tests.releases import MANIFEST, TAG, release
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import Node, request, uuid
+from tests.unit.plugins.module_utils.virt.template_fixture import killed_build
 from wnodes.hypervisor.api import TemplateStatus
 from wnodes.hypervisor.config import TemplateFlavour
 from wnodes.hypervisor.templates import LOOK_S, MARGIN_MIB, TEMPLATES
@@ -280,15 +281,7 @@ def test_a_build_is_no_orphan_however_long_it_takes(node: Node) -> None:
 
 
 def test_what_a_killed_build_left_is_cleared_at_the_start(node: Node) -> None:
-    def killed(*_args: object) -> None:
-        node.host.destroy = lambda _uuid: False  # type: ignore[method-assign]
-        patch.setattr("wnodes.virt.template.shutil.rmtree", lambda *_args, **_more: None)
-        raise KeyboardInterrupt
-
-    node.host.save = killed  # type: ignore[method-assign]
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        node.make()
-    del node.host.save, node.host.destroy
+    killed_build(node.host, node.make)
     assert len(node.host.domains) == 2
     node.restart()
     node.hypervisor._upkeep.steps[TEMPLATES]()

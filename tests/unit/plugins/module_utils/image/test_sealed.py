@@ -67,6 +67,13 @@ def node(tmp_path: Path) -> Node:
     return Node(tmp_path / "sealed")
 
 
+def test_a_new_program_of_ours_makes_a_new_layer(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = node.sealed().ensure(IMAGE)
+    monkeypatch.setattr("wnodes.image.sealed.SCRIPT", "another one")
+    assert node.sealed().ensure(IMAGE).disk != before.disk
+    assert len(node.maker.made) == 2
+
+
 def test_without_anything_to_add_the_image_is_used_as_it_is(node: Node) -> None:
     assert node.sealed(Recipe()).ensure(IMAGE) == Cache().ensure(IMAGE)
     assert node.maker.made == []

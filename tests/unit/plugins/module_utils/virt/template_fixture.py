@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from tests.unit.plugins.module_utils.virt.test_policy import CACHED, LEASE, OVERHEADS
 from wnodes.model.clock import FakeClock
@@ -20,6 +22,20 @@ from wnodes.virt.domain import Domain
 from wnodes.virt.fake import FakeHost
 from wnodes.virt.policy import Files, HostFacts, domain_uuid, make_domain
 from wnodes.virt.template import Templates
+
+
+def killed_build(host: FakeHost, build: Callable[[], object]) -> None:
+    """Let ``build`` be killed when memory is to be saved: nothing that would tidy up has any effect from there on."""
+
+    def killed(*_args: object) -> None:
+        host.destroy = lambda _uuid: False  # type: ignore[method-assign]  # undone below
+        patch.setattr("wnodes.virt.template.shutil.rmtree", lambda *_args, **_more: None)
+        raise KeyboardInterrupt
+
+    host.save = killed  # type: ignore[method-assign]  # undone below
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        build()
+    del host.save, host.destroy
 
 
 class Node:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.plugins.module_utils.virt.template_fixture import Node
+from tests.unit.plugins.module_utils.virt.template_fixture import Node, killed_build
 from wnodes.model.errors import CommandFailed, ImageError, UnavailableError, VirtError
 from wnodes.model.resources import Resources
 from wnodes.virt.domain import Metadata
@@ -148,16 +148,7 @@ def test_a_guest_that_dies_while_it_boots_is_not_waited_for(node: Node) -> None:
 
 
 def test_what_a_killed_build_left_is_cleared_away(node: Node) -> None:
-    def killed(*_args: object) -> None:
-        # nothing that would tidy up has any effect from here on
-        node.host.destroy = lambda _uuid: False  # type: ignore[method-assign]
-        patch.setattr("wnodes.virt.template.shutil.rmtree", lambda *_args, **_more: None)
-        raise KeyboardInterrupt
-
-    node.host.save = killed  # type: ignore[method-assign]
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        node.templates.build(*node.kind)
-    del node.host.save, node.host.destroy
+    killed_build(node.host, lambda: node.templates.build(*node.kind))
     assert left(node) == [f".{node.templates.shape(*node.kind).key}.partial"]
     assert len(node.host.domains) == 1
     assert node.templates.find(*node.kind) is None

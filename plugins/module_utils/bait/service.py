@@ -108,6 +108,7 @@ class Bait:
     def _moved(self, job: Job) -> None:
         self._beat_now.set()
         self._observe(job)
+        self.reconciler.wake(job.id)  # whoever moved it, its next step is due
 
     def _step(self, key: str) -> Optional[float]:
         after = self.journey.step(key)
@@ -173,13 +174,11 @@ class Bait:
         )
         self._moved(self.journal.put(job.moved(JobState.RUNNING, now)))
         log.info("sent straight to its VM", extra=fields(job))
-        self.reconciler.wake(job.id)
 
     def _forget(self, lrms_id: str, reason: str) -> None:
         for old in self.journal.active():
             if old.lrms_id == lrms_id and before_running(old):
                 self.journey.leave(old, reason)
-                self.reconciler.wake(old.id)
 
     def _receive(self, dispatch: Dispatch, wish: Any, refusal: str) -> Job:
         seen = self._sightings.fresh(dispatch.job_id)

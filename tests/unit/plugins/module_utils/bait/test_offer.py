@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site, flavour, nothing_left, pooled
+from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Killed, Site, flavour, killed, nothing_left, pooled
 from wnodes.bait.offer import ROOM_S
 from wnodes.lrms.base import HostState, LrmsJobState
 from wnodes.model.states import JobState, VmState
@@ -66,6 +66,19 @@ def test_the_second_of_two_jobs_sent_at_once_goes_back_and_on() -> None:
     assert site.lrms.delays[second] == 0.0
 
 
+def test_killed_before_the_second_of_two_jobs_was_stopped_it_goes_back_after_the_restart(tmp_path: Path) -> None:
+    site = offered(str(tmp_path / "bait.db"))
+    site.failpoints.set("bait.send_back", killed)
+    first, second = sent(site), site.lrms.submit(tag=TAG)
+    site.lrms.change(second, state=LrmsJobState.RUNNING, host=site.lrms.table[first].host)
+    with pytest.raises(Killed):
+        site.run(10)
+    site.restart()
+    site.run(10)
+    assert site.job(first).state is JobState.RUNNING
+    assert (site.job(second).outcome, site.lrms.table[second].state) == (JobState.RETURNED, LrmsJobState.PENDING)
+
+
 def test_a_job_that_may_not_use_the_image_is_held_with_the_reason() -> None:
     site = offered()
     site.hypervisor.unwelcome = ("mallory",)
@@ -113,14 +126,8 @@ def test_no_vm_is_offered_for_which_there_is_no_room() -> None:
 
 @pytest.mark.parametrize("point", ["bait.keep", "bait.remove_host", "bait.unplace"])
 def test_killed_while_a_sent_job_settles_in_or_goes_it_converges(tmp_path: Path, point: str) -> None:
-    class Killed(BaseException):
-        pass
-
-    def die() -> None:
-        raise Killed
-
     site = offered(str(tmp_path / "bait.db"))
-    site.failpoints.set(point, die)
+    site.failpoints.set(point, killed)
     number = sent(site)
 
     def live() -> None:

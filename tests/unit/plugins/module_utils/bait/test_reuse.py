@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site, nothing_left
+from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Killed, Site, killed, nothing_left
 from wnodes.bait.config import PoolConfig
 from wnodes.bait.reuse import may_wait_again
 from wnodes.lrms.base import HostState
@@ -82,14 +82,8 @@ def test_a_vm_that_died_with_its_job_is_not_used_again() -> None:
 
 
 def test_killed_between_the_job_and_the_pool_one_of_them_has_the_vm(tmp_path: Path) -> None:
-    class Killed(BaseException):
-        pass
-
-    def die() -> None:
-        raise Killed
-
     site = site_with(str(tmp_path / "bait.db"), reuse_s=600.0)
-    site.failpoints.set("bait.reuse", die)
+    site.failpoints.set("bait.reuse", killed)
     with pytest.raises(Killed):
         ran(site)
     (job,) = site.bait.journal.active()

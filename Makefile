@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 -include make/*.mk
 
-.PHONY: help bootstrap test lint format sanity test-unit test-integration test-e2e bench clean
+.PHONY: help bootstrap test lint format sanity sanity-all test-unit test-integration test-e2e bench clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: bootstrap  ## ruff, mypy, yamllint, ansible-lint, ansible-test sanity
 
 sanity: bootstrap  ## ansible-test sanity alone; SANITY_ARGS='--test validate-modules' narrows it
 	@tools/sanity $(SANITY_ARGS)
+
+sanity-all: bootstrap  ## the same with every supported ansible-core whose Python is there
+	@tools/sanity --all
 
 format: bootstrap  ## let ruff rewrite the Python files
 	ruff check --fix-only . && ruff format .

@@ -18,5 +18,22 @@ attributes:
     description: When run twice in a row outside check mode, with the same arguments, the second run changes nothing.
   platform:
     description: Target OS that can be operated against.
-    platforms: posix
+    platforms: linux
+"""
+
+    # What every module says of itself that only reads.
+    INFO_MODULE = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details: Nothing is changed, so the answer is the same.
+  diff_mode:
+    support: N/A
+    details: Nothing is changed.
+  idempotent:
+    support: N/A
+    details: Nothing is changed.
+  platform:
+    support: full
 """

@@ -19,7 +19,7 @@ description:
     then O(delete)."
   - Indexes and downloads of package managers go to a scratch drive, so a small update changes little of the image file.
 author:
-  - The wnodes.farm contributors (@wnodes-farm)
+  - The wnodes.farm contributors (@wnodes)
 extends_documentation_fragment:
   - wnodes.farm.attributes
   - wnodes.farm.recipe
@@ -36,7 +36,6 @@ attributes:
       - A command of O(commands) without C(creates) runs every time.
   platform:
     support: full
-    platforms: linux
 requirements:
   - python3-guestfs (the distribution's bindings, for the distribution's own Python)
   - qemu-img
@@ -186,6 +185,9 @@ published:
   returned: with O(publish_to)
   type: dict
   contains:
+    changed:
+      description: Whether that is news.
+      type: bool
     path:
       description: The image's folder.
       type: str
@@ -193,10 +195,14 @@ published:
       description: Content of C(manifest.json) in that folder.
       type: dict
 error:
-  description: What is wrong, in parts.
+  description: What went wrong, in parts that a program can read.
   returned: failure
   type: dict
   contains:
+    error:
+      description: Kind of the error.
+      type: str
+      sample: ImageError
     object:
       description: What it is about.
       type: str

@@ -47,7 +47,6 @@ attributes:
     details: Every run makes a new version.
   platform:
     support: full
-    platforms: linux
 requirements:
   - openssl
 seealso:

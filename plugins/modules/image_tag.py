@@ -39,12 +39,9 @@ options:
     description: File of the certificate authority of those who may sign images.
     type: path
     default: /etc/wnodes/pki/ca.crt
-  socket:
-    description: Unix socket of the nameserver.
-    type: path
-    default: /run/wnodes/nameserver.sock
 extends_documentation_fragment:
   - wnodes.farm.attributes
+  - wnodes.farm.nameserver
 attributes:
   check_mode:
     support: full
@@ -54,7 +51,6 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: linux
 requirements:
   - openssl
 seealso:
@@ -105,8 +101,7 @@ from ansible_collections.wnodes.farm.plugins.module_utils.image.trust import Ver
 from ansible_collections.wnodes.farm.plugins.module_utils.model.clock import Clock
 from ansible_collections.wnodes.farm.plugins.module_utils.model.errors import WnodesError
 from ansible_collections.wnodes.farm.plugins.module_utils.nameserver import catalogue
-from ansible_collections.wnodes.farm.plugins.module_utils.nameserver.client import NameserverClient
-from ansible_collections.wnodes.farm.plugins.module_utils.nameserver.config import SOCKET
+from ansible_collections.wnodes.farm.plugins.module_utils.nameserver.client import ACCESS_SPEC, NameserverClient
 
 
 def backend(socket: str) -> Directory:
@@ -159,7 +154,7 @@ def main() -> None:
             "hosts": {"type": "list", "elements": "str"},
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
             "authority": {"type": "path", "default": catalogue.AUTHORITY},
-            "socket": {"type": "path", "default": SOCKET},
+            **ACCESS_SPEC,
         },
         required_if=[("state", "present", ["path"]), ("state", "absent", ["tags"])],
         supports_check_mode=True,

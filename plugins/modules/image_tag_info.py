@@ -20,24 +20,10 @@ options:
     description: Return also what each tag pointed to before.
     type: bool
     default: false
-  socket:
-    description: Unix socket of the nameserver.
-    type: path
-    default: /run/wnodes/nameserver.sock
 extends_documentation_fragment:
   - wnodes.farm.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: N/A
-    details: Nothing is changed.
-  idempotent:
-    support: N/A
-    details: Nothing is changed.
-  platform:
-    support: full
-    platforms: linux
+  - wnodes.farm.attributes.info_module
+  - wnodes.farm.nameserver
 seealso:
   - module: wnodes.farm.image_tag
 author:
@@ -73,6 +59,54 @@ tags:
     location:
       description: Where the image's files are.
       type: str
+    signed:
+      description: Whether it has a signature. Hypervisors look whether that is a good one.
+      type: bool
+    updated:
+      description: Since when the tag points to it, in seconds since the epoch.
+      type: float
+    created:
+      description: When it was stated, in seconds since the epoch.
+      type: int
+    expires:
+      description: When the image ceases to boot, in seconds since the epoch; V(0) for never.
+      type: int
+    tags:
+      description: All tags it was signed for.
+      type: list
+      elements: str
+    allowed:
+      description: Who may use it, with C(users), C(groups) and C(vos); everybody where all are empty.
+      type: dict
+    properties:
+      description: Texts about it for people.
+      type: dict
+    format:
+      description: Format of its disk.
+      type: str
+      sample: qcow2
+    virtual_size:
+      description: Size of the disk that the guest sees, in bytes.
+      type: int
+    size:
+      description: Size of the disk's file, in bytes.
+      type: int
+    disk:
+      description: The disk's file, with C(path) and C(digest); the kernel's and the initial RAM disk's likewise.
+      type: dict
+    kernel:
+      description: The kernel's file.
+      type: dict
+    initrd:
+      description: The initial RAM disk's file.
+      type: dict
+    root_device:
+      description: The root device as the guest names it.
+      type: str
+      sample: /dev/vda
+    cmdline:
+      description: Kernel command line.
+      type: str
     rollout:
       description: Another release that some hypervisors use already, with their names in C(hosts).
       type: dict
@@ -97,8 +131,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.wnodes.farm.plugins.module_utils.directory.base import Directory
 from ansible_collections.wnodes.farm.plugins.module_utils.model.errors import WnodesError
 from ansible_collections.wnodes.farm.plugins.module_utils.nameserver import catalogue
-from ansible_collections.wnodes.farm.plugins.module_utils.nameserver.client import NameserverClient
-from ansible_collections.wnodes.farm.plugins.module_utils.nameserver.config import SOCKET
+from ansible_collections.wnodes.farm.plugins.module_utils.nameserver.client import ACCESS_SPEC, NameserverClient
 
 
 def backend(socket: str) -> Directory:
@@ -125,7 +158,7 @@ def main() -> None:
         argument_spec={
             "tag": {"type": "str"},
             "history": {"type": "bool", "default": False},
-            "socket": {"type": "path", "default": SOCKET},
+            **ACCESS_SPEC,
         },
         supports_check_mode=True,
     )

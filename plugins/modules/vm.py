@@ -70,12 +70,9 @@ options:
     description: How long to wait, in seconds.
     type: int
     default: 300
-  socket:
-    description: Unix socket of the node's hypervisor service.
-    type: path
-    default: /run/wnodes/hypervisor.sock
 extends_documentation_fragment:
   - wnodes.farm.attributes
+  - wnodes.farm.hypervisor
 attributes:
   check_mode:
     support: full
@@ -85,7 +82,6 @@ attributes:
     support: full
   platform:
     support: full
-    platforms: linux
 seealso:
   - module: wnodes.farm.vm_info
 author:
@@ -121,6 +117,9 @@ vm:
   returned: success
   type: dict
   contains:
+    request:
+      description: What was asked for, with C(id), C(owner), C(tag), C(resources), C(mounts), C(groups) and C(labels).
+      type: dict
     state:
       description: Where it is on its way.
       type: str
@@ -132,6 +131,13 @@ vm:
     image:
       description: The image it was started from.
       type: dict
+    uuid:
+      description: UUID of its domain; empty while there is none.
+      type: str
+    path:
+      description: How it came up, V(restore) from a template or V(cold), by booting; empty while not known yet.
+      type: str
+      sample: restore
     accel:
       description: V(kvm), or V(qemu) without hardware virtualisation.
       type: str
@@ -157,7 +163,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.wnodes.farm.plugins.module_utils.hypervisor import wish
 from ansible_collections.wnodes.farm.plugins.module_utils.hypervisor.api import HypervisorApi
-from ansible_collections.wnodes.farm.plugins.module_utils.hypervisor.client import SOCKET, HypervisorClient
+from ansible_collections.wnodes.farm.plugins.module_utils.hypervisor.client import ACCESS_SPEC, HypervisorClient
 from ansible_collections.wnodes.farm.plugins.module_utils.model.codec import encode
 from ansible_collections.wnodes.farm.plugins.module_utils.model.errors import WnodesError
 from ansible_collections.wnodes.farm.plugins.module_utils.model.resources import Resources
@@ -215,7 +221,7 @@ def main() -> None:
             },
             "wait": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 300},
-            "socket": {"type": "path", "default": SOCKET},
+            **ACCESS_SPEC,
         },
         required_if=[("state", "present", ["tag"])],
         supports_check_mode=True,

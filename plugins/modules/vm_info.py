@@ -19,24 +19,10 @@ options:
     description: Return those too that have gone.
     type: bool
     default: false
-  socket:
-    description: Unix socket of the node's hypervisor service.
-    type: path
-    default: /run/wnodes/hypervisor.sock
 extends_documentation_fragment:
   - wnodes.farm.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: N/A
-    details: Nothing is changed.
-  idempotent:
-    support: N/A
-    details: Nothing is changed.
-  platform:
-    support: full
-    platforms: linux
+  - wnodes.farm.attributes.info_module
+  - wnodes.farm.hypervisor
 seealso:
   - module: wnodes.farm.vm
 author:
@@ -78,6 +64,15 @@ status:
     accel:
       description: V(kvm), or V(qemu) without hardware virtualisation; empty while not known yet.
       type: str
+    images:
+      description:
+        - Each tag as the node has it, with C(tag), C(digest), C(version), C(state) (V(ready), V(waiting), V(refused) or
+          V(failed)), C(reason) and C(progress).
+      type: list
+      elements: dict
+    templates:
+      description: What virtual machines are restored from, with C(count), C(bytes) and what is C(building).
+      type: dict
 error:
   description: What went wrong, in parts that a program can read.
   returned: failure
@@ -88,7 +83,7 @@ error:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.wnodes.farm.plugins.module_utils.hypervisor.api import HypervisorApi
-from ansible_collections.wnodes.farm.plugins.module_utils.hypervisor.client import SOCKET, HypervisorClient
+from ansible_collections.wnodes.farm.plugins.module_utils.hypervisor.client import ACCESS_SPEC, HypervisorClient
 from ansible_collections.wnodes.farm.plugins.module_utils.model.codec import encode
 from ansible_collections.wnodes.farm.plugins.module_utils.model.errors import WnodesError
 from ansible_collections.wnodes.farm.plugins.module_utils.model.states import VmState
@@ -104,7 +99,7 @@ def main() -> None:
         argument_spec={
             "id": {"type": "str"},
             "gone": {"type": "bool", "default": False},
-            "socket": {"type": "path", "default": SOCKET},
+            **ACCESS_SPEC,
         },
         supports_check_mode=True,
     )

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from ..jsonhttp import JsonClient, path, unix_client
 from ..model.codec import decode, encode
@@ -13,6 +13,8 @@ from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest, VmUser
 from .api import HypervisorApi, HypervisorStatus
 
 SOCKET = "/run/wnodes/hypervisor.sock"
+#: how modules are told where it is; the doc fragment `hypervisor` describes it
+ACCESS_SPEC: Dict[str, Any] = {"socket": {"type": "path", "default": SOCKET}}
 #: a setup runs commands in a guest; the hypervisor's own limit ends it before this many seconds are over
 SETUP_S = 120.0
 

@@ -12,6 +12,7 @@ from typing import Any, Dict, Type, TypeVar, Union, get_args, get_origin, get_ty
 from .errors import ConfigError
 
 T = TypeVar("T")
+_NONE = type(None)
 
 
 def encode(value: Any) -> Any:
@@ -42,7 +43,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
     if kind is Any:
         return data
     if origin is Union:
-        return None if data is None else _decode(next(arg for arg in args if arg is not type(None)), data, where)
+        return None if data is None else _decode(next(arg for arg in args if arg is not _NONE), data, where)
     if origin is tuple:
         _expect(isinstance(data, (list, tuple)), where, data, "a list")
         return tuple(_decode(args[0], item, f"{where}[{index}]") for index, item in enumerate(data))

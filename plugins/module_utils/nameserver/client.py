@@ -17,6 +17,8 @@ from ..model.lease import Lease
 from .config import SOCKET, NameserverAccess
 from .service import DOMAIN
 
+#: how modules are told where it is; the doc fragment `nameserver` describes it
+ACCESS_SPEC: Dict[str, Any] = {"socket": {"type": "path", "default": SOCKET}}
 #: what a nameserver's certificate must carry, whatever address it is reached at
 SERVER_NAME = "nameserver" + DOMAIN
 

@@ -5,22 +5,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.wnodes.farm.plugins.modules import image_tag, image_tag_info
 from tests.releases import MANIFEST, release
+from tests.unit.plugins.modules.matrix import Answer, Call, run
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.clock import FakeClock
 from wnodes.model.errors import ImageError
 from wnodes.model.image import Manifest, Release
-
-Module = Callable[..., dict[str, Any]]
 
 
 class Keyring:
@@ -40,14 +36,11 @@ def directory(monkeypatch: pytest.MonkeyPatch) -> SqliteDirectory:
 
 
 @pytest.fixture
-def call(directory: SqliteDirectory, capsys: pytest.CaptureFixture[str]) -> Module:
-    def run(module: Any = image_tag, **options: Any) -> dict[str, Any]:
-        with patch_module_args(options), pytest.raises(SystemExit):
-            module.main()
-        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return answer
+def call(directory: SqliteDirectory, capsys: pytest.CaptureFixture[str]) -> Call:
+    def call_one(module: Any = image_tag, **options: Any) -> Answer:
+        return run(module, capsys, **options)
 
-    return run
+    return call_one
 
 
 def folder(path: Path, manifest: Manifest = MANIFEST, signature: str = "signed") -> str:

@@ -6,22 +6,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from ansible.module_utils import basic
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.wnodes.farm.plugins.modules import image as module_under_test
 from tests.unit.plugins.module_utils.image.image_fixture import engine, image, qcow2
+from tests.unit.plugins.modules.matrix import Answer, Call, run
 from wnodes.image.fake import FakeHandle
 from wnodes.image.nodes import File
 from wnodes.image.spec import RECIPE_SPEC
-
-Module = Callable[..., dict[str, Any]]
 
 EVERYTHING: dict[str, Any] = {
     "files": [{"path": "/etc/motd", "content": "hello\n"}],
@@ -50,28 +47,19 @@ def handle() -> FakeHandle:
 @pytest.fixture
 def module(
     handle: FakeHandle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Module:
+) -> Call:
     (tmp_path / "image").write_bytes(qcow2())
     monkeypatch.setattr(module_under_test, "engine", lambda accel, folder: engine(handle))
 
-    def call(check: bool = False, **options: Any) -> dict[str, Any]:
-        arguments = {
-            "path": str(tmp_path / "image"),
-            **options,
-            "_ansible_check_mode": check,
-            "_ansible_diff": True,
-        }
-        with patch_module_args(arguments), pytest.raises(SystemExit):
-            module_under_test.main()
-        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return answer
+    def call(**options: Any) -> Answer:
+        return run(module_under_test, capsys, **{"path": str(tmp_path / "image"), **options})
 
     return call
 
 
 @pytest.mark.parametrize("option", [*EVERYTHING, "all"])
 def test_check_mode_foretells_then_it_is_done_then_nothing_is_left(
-    module: Module, handle: FakeHandle, option: str
+    module: Call, handle: FakeHandle, option: str
 ) -> None:
     options = EVERYTHING if option == "all" else {option: EVERYTHING[option]}
     before = dict(handle.tree)
@@ -89,7 +77,16 @@ def test_check_mode_foretells_then_it_is_done_then_nothing_is_left(
         assert again["actions"] == again["diff"] == []
 
 
-def test_publication_is_part_of_the_result(module: Module, tmp_path: Path) -> None:
+def test_create_change_and_delete_are_foretold_done_once_and_shown(module: Call, handle: FakeHandle) -> None:
+    steps = [
+        Step("create", {"files": [{"path": "/etc/motd", "content": "hello\n"}], "groups": [{"name": "atlas"}]}),
+        Step("change", {"files": [{"path": "/etc/motd", "content": "good bye\n", "mode": "0600"}]}),
+        Step("delete", {"delete": ["/etc/motd"]}),
+    ]
+    walk(module, lambda: dict(handle.tree), steps)
+
+
+def test_publication_is_part_of_the_result(module: Call, tmp_path: Path) -> None:
     options = {"publish_to": str(tmp_path / "images"), "tags": ["worker_debian12_x86_64"], "cmdline": "quiet"}
     assert module(check=True, **options)["changed"]
     done = module(**options)
@@ -118,13 +115,13 @@ def test_publication_is_part_of_the_result(module: Module, tmp_path: Path) -> No
         ({"publish_to": "/nowhere", "tags": ["x"]}, "<name>_<os>_<arch>"),
     ],
 )
-def test_refusals_say_what_and_why(module: Module, options: dict[str, Any], said: str) -> None:
+def test_refusals_say_what_and_why(module: Call, options: dict[str, Any], said: str) -> None:
     answer = module(**options)
     assert answer["failed"]
     assert said in answer["msg"]
 
 
-def test_a_failure_comes_in_parts_too(module: Module, handle: FakeHandle) -> None:
+def test_a_failure_comes_in_parts_too(module: Call, handle: FakeHandle) -> None:
     handle.put("/etc/munge/munge.key", File(b"x", 0o400))
     answer = module(publish_to="/nowhere", tags=["worker_debian12_x86_64"])
     assert answer["error"]["error"] == "ImageError"

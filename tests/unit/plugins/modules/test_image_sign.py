@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.wnodes.farm.plugins.modules import image_sign
 from tests.releases import MANIFEST, TAG
 from tests.unit.plugins.modules.conftest import folder
+from tests.unit.plugins.modules.matrix import Answer, run
 from wnodes.image.manifest import read_release
 
 OTHER = "other_debian12_x86_64"
@@ -38,18 +37,15 @@ def signer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_sign, "Signer", FakeSigner)
 
 
-def call(capsys: pytest.CaptureFixture[str], path: str, **options: Any) -> dict[str, Any]:
+def call(capsys: pytest.CaptureFixture[str], path: str, **options: Any) -> Answer:
     given = {"path": path, "tags": [TAG, OTHER], "sign_key": "/key", "sign_certificate": "/crt", **options}
-    with patch_module_args(given), pytest.raises(SystemExit):
-        image_sign.main()
-    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return answer
+    return run(image_sign, capsys, **given)
 
 
 def test_it_is_stated_anew_under_all_its_tags(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = folder(tmp_path / "a")
     before = read_release(path)
-    assert call(capsys, path, _ansible_check_mode=True)["changed"]
+    assert call(capsys, path, check=True)["changed"]
     assert read_release(path) == before
     answer = call(capsys, path)
     release = read_release(str(tmp_path / OTHER))

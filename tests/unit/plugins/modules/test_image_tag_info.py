@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ansible_collections.wnodes.farm.plugins.modules import image_tag_info
 from tests.releases import MANIFEST, TAG
-from tests.unit.plugins.modules.conftest import Module, folder
+from tests.unit.plugins.modules.conftest import folder
+from tests.unit.plugins.modules.matrix import Call, only_reads
 from wnodes.directory.base import Heartbeat
 from wnodes.directory.sqlite import SqliteDirectory
 
 OTHER = "other_debian12_x86_64"
 
 
-def test_the_info_tells_how_each_node_has_each_tag(call: Module, directory: SqliteDirectory, tmp_path: Path) -> None:
+def test_the_info_tells_how_each_node_has_each_tag(call: Call, directory: SqliteDirectory, tmp_path: Path) -> None:
     call(path=folder(tmp_path / "a"))
     call(path=folder(tmp_path / "b", replace(MANIFEST, version=2)))
     there = {"tag": TAG, "state": "ready"}
@@ -28,3 +30,8 @@ def test_the_info_tells_how_each_node_has_each_tag(call: Module, directory: Sqli
     assert [old["version"] for old in tag["history"]] == [2, 1]
     assert call(image_tag_info, tag=OTHER)["tags"] == []
     assert "history" not in call(image_tag_info)["tags"][0]
+
+
+def test_it_only_reads(call: Call, directory: SqliteDirectory, tmp_path: Path) -> None:
+    call(path=folder(tmp_path / "a"))
+    only_reads(partial(call, image_tag_info), directory.tags, [{}, {"tag": TAG, "history": True}])

@@ -5,19 +5,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.wnodes.farm.plugins.modules import vm_info
+from tests.unit.plugins.modules.matrix import Answer, Call, only_reads, run
 from wnodes.hypervisor.fake import FakeHypervisor
 from wnodes.model.resources import Resources
 from wnodes.model.vm import VmRequest
-
-Module = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -31,17 +27,13 @@ def hypervisor(monkeypatch: pytest.MonkeyPatch) -> FakeHypervisor:
 
 
 @pytest.fixture
-def module(hypervisor: FakeHypervisor, capsys: pytest.CaptureFixture[str]) -> Module:
-    def call(**options: Any) -> dict[str, Any]:
-        with patch_module_args(options), pytest.raises(SystemExit):
-            vm_info.main()
-        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return answer
+def module(hypervisor: FakeHypervisor, capsys: pytest.CaptureFixture[str]) -> Call:
+    def call(**options: Any) -> Answer:
+        return run(vm_info, capsys, **options)
 
     return call
 
 
-@pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize(
     ("options", "ids"),
     [
@@ -52,13 +44,16 @@ def module(hypervisor: FakeHypervisor, capsys: pytest.CaptureFixture[str]) -> Mo
         ({"id": "x"}, []),
     ],
 )
-def test_it_returns_what_was_asked_for(module: Module, check: bool, options: dict[str, Any], ids: list[str]) -> None:
-    answer = module(**options, _ansible_check_mode=check)
+def test_it_returns_what_was_asked_for(module: Call, options: dict[str, Any], ids: list[str]) -> None:
+    answer = module(**options)
     assert [vm["request"]["id"] for vm in answer["vms"]] == ids
     assert (answer["status"]["ok"], answer["status"]["tags"]) == (True, ["worker_debian12_x86_64"])
-    assert not answer["changed"]
 
 
-def test_a_silent_hypervisor_is_told(module: Module, hypervisor: FakeHypervisor) -> None:
+def test_it_only_reads(module: Call, hypervisor: FakeHypervisor) -> None:
+    only_reads(module, lambda: dict(hypervisor.vms), [{}, {"gone": True}, {"id": "a1"}])
+
+
+def test_a_silent_hypervisor_is_told(module: Call, hypervisor: FakeHypervisor) -> None:
     hypervisor.down = True
     assert module()["error"]["error"] == "UnavailableError"

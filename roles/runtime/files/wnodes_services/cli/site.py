@@ -18,29 +18,10 @@ from wnodes.model.codec import encode
 from wnodes.model.errors import UnavailableError, WnodesError
 from wnodes.nameserver.client import NameserverClient
 from wnodes.nameserver.service import told
+from wnodes.nameserver.services import DOWN, OK, Service, service, silence_limit_s
+from wnodes.nameserver.services import PROBLEM as PROBLEM
 
 RUN_DIR = "/run/wnodes"
-#: a host that was silent for so many heartbeats is down
-MISSED = 3
-
-OK, PROBLEM, DOWN = "OK", "PROBLEM", "DOWN"
-
-
-@dataclass(frozen=True)
-class Service:
-    """One service of the site.
-
-    :param age_s: seconds since it was last heard of; 0 where it was asked directly
-    :param detail: what else it tells, e.g. ``accel``, ``tags``, a bait's ``pool`` (see bait/pool.py), the nameserver's
-        ``names`` that can be leased
-    """
-
-    role: str
-    host: str
-    state: str
-    problems: tuple[str, ...]
-    age_s: float
-    detail: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -100,30 +81,17 @@ def look(clock: Clock) -> View:
 def site_view(directory: NameserverClient) -> View:
     """Return what the heartbeats at the nameserver say."""
     own = directory.status()
-    now, limit_s = float(own["now"]), MISSED * float(own["heartbeat_s"])
+    now, limit_s = float(own["now"]), silence_limit_s(own)
     services = [
         Service("nameserver", os.uname().nodename, OK, (), 0.0, {"names": own["pool"], "leased": own["leased"]})
     ]
     jobs: list[dict[str, Any]] = []
     vms: list[dict[str, Any]] = []
     for beat in directory.heartbeats():
-        services.append(_service(beat, now, limit_s))
+        services.append(service(beat, now, limit_s))
         jobs += told(beat, "jobs")
         vms += [{**vm, "hypervisor": beat.host} for vm in told(beat, "vms")]
     return View("site", now, tuple(services), _with_vms(jobs, vms), _by_age(vms))
-
-
-def _service(beat: Heartbeat, now: float, limit_s: float) -> Service:
-    age_s = max(0.0, now - beat.at)
-    problems = tuple(map(str, beat.status.get("problems", ())))
-    state = OK if beat.status.get("ok") else PROBLEM
-    if age_s > limit_s:
-        state = DOWN
-        problems = (f"silent for {age_s:.0f} s: the node is down, cut off, or wnodes-{beat.role}.service is", *problems)
-    detail = {key: value for key, value in beat.status.items() if key not in ("ok", "problems", "jobs", "vms")}
-    if "pool" in detail:
-        detail["pool"] = told(beat, "pool")
-    return Service(beat.role, beat.host, state, problems, age_s, detail)
 
 
 def node_view(clock: Clock, bait: JsonClient, hypervisor: HypervisorClient) -> View:
@@ -148,7 +116,7 @@ def node_view(clock: Clock, bait: JsonClient, hypervisor: HypervisorClient) -> V
             services.append(Service(role, host, DOWN, (str(error),), 0.0, {}))
             continue
         jobs += status.get("jobs", ())
-        services.append(_service(Heartbeat(role, host, 0.0, status), 0.0, 1.0))
+        services.append(service(Heartbeat(role, host, 0.0, status), 0.0, 1.0))
     return View("node", clock.now(), tuple(services), _with_vms(jobs, vms), _by_age(vms))
 
 

@@ -51,6 +51,8 @@ attributes:
     support: full
   platform:
     support: full
+seealso:
+  - module: wnodes.farm.vm
 author:
   - The wnodes.farm contributors (@wnodes)
 """

@@ -36,6 +36,9 @@ attributes:
       - A command of O(commands) without C(creates) runs every time.
   platform:
     support: full
+seealso:
+  - module: wnodes.farm.image_sign
+  - module: wnodes.farm.image_tag
 requirements:
   - python3-guestfs (the distribution's bindings, for the distribution's own Python)
   - qemu-img

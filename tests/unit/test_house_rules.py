@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "plugins" / "module_utils"
@@ -68,7 +67,9 @@ def test_the_tree_does_not_name(what: str) -> None:
 
 
 def test_every_program_carries_licence_and_copyright() -> None:
+    # REUSE-IgnoreStart
     wanted = ("# Copyright: (c) ", "# SPDX-License-Identifier: GPL-3.0-or-later")
+    # REUSE-IgnoreEnd
     bare = []
     for path in FILES:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -171,26 +172,7 @@ def test_modules_are_thin_documented_and_tested(path: Path) -> None:
     blocks, end = documentation(path)
     assert set(blocks) == {"DOCUMENTATION", "EXAMPLES", "RETURN"}
     assert path.read_text(encoding="utf-8").count("\n") - end <= 200
-    documented = yaml.safe_load(blocks["DOCUMENTATION"])
-    said = {title: attribute.get("support") for title, attribute in documented.get("attributes", {}).items()}
-    assert {title for title, support in said.items() if support} >= {
-        "check_mode",
-        "diff_mode",
-        "idempotent",
-        "platform",
-    }
     assert (ROOT / "tests" / "unit" / "plugins" / "modules" / f"test_{path.name}").is_file()
-
-
-def test_action_groups_name_every_module() -> None:
-    runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))
-    assert {path.stem for path in python(MODULES)} - set(runtime["action_groups"]["farm"]) == set()
-
-
-@pytest.mark.parametrize("role", sorted((ROOT / "roles").iterdir()), ids=lambda role: role.name)
-def test_roles_say_what_they_take(role: Path) -> None:
-    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
-    assert specs["argument_specs"]["main"]["short_description"]
 
 
 def mirrors(source: Path) -> list[Path]:
@@ -216,6 +198,7 @@ def imported_names(path: Path) -> Iterator[str]:
 #: covered through those who use it; these tests would notice
 TESTED_THROUGH = {
     "plugins/module_utils/nameserver/catalogue.py": "plugins/modules/test_image_tag.py",
+    "plugins/module_utils/nameserver/services.py": "plugins/modules/test_node_info.py",
     "plugins/module_utils/nameserver/garbage.py": "roles/runtime/files/wnodes_services/cli/test_images.py",
     "plugins/module_utils/hypervisor/parts.py": "plugins/module_utils/hypervisor/test_life.py",
     "plugins/module_utils/hypervisor/stock.py": "plugins/module_utils/hypervisor/test_templates.py",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..model.errors import ConfigError, RequestError, WnodesError
@@ -159,7 +159,7 @@ class _Reader:
             if key.text in found:
                 self._wrong(key, name, "is there twice")
             elif key.text in known:
-                found[str(key.text)] = value
+                found[str(key.text)] = replace(value, line=key.line)  # where a reader looks for it
             else:
                 self._wrong(key, name, "unknown key", f"known keys: {', '.join(known)}")
         return found

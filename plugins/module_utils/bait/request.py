@@ -21,7 +21,7 @@ from ..model.job import Job, JobRequest
 from ..model.states import JobState
 from ..model.vm import MAX_LABEL, Mount, Move
 from .config import BaitConfig
-from .rules import MountRule, RangeRule, Rules, Submitter, Values, fits_any
+from .rules import AllowRule, RangeRule, Rules, Submitter, Values, fits_any
 
 _SIZE = re.compile(r"([0-9]{1,9})([KMGT]?)\Z")
 _UNITS = {"K": 1 / 1024, "M": 1, "": 1, "G": 1024, "T": 1024 * 1024}
@@ -53,7 +53,7 @@ class Grants:
     def default_image(self, user: str, partition: str) -> str:
         """Return the tag that a job gets which names none; empty: it stays a real job."""
         _who, ruled = self._ruled(user, partition)
-        return ruled.image.default if ruled.image else ""
+        return ruled.image.tag if ruled.image else ""
 
     def _ruled(self, user: str, partition: str) -> Tuple[Submitter, Values]:
         # whom nothing can be for need not be looked up
@@ -74,9 +74,7 @@ class Grants:
                 object="nodes", value=str(job.nodes), reason="a job in a VM has one node", hint="submit with -N 1"
             )
         who, ruled = self._ruled(job.user, job.partition)
-        check_tag(wish.tag)
-        if ruled.image:
-            ruled.image.granted(wish.tag, who)
+        tag = ruled.granted_image(check_tag(wish.tag), who)
         for what, limits, asked in (
             ("cpus", ruled.cpus, job.resources.cpus),
             ("memory", ruled.memory, job.resources.memory_mib),
@@ -87,7 +85,7 @@ class Grants:
         mounts = self._mounts(ruled.mounts)
         changed = {"image": not job.tag, "scratch": scratch != usual, "mounts": mounts != self._config.mounts}
         by = {name: value.where for name, value in ruled.named().items() if changed.get(name)}
-        return Granted(JobRequest(wish.tag, replace(job.resources, scratch_mib=scratch), mounts), by)
+        return Granted(JobRequest(tag, replace(job.resources, scratch_mib=scratch), mounts), by)
 
     def _scratch(self, wish: Wish, job: LrmsJob, limits: Optional[RangeRule]) -> int:
         usual, asked = self._config.default_scratch_mib, job.resources.scratch_mib
@@ -102,7 +100,7 @@ class Grants:
             )
         return scratch
 
-    def _mounts(self, rule: Optional[MountRule]) -> Tuple[Mount, ...]:
+    def _mounts(self, rule: Optional[AllowRule]) -> Tuple[Mount, ...]:
         mounts = self._config.mounts
         return mounts if rule is None else tuple(mount for mount in mounts if fits_any(mount.target, rule.allowed))
 

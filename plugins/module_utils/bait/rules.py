@@ -57,23 +57,22 @@ class Match:
 
 @dataclass(frozen=True)
 class ImageRule:
-    """Which images jobs may have.
+    """Which image a job gets that names none.
 
-    :param default: tag that a job gets which names none; empty: it stays a real job
-    :param allowed: shell patterns of the tags that a job may name; None: all
+    :param tag: empty: it stays a real job
     :param where: ``file:line``
     """
 
-    default: str = ""
-    allowed: Optional[Patterns] = None
+    tag: str
     where: str = field(default="", compare=False)
 
-    def granted(self, tag: str, who: Submitter) -> str:
-        """Return ``tag``; RequestError where ``who`` may not have it."""
-        if self.allowed is not None and not fits_any(tag, self.allowed):
-            hint = f"allowed: {', '.join(self.allowed)}" if self.allowed else "ask for no image"
-            raise RequestError(object="image", value=tag, reason=f"is not for {who} ({self.where})", hint=hint)
-        return tag
+
+@dataclass(frozen=True)
+class AllowRule:
+    """Which of several things jobs may have, as shell patterns of their names."""
+
+    allowed: Patterns
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -121,27 +120,33 @@ class RangeRule:
 
 
 @dataclass(frozen=True)
-class MountRule:
-    """Which of the node's file systems jobs get: shell patterns of where VMs have them."""
-
-    allowed: Patterns
-    where: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
 class Values:
-    """What a rule names, or what rules decide for somebody; None: nothing is said of it."""
+    """What a rule names, or what rules decide for somebody; None: nothing is said of it.
+
+    :param image: the one that a job gets which names none
+    :param images: tags that a job may name
+    :param mounts: file systems of the node by where VMs have them
+    """
 
     image: Optional[ImageRule] = None
+    images: Optional[AllowRule] = None
     cpus: Optional[RangeRule] = None
     memory: Optional[RangeRule] = None
     scratch: Optional[RangeRule] = None
-    mounts: Optional[MountRule] = None
+    mounts: Optional[AllowRule] = None
 
     def named(self) -> Dict[str, Any]:
         """Return what something is said of, by name."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
+
+    def granted_image(self, tag: str, who: Submitter) -> str:
+        """Return ``tag``; RequestError where ``who`` may not have it. What one gets without asking, one may ask for."""
+        rule = self.images
+        if rule is None or (self.image and self.image.tag == tag) or fits_any(tag, rule.allowed):
+            return tag
+        hint = f"allowed: {', '.join(rule.allowed)}" if rule.allowed else "ask for no image"
+        raise RequestError(object="image", value=tag, reason=f"is not for {who} ({rule.where})", hint=hint)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,13 @@ from ..model.errors import ConfigError, RequestError, WnodesError
 from ..model.image import check_tag
 from .config import BaitConfig
 from .request import size_mib
-from .rules import ImageRule, Match, MountRule, Patterns, RangeRule, Rule, Rules, Values, fits_any
+from .rules import AllowRule, ImageRule, Match, Patterns, RangeRule, Rule, Rules, Values, fits_any
 
 VALUES = ("image", "cpus", "memory", "scratch", "mounts")
+#: what a value is called in a file, where not as in Values
+KEYS = {"image": "image.default", "images": "image.allowed"}
+#: what stands for no image where a tag can stand
+NONE = "none"
 _MATCH = ("users", "groups", "partitions")
 _WILD = re.compile(r"[*?\[]")
 #: what can stand in a name, or in a shell pattern of one
@@ -81,7 +85,7 @@ def check_node(path: str, rules: Rules, config: BaitConfig) -> None:
         if not any(fits_any(target, (pattern,)) for target in targets)
     ]
     if config.pool.offer:
-        changing = [(f"{rule.where}: image.default", rule.default) for rule in rules.named("image")]
+        changing = [(f"{rule.where}: image.default", rule.tag) for rule in rules.named("image")]
         changing += [(f"{rule.where}: mounts", rule.allowed) for rule in rules.named("mounts")]
         changing += [(f"{rule.where}: scratch", rule.default or rule.min) for rule in rules.named("scratch")]
         problems += [
@@ -128,7 +132,8 @@ class _Reader:
                     over = later.values.named().get(name)
                     if over is not None and later.match.covers(rule.match):
                         reason = f"never decides: the rule at {over.where} comes later and is for all whom this is for"
-                        problem = ConfigError(object=f"{value.where}: {name}", reason=reason, hint="change their order")
+                        key = KEYS.get(name, name)
+                        problem = ConfigError(object=f"{value.where}: {key}", reason=reason, hint="change their order")
                         self._problems.append(problem)
                         break
 
@@ -141,14 +146,15 @@ class _Reader:
         match = self._entries(entries["match"], "match", _MATCH) if "match" in entries else {}
         whom = {key: self._patterns(value, f"match.{key}", _NAMES, empty=False) for key, value in match.items()}
         size, count = self._size, self._count
-        readers: Dict[str, Callable[[Item], Any]] = {
+        readers: Dict[str, Callable[[Item], Dict[str, Any]]] = {
             "image": self._image,
-            "cpus": lambda value: self._range(value, "cpus", count, fixed=True, unit=""),
-            "memory": lambda value: self._range(value, "memory", size, fixed=True),
-            "scratch": lambda value: self._range(value, "scratch", size),
-            "mounts": lambda value: MountRule(self._patterns(value, "mounts", _PATHS) or (), self._where(value)),
+            "cpus": lambda value: {"cpus": self._range(value, "cpus", count, fixed=True, unit="")},
+            "memory": lambda value: {"memory": self._range(value, "memory", size, fixed=True)},
+            "scratch": lambda value: {"scratch": self._range(value, "scratch", size)},
+            "mounts": lambda value: {"mounts": self._allowed(value, "mounts", _PATHS)},
         }
-        return Rule(Match(**whom), Values(**{key: readers[key](entries[key]) for key in VALUES if key in entries}))
+        read = [readers[key](entries[key]) for key in VALUES if key in entries]
+        return Rule(Match(**whom), Values(**{name: value for values in read for name, value in values.items()}))
 
     def _entries(self, item: Item, name: str, known: Sequence[str]) -> Dict[str, Item]:
         """Return what a mapping has under its known keys."""
@@ -179,19 +185,24 @@ class _Reader:
 
     # values
 
-    def _image(self, item: Item) -> ImageRule:
+    def _image(self, item: Item) -> Dict[str, Any]:
         entries = self._entries(item, "image", ("default", "allowed"))
-        allowed, default = None, ""
+        if not entries and item.entries is not None:
+            self._wrong(item, "image", "names neither a default nor what is allowed")
+        found: Dict[str, Any] = {}
+        if "default" in entries:
+            default = entries["default"]
+            tag = "" if default.text == NONE else self._tag(default, "image.default")
+            found["image"] = ImageRule(tag, self._where(default))
         if "allowed" in entries:
-            allowed = self._patterns(entries["allowed"], "image.allowed", _TAGS)
+            found["images"] = self._allowed(entries["allowed"], "image.allowed", _TAGS)
             for pattern in entries["allowed"].items or ():
                 if pattern.text and _TAGS.match(pattern.text) and not _WILD.search(pattern.text):
                     self._tag(pattern, "image.allowed")
-        if "default" in entries:
-            default = self._tag(entries["default"], "image.default")
-            if default and allowed is not None and not fits_any(default, allowed):
-                self._wrong(entries["default"], "image.default", "is not among image.allowed")
-        return ImageRule(default, allowed, self._where(item))
+        return found
+
+    def _allowed(self, item: Item, key: str, letters: re.Pattern[str]) -> AllowRule:
+        return AllowRule(self._patterns(item, key, letters) or (), self._where(item))
 
     def _tag(self, item: Item, key: str) -> str:
         try:

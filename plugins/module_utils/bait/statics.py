@@ -21,7 +21,7 @@ def statics(rules: Rules, own_partitions: Sequence[str]) -> Dict[str, Any]:
     ``virtual`` tells whether a job that names no image becomes virtual by that rule.
     """
     chosen = [
-        {**encode(rule.match), "virtual": bool(rule.values.image.default)}
+        {**encode(rule.match), "virtual": bool(rule.values.image.tag)}
         for rule in rules.rules
         if rule.values.image is not None
     ]

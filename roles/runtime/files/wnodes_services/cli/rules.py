@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
@@ -15,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from wnodes.bait.request import groups, size_mib
-from wnodes.bait.rules import ImageRule, MountRule, RangeRule, Submitter, Values
-from wnodes.bait.rulesfile import VALUES, BrokenRules
+from wnodes.bait.rules import AllowRule, ImageRule, RangeRule, Submitter, Values
+from wnodes.bait.rulesfile import KEYS, BrokenRules
 from wnodes.model.codec import encode
 from wnodes.model.errors import ConfigError, RequestError
 from wnodes.model.image import check_tag
@@ -74,7 +75,7 @@ def explain(
     decided = load_rules(os.path.abspath(file)).decide(who)
     wished = [_granted(one, decided, who) for one in wish or ()]
     if as_json:
-        values = {name: encode(value) for name, value in decided.named().items()}
+        values = {KEYS.get(name, name): encode(value) for name, value in decided.named().items()}
         _print_json({"user": user, "groups": who.groups, "partition": partition, "values": values, "wishes": wished})
     else:
         print(f"{who}, groups: {', '.join(who.groups) or 'none'}")
@@ -95,7 +96,7 @@ def _granted(wish: str, decided: Values, who: Submitter) -> dict[str, str]:
     }
     try:
         if key == "image":
-            return {"wish": wish, "gets": (decided.image or ImageRule()).granted(check_tag(text), who), "refused": ""}
+            return {"wish": wish, "gets": decided.granted_image(check_tag(text), who), "refused": ""}
         if key not in sizes:
             raise ConfigError(
                 object="wish", value=wish, reason="is not known", hint=f"known: image, {', '.join(sizes)}"
@@ -117,18 +118,17 @@ def _values(decided: Values) -> Table:
     for column in ("VALUE", "IS", "BY"):
         table.add_column(column, overflow="fold")
     named = decided.named()
-    for name in VALUES:
-        value = named.get(name)
+    for field in fields(Values):
+        value = named.get(field.name)
         said = "; ".join(_said(value)) if value else "as the job asks and bait.yml allows"
-        table.add_row(name, Text(said), Text(value.where if value else "no rule"))
+        table.add_row(KEYS.get(field.name, field.name), Text(said), Text(value.where if value else "no rule"))
     return table
 
 
-def _said(value: ImageRule | RangeRule | MountRule) -> Iterable[str]:
+def _said(value: ImageRule | RangeRule | AllowRule) -> Iterable[str]:
     if isinstance(value, ImageRule):
-        yield f"{value.default} where the job names none" if value.default else "a job that names none is a real job"
-        yield f"allowed: {', '.join(value.allowed) or 'none'}" if value.allowed is not None else "any may be named"
-    elif isinstance(value, MountRule):
+        yield value.tag or "none: a job that names none is a real job"
+    elif isinstance(value, AllowRule):
         yield ", ".join(value.allowed) or "none"
     else:
         bounds = {"by default": value.default, "at least": value.min, "at most": value.max}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnodes.bait.rules import ImageRule, Match, MountRule, RangeRule, Rule, Rules, Submitter, Values
+from wnodes.bait.rules import AllowRule, ImageRule, Match, RangeRule, Rule, Rules, Submitter, Values
 from wnodes.model.errors import RequestError
 
 ALICE = Submitter("alice", ("physics", "staff"), "main")
@@ -47,10 +47,10 @@ RANGES = st.none() | st.builds(
     where=st.text("abc", max_size=3),
 )
 IMAGES = st.none() | st.builds(ImageRule, st.sampled_from(["", "a_b_c"]))
-MOUNTS = st.none() | st.builds(MountRule, st.just(("/home",)))
-RULES = st.lists(st.builds(Rule, MATCHES, st.builds(Values, IMAGES, RANGES, RANGES, RANGES, MOUNTS)), max_size=5).map(
-    lambda rules: Rules(tuple(rules))
-)
+ALLOWED = st.none() | st.builds(AllowRule, st.just(("/home",)))
+RULES = st.lists(
+    st.builds(Rule, MATCHES, st.builds(Values, IMAGES, ALLOWED, RANGES, RANGES, RANGES, ALLOWED)), max_size=5
+).map(lambda rules: Rules(tuple(rules)))
 PEOPLE = st.builds(
     Submitter,
     st.sampled_from(["alice", "bob", "eve"]),
@@ -62,7 +62,7 @@ PEOPLE = st.builds(
 @given(RULES, PEOPLE)
 def test_the_last_rule_that_matches_and_names_a_value_decides_it(rules: Rules, who: Submitter) -> None:
     decided = rules.decide(who)
-    for name in ("image", "cpus", "memory", "scratch", "mounts"):
+    for name in ("image", "images", "cpus", "memory", "scratch", "mounts"):
         named = [getattr(rule.values, name) for rule in rules.rules if rule.match.fits(who)]
         assert getattr(decided, name) is next((value for value in reversed(named) if value is not None), None)
 
@@ -100,11 +100,15 @@ def test_a_job_that_asks_for_none_gets_the_rule_s_default_or_the_usual_within_it
 
 
 def test_an_image_that_is_not_allowed_is_refused_with_those_that_are() -> None:
-    rule = ImageRule(allowed=("worker_*",), where="r:3")
-    assert rule.granted("worker_debian12_x86_64", ALICE) == "worker_debian12_x86_64"
+    values = Values(images=AllowRule(("worker_*",), "r:3"))
+    assert values.granted_image("worker_debian12_x86_64", ALICE) == "worker_debian12_x86_64"
     with pytest.raises(
         RequestError, match=r"image \(gpu_a_b\): is not for alice in partition main \(r:3\); .*worker_\*"
     ):
-        rule.granted("gpu_a_b", ALICE)
+        values.granted_image("gpu_a_b", ALICE)
     with pytest.raises(RequestError, match="ask for no image"):
-        ImageRule(allowed=()).granted("gpu_a_b", ALICE)
+        Values(images=AllowRule(())).granted_image("gpu_a_b", ALICE)
+
+
+def test_what_a_job_gets_without_asking_it_may_ask_for() -> None:
+    assert Values(ImageRule("gpu_a_b"), AllowRule(())).granted_image("gpu_a_b", ALICE) == "gpu_a_b"

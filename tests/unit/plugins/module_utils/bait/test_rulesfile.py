@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wnodes.bait.config import BaitConfig, PoolConfig
-from wnodes.bait.rules import ImageRule, Match, MountRule, RangeRule, Rules
+from wnodes.bait.rules import AllowRule, ImageRule, Match, RangeRule, Rules
 from wnodes.bait.rulesfile import BrokenRules, check_node
 from wnodes.lrms.slurm import SlurmConfig
 from wnodes.model.vm import Mount
@@ -29,7 +29,7 @@ GOOD = """# everybody
   cpus: {min: 1, max: 8}
   mounts: [/home]
 - match: {users: [no, 007]}
-  image: {}
+  image: {default: none}
 """
 
 
@@ -39,12 +39,13 @@ def test_a_good_file() -> None:
         Match(), Match(groups=("atlas*",), partitions=("main",)), Match(users=("no", "007")),
     ]  # fmt: skip
     values = rules[1].values
-    assert values.image == ImageRule("worker_debian12_x86_64", ("worker_*",))
+    assert values.image == ImageRule("worker_debian12_x86_64")
+    assert values.images == AllowRule(("worker_*",))
     assert values.scratch == RangeRule(1024, 512, 2048)
     assert values.cpus == RangeRule(min=1, max=8, unit="", fixed=True)
-    assert values.mounts == MountRule(("/home",))
-    assert [value.where for value in values.named().values()] == ["r:6", "r:10", "r:9", "r:11"]
-    assert rules[2].values.image == ImageRule()
+    assert values.mounts == AllowRule(("/home",))
+    assert [value.where for value in values.named().values()] == ["r:7", "r:8", "r:10", "r:9", "r:11"]
+    assert rules[2].values.image == ImageRule("")
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "[]"])
@@ -63,15 +64,15 @@ def test_a_file_without_rules_has_none(text: str) -> None:
             "- match: {users: [a]}",
             "r:1: rule ({'match': {'users': ['a']}}): names no value; name at least one of image",
         ),
-        ("- match: {users: a}\n  image: {}", "r:1: match.users ('a'): must be a list of shell patterns"),
-        ("- match: {users: []}\n  image: {}", "r:1: match.users ([]): matches nobody; leave it out for everybody"),
-        ("- match: {users: ['a b']}\n  image: {}", "r:1: match.users ('a b'): can match nothing"),
-        ("- match: {users: [null]}\n  image: {}", "r:1: match.users (null): can match nothing"),
-        ("- match: {groups: ['a[b']}\n  image: {}", "r:1: match.groups ('a[b'): is not a shell pattern"),
+        ("- match: {users: a}\n  cpus: {}", "r:1: match.users ('a'): must be a list of shell patterns"),
+        ("- match: {users: []}\n  cpus: {}", "r:1: match.users ([]): matches nobody; leave it out for everybody"),
+        ("- match: {users: ['a b']}\n  cpus: {}", "r:1: match.users ('a b'): can match nothing"),
+        ("- match: {users: [null]}\n  cpus: {}", "r:1: match.users (null): can match nothing"),
+        ("- match: {groups: ['a[b']}\n  cpus: {}", "r:1: match.groups ('a[b'): is not a shell pattern"),
         ("- image: {default: Worker}", "r:1: image.default ('Worker'): is not of the form <name>_<os>_<arch>; for"),
         ("- image:\n    allowed: [worker]", "r:2: image.allowed ('worker'): is not of the form"),
         ("- image: {allowed: ['W*']}", "r:1: image.allowed ('W*'): can match nothing"),
-        ("- image: {allowed: ['a*'], default: b_c_d}", "r:1: image.default ('b_c_d'): is not among image.allowed"),
+        ("- image: {}", "r:1: image ({}): names neither a default nor what is allowed"),
         ("- memory: {max: lots}", "r:1: memory.max ('lots'): is not a size; for example 2G"),
         ("- memory:\n    min: 2G\n    max: 1G", "r:2: memory.min ('2G'): is more than memory.max (1024 MiB)"),
         ("- scratch:\n    max: 1\n    default: 2", "r:3: scratch.default ('2'): is outside of scratch.min and"),

@@ -398,7 +398,7 @@ STATIC = f"""
   image: {{default: {TAG}, allowed: ["worker_*"]}}
   memory: {{max: 2G}}
 - match: {{users: [bob]}}
-  image: {{}}
+  image: {{default: none}}
 """
 
 

@@ -24,7 +24,7 @@ def test_who_gets_an_image_by_a_rule_is_held_back_by_the_hook_too(rules: Rules, 
     left = json.loads(json.dumps(statics.statics(rules, ("wnhold",))))
     image = rules.decide(who).image
     held_back = hook._virtual(left["rules"], who.user, who.partition)
-    if image is not None and image.default:
+    if image is not None and image.tag:
         assert held_back
     elif not any(rule.match.groups for rule in rules.rules):
         assert not held_back
@@ -55,6 +55,6 @@ def test_our_own_jobs_are_nobody_s(left: Callable[[str], None]) -> None:
 
 
 def test_a_later_exception_holds_without_a_bait_too(left: Callable[[str], None]) -> None:
-    left("- image: {default: a_b_c}\n- match: {users: [bob]}\n  image: {}\n")
+    left("- image: {default: a_b_c}\n- match: {users: [bob]}\n  image: {default: none}\n")
     assert hook.chosen("alice", "main")
     assert not hook.chosen("bob", "main")

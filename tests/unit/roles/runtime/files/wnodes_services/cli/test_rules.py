@@ -54,8 +54,8 @@ def test_explain_names_the_rule_that_decides_each_value(wnodes: Cli, file: str) 
     code, out, _err = explained(wnodes, file, "--group", "physics")
     assert code == 0
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines()}
-    assert rows["image"].startswith("worker_debian12_x86_64 where the job names none; allowed: worker_*")
-    assert rows["image"].endswith(f"{file}:3")
+    assert rows["image.default"] == f"worker_debian12_x86_64 {file}:3"
+    assert rows["image.allowed"] == f"worker_* {file}:3"
     assert rows["memory"] == f"at most 2048 MiB {file}:5"
     assert rows["scratch"] == f"by default 1024 MiB; at least 512 MiB {file}:6"
     assert rows["cpus"].endswith("no rule")

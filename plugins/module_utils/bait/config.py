@@ -89,6 +89,7 @@ class BaitConfig:
     :param mounts: folders of the node that each VM gets
     :param default_scratch_mib: scratch disk of a job that asks for none; 0: no scratch disk
     :param max_scratch_mib: the largest scratch disk a job may ask for
+    :param rules: file of the site's rules; empty: there are none
     :param nameserver: how the nameserver is reached
     :param pool: VMs that wait for jobs
     :param poll_s: how often the LRMS is asked about our jobs
@@ -108,6 +109,7 @@ class BaitConfig:
     pool: PoolConfig = field(default_factory=PoolConfig)
     default_scratch_mib: int = 0
     max_scratch_mib: int = 1_048_576
+    rules: str = ""
     state_dir: str = "/var/lib/wnodes"
     run_dir: str = "/run/wnodes"
     heartbeat_s: float = 5.0

@@ -16,7 +16,7 @@ from typing import Callable, Dict, Optional, Set
 
 from ..engine.journal import Journal
 from ..hypervisor.api import HypervisorApi
-from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost
+from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost, Wish
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError, StateError
 from ..model.job import Job
@@ -26,7 +26,7 @@ from ..model.vm import GuestSetup, VmRequest, VmUser
 from .config import BaitConfig
 from .joining import Joining
 from .pool import Pool
-from .request import Mark, groups, labels, printable, received
+from .request import Grants, Mark, groups, labels, printable, received
 from .sightings import Sightings
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ _OVER = (LrmsJobState.ENDED, LrmsJobState.CANCELLED)
 class Journey:
     """Moves jobs along; see the module.
 
+    :param grants: what jobs may have
     :param sightings: what the LRMS says of jobs
     :param moved: told of each job that has come into another state
     """
@@ -48,6 +49,7 @@ class Journey:
     def __init__(
         self,
         config: BaitConfig,
+        grants: Grants,
         lrms: Lrms,
         hypervisor: HypervisorApi,
         journal: Journal[Job],
@@ -60,7 +62,7 @@ class Journey:
     ) -> None:
         self._config, self._lrms, self._hypervisor, self._journal = config, lrms, hypervisor, journal
         self._clock, self._failpoints, self._sightings, self._moved = clock, failpoints, sightings, moved
-        self._joining, self._pool = joining, pool
+        self._grants, self._joining, self._pool = grants, joining, pool
         self._memory_mib = 0
         self._introduced: Set[str] = set()
         #: when a job's VM said that the job was over, by LRMS id
@@ -350,6 +352,8 @@ class Journey:
         self._failpoints.hit("bait.keep")
         if seen is not None and seen.state not in _OVER:
             try:
+                if seen.tag:  # of others the LRMS decides alone: they asked for nothing of ours
+                    self._grants.granted(Wish(seen.tag), seen)
                 self._hypervisor.use(job.vm_id, VmUser(job.user, groups(job.user), labels(job)))
             except RequestError as error:
                 self._lrms.stop(seen, self.mark(job, str(error)))

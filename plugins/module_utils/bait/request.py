@@ -19,8 +19,9 @@ from ..model.errors import RequestError
 from ..model.image import check_tag
 from ..model.job import Job, JobRequest
 from ..model.states import JobState
-from ..model.vm import MAX_LABEL, Move
+from ..model.vm import MAX_LABEL, Mount, Move
 from .config import BaitConfig
+from .rules import AllowRule, RangeRule, Rules, Submitter, Values, fits_any
 
 _SIZE = re.compile(r"([0-9]{1,9})([KMGT]?)\Z")
 _UNITS = {"K": 1 / 1024, "M": 1, "": 1, "G": 1024, "T": 1024 * 1024}
@@ -35,30 +36,73 @@ def size_mib(text: str, what: str) -> int:
     return -int(-int(match.group(1)) * _UNITS[match.group(2)] // 1)
 
 
-def job_request(wish: Wish, job: LrmsJob, config: BaitConfig) -> JobRequest:
-    """Return what the job gets.
+@dataclass(frozen=True)
+class Granted:
+    """What a job gets, and by which rule: name of a value → ``file:line``, where a rule made it what it is."""
 
-    :raises RequestError: a wish that this site never grants
-    """
-    for key, value in wish.options.items():
-        if key not in _OPTIONS:
+    request: JobRequest
+    ruled: Dict[str, str]
+
+
+class Grants:
+    """What this site gives to jobs: what they ask for, within its configuration and its rules."""
+
+    def __init__(self, config: BaitConfig, rules: Rules) -> None:
+        self._config, self._rules = config, rules
+
+    def default_image(self, user: str, partition: str) -> str:
+        """Return the tag that a job gets which names none; empty: it stays a real job."""
+        _who, ruled = self._ruled(user, partition)
+        return ruled.image.tag if ruled.image else ""
+
+    def _ruled(self, user: str, partition: str) -> Tuple[Submitter, Values]:
+        # whom nothing can be for need not be looked up
+        who = Submitter(user, groups(user) if self._rules.rules else (), partition)
+        return who, self._rules.decide(who)
+
+    def granted(self, wish: Wish, job: LrmsJob) -> Granted:
+        """Return what the job gets.
+
+        :raises RequestError: a wish that this site never grants
+        """
+        for key, value in wish.options.items():
+            if key not in _OPTIONS:
+                known = "known: " + ", ".join(_OPTIONS)
+                raise RequestError(object=f"wish {key}", value=value[:80], reason="is not known here", hint=known)
+        if job.nodes != 1:
             raise RequestError(
-                object=f"wish {key}", value=value[:80], reason="is not known here", hint="known: " + ", ".join(_OPTIONS)
+                object="nodes", value=str(job.nodes), reason="a job in a VM has one node", hint="submit with -N 1"
             )
-    if job.nodes != 1:
-        raise RequestError(
-            object="nodes", value=str(job.nodes), reason="a job in a VM has one node", hint="submit with -N 1"
-        )
-    scratch = max(config.default_scratch_mib, job.resources.scratch_mib)
-    if "scratch" in wish.options:
-        scratch = max(job.resources.scratch_mib, size_mib(wish.options["scratch"], "scratch"))
-    if scratch > config.max_scratch_mib:
-        raise RequestError(
-            object="scratch",
-            value=f"{scratch} MiB",
-            reason=f"is more than a VM may have here ({config.max_scratch_mib} MiB)",
-        )
-    return JobRequest(check_tag(wish.tag), replace(job.resources, scratch_mib=scratch), config.mounts)
+        who, ruled = self._ruled(job.user, job.partition)
+        tag = ruled.granted_image(check_tag(wish.tag), who)
+        for what, limits, asked in (
+            ("cpus", ruled.cpus, job.resources.cpus),
+            ("memory", ruled.memory, job.resources.memory_mib),
+        ):
+            if limits:
+                limits.granted(what, asked)
+        scratch, usual = (self._scratch(wish, job, limits) for limits in (ruled.scratch, None))
+        mounts = self._mounts(ruled.mounts)
+        changed = {"image": not job.tag, "scratch": scratch != usual, "mounts": mounts != self._config.mounts}
+        by = {name: value.where for name, value in ruled.named().items() if changed.get(name)}
+        return Granted(JobRequest(tag, replace(job.resources, scratch_mib=scratch), mounts), by)
+
+    def _scratch(self, wish: Wish, job: LrmsJob, limits: Optional[RangeRule]) -> int:
+        usual, asked = self._config.default_scratch_mib, job.resources.scratch_mib
+        if "scratch" in wish.options:
+            asked = max(asked, size_mib(wish.options["scratch"], "scratch"))
+        else:
+            asked = max(asked, limits.otherwise(usual) if limits else usual)
+        scratch, most = limits.granted("scratch", asked) if limits else asked, self._config.max_scratch_mib
+        if scratch > most:
+            raise RequestError(
+                object="scratch", value=f"{scratch} MiB", reason=f"is more than a VM may have here ({most} MiB)"
+            )
+        return scratch
+
+    def _mounts(self, rule: Optional[AllowRule]) -> Tuple[Mount, ...]:
+        mounts = self._config.mounts
+        return mounts if rule is None else tuple(mount for mount in mounts if fits_any(mount.target, rule.allowed))
 
 
 def printable(name: str) -> str:

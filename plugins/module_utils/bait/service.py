@@ -28,6 +28,7 @@ from .explain import explain
 from .joining import Joining
 from .journey import Journey, before_running, fields
 from .pool import Pool
+from .rules import Rules
 from .sightings import Sightings
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Bait:
     ``start`` begins the threads; without it ``dispatch`` and ``tick`` can be called by hand (tests, simulator).
 
     :param observe: called with each job that has come into another state; it must return at once
+    :param rules: the site's
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Bait:
         clock: Optional[Clock] = None,
         failpoints: Optional[Failpoints] = None,
         observe: Callable[[Job], None] = nothing,
+        rules: Optional[Rules] = None,
     ) -> None:
         self.config, self.lrms, self.hypervisor, self.directory, self.journal = (
             config,
@@ -81,7 +84,7 @@ class Bait:
             journal,
         )
         self.clock, self.failpoints = clock or Clock(), failpoints or Failpoints()
-        self._observe = observe
+        self._observe, self._grants = observe, request.Grants(config, rules or Rules())
         self._problems: Dict[str, str] = {}
         self._tags: Tuple[str, ...] = ()
         self._errors: Dict[str, str] = {}
@@ -93,6 +96,7 @@ class Bait:
         self.pool = Pool(config, lrms, hypervisor, joining, pool, journal.all, self._begin, self.clock, self.failpoints)
         self.journey = Journey(
             config,
+            self._grants,
             lrms,
             hypervisor,
             journal,
@@ -144,7 +148,7 @@ class Bait:
         refusal = ""
         wish = None
         try:
-            wish = self.lrms.wish(dispatch)
+            wish = self.lrms.wish(dispatch, self._grants.default_image)
         except RequestError as error:
             refusal = str(error)
         if wish is None and not refusal:
@@ -184,19 +188,20 @@ class Bait:
         seen = self._sightings.fresh(dispatch.job_id)
         if seen is None:
             raise NotFoundError(object=f"job {dispatch.job_id}", reason="is not known to the LRMS")
-        for known in self.journal.active():
-            if known.lrms_id == seen.id and known.state is JobState.RECEIVED:
-                return known
+        for job in self.journal.active():
+            if job.lrms_id == seen.id and job.state is JobState.RECEIVED:
+                return job
         self._forget(seen.id, "it was dispatched again")
         mark = request.Mark.parse(seen.mark)
         asked = JobRequest(wish.tag if wish else "", Resources(seen.resources.cpus, seen.resources.memory_mib))
+        granted = request.Granted(asked, {})
         try:
             if wish is not None:
-                asked = request.job_request(wish, seen, self.config)
+                granted = self._grants.granted(wish, seen)
         except RequestError as error:
             refusal = str(error)
-        attempt = mark.attempt if mark else 1
-        return self.journal.put(request.received(seen, asked, self.clock.now(), attempt=attempt, reason=refusal))
+        known = {"attempt": mark.attempt if mark else 1, "reason": refusal, "ruled": granted.ruled}
+        return self.journal.put(request.received(seen, granted.request, self.clock.now(), **known))
 
     def _hold(self, job: Job) -> Optional[Answer]:
         deadline = self.clock.now() + DISPATCH_LIMIT_S

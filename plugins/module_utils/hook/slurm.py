@@ -51,8 +51,12 @@ def visible(environ: Dict[str, str]) -> Dict[str, str]:
 
 
 def wants_vm(environ: Dict[str, str]) -> bool:
-    """Tell whether the job asked for a VM; in doubt it did."""
-    return "vm_" in environ.get("SLURM_JOB_CONSTRAINTS", "")
+    """Tell whether the job asked for a VM, or gets one by a rule of the site; in doubt it does."""
+    if "vm_" in environ.get("SLURM_JOB_CONSTRAINTS", ""):
+        return True
+    from . import statics  # only the emergency pays for it
+
+    return statics.chosen(environ.get("SLURM_JOB_USER", ""), environ.get("SLURM_JOB_PARTITION", ""))
 
 
 def put_back(job: str, node: str) -> bool:

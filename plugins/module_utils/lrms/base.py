@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Container, Dict, Iterable, Optional, Tuple
+from typing import Callable, Container, Dict, Iterable, Optional, Tuple
 
 from ..model.job import Dispatch
 from ..model.resources import Resources
@@ -51,6 +51,8 @@ class LrmsJob:
     :param fixed: where it may go, in the LRMS's own terms, for comparing what we set with what is there
     :param number: another id that the hook may know it by; empty: none
     :param eligible: since when it could be started, in seconds since the epoch; 0 where that is not known
+    :param partition: the partition or queue it was sent to
+    :param tag: image tag that it names; empty: none
     """
 
     id: str
@@ -65,6 +67,8 @@ class LrmsJob:
     fixed: Dict[str, str] = field(default_factory=dict)
     number: str = ""
     eligible: float = 0.0
+    partition: str = ""
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,15 +107,25 @@ class VmHost:
     offered: bool = False
 
 
+#: returns the image tag that jobs of a user get in a partition; empty: none, they are real jobs
+DefaultImage = Callable[[str, str], str]
+
+
+def no_image(_user: str, _partition: str) -> str:
+    """Return that jobs which name no image get none."""
+    return ""
+
+
 class Lrms(ABC):
     """One batch system. Every call is idempotent and bounded in time; LrmsError means nothing is known."""
 
     # reading
 
     @abstractmethod
-    def wish(self, dispatch: Dispatch) -> Optional[Wish]:
-        """Return what the dispatched job wishes; None for a real job or one of our own placeholders.
+    def wish(self, dispatch: Dispatch, default: DefaultImage = no_image) -> Optional[Wish]:
+        """Return what the dispatched job wishes; None for a real job or one of our own.
 
+        :param default: asked for the image of a job that names none
         :raises RequestError: the wish can't be read (two tags, a broken option)
         """
 

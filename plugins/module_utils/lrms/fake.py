@@ -15,7 +15,8 @@ from ..model.errors import LrmsError
 from ..model.job import Dispatch
 from ..model.resources import Resources
 from ..model.vm import GuestFile, GuestSetup
-from .base import HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, VmHost, Wish
+from .base import DefaultImage, HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, VmHost, Wish, no_image
+from .slurm_text import options as read_options
 from .slurm_text import wish as read_wish
 
 _FREE = {
@@ -83,6 +84,8 @@ class FakeLrms(Lrms):
             resources=Resources(cpus, memory_mib),
             nodes=nodes,
             fixed={**_FREE, "Features": f"vm_{tag}" if tag else ""},
+            partition=_FREE["Partition"],
+            tag=tag,
         )
         return number
 
@@ -115,9 +118,11 @@ class FakeLrms(Lrms):
 
     # the seam
 
-    def wish(self, dispatch: Dispatch) -> Optional[Wish]:
-        environment = dispatch.environment
-        return read_wish(environment.get("SLURM_JOB_CONSTRAINTS", ""), environment.get("SLURM_JOB_COMMENT", ""))
+    def wish(self, dispatch: Dispatch, default: DefaultImage = no_image) -> Optional[Wish]:
+        environment, job = dispatch.environment, self.table[dispatch.job_id]
+        named = read_wish(environment.get("SLURM_JOB_CONSTRAINTS", ""), environment.get("SLURM_JOB_COMMENT", ""))
+        tag = "" if named else default(job.user, job.partition)
+        return Wish(tag, read_options(environment.get("SLURM_JOB_COMMENT", ""))) if tag else named
 
     def placeholder_key(self, dispatch: Dispatch) -> str:
         everything = (*self.holders.items(), *self.offers.items())

@@ -24,7 +24,7 @@ from ..model.resources import Resources
 from ..model.vm import GuestFile, GuestSetup
 from ..process import Completed, run
 from . import slurm_text as text
-from .base import HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, VmHost, Wish
+from .base import DefaultImage, HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, VmHost, Wish, no_image
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,11 @@ class SlurmConfig:
     guest_accounts: bool = True
     timeout_s: float = 15.0
     adopt_dir: str = "/var/lib/wnodes/adopt"
+
+    @property
+    def own_partitions(self) -> Tuple[str, ...]:
+        """The partitions that are RootOnly, so that nobody but us has a job there."""
+        return self.placeholder_partition, self.offer_partition
 
     def __post_init__(self) -> None:
         if not re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", self.node):
@@ -114,16 +119,17 @@ class Slurm(Lrms):
 
     # reading
 
-    def wish(self, dispatch: Dispatch) -> Optional[Wish]:
-        if self.placeholder_key(dispatch):
-            return None
+    def wish(self, dispatch: Dispatch, default: DefaultImage = no_image) -> Optional[Wish]:
         environment = dispatch.environment
-        return text.wish(environment.get("SLURM_JOB_CONSTRAINTS", ""), environment.get("SLURM_JOB_COMMENT", ""))
+        user, partition = (environment.get(f"SLURM_JOB_{key}", "") for key in ("USER", "PARTITION"))
+        if partition in self._config.own_partitions:
+            return None
+        named = text.wish(environment.get("SLURM_JOB_CONSTRAINTS", ""), environment.get("SLURM_JOB_COMMENT", ""))
+        tag = "" if named else default(user, partition)
+        return Wish(tag, text.options(environment.get("SLURM_JOB_COMMENT", ""))) if tag else named
 
     def placeholder_key(self, dispatch: Dispatch) -> str:
-        # the partition is RootOnly, so nobody else gets a job there
-        ours = (self._config.placeholder_partition, self._config.offer_partition)
-        if dispatch.environment.get("SLURM_JOB_PARTITION") not in ours:
+        if dispatch.environment.get("SLURM_JOB_PARTITION") not in self._config.own_partitions:
             return ""
         for key, number in self.placeholders().items():
             if number == dispatch.job_id:

@@ -138,6 +138,8 @@ def _job(row: Mapping[str, str]) -> LrmsJob:
         exit_code=_exit_code(row["exit_code"]) if over else None,
         number=row["JobID"],
         eligible=float(row["eligibletime"]) if row["eligibletime"].isdigit() else 0.0,
+        partition=row["Partition"],
+        tag=next(iter(_VM_FEATURE.findall(row["Feature"])), ""),
         fixed={name: row[column] for column, name in FIXED.items()},
     )
 
@@ -164,7 +166,15 @@ def wish(constraints: str, comment: str) -> Optional[Wish]:
             reason="asks for more than one image, or for alternatives",
             hint="name exactly one vm_<tag>, and no | or [ ]",
         )
-    options: Dict[str, str] = {}
+    return Wish(tags[0], options(comment))
+
+
+def options(comment: str) -> Dict[str, str]:
+    """Return the wishes in a job's ``--comment``.
+
+    :raises RequestError: one is not ``key=value``
+    """
+    found: Dict[str, str] = {}
     match = _OPTIONS.search(comment)
     for item in filter(None, match.group(1).split(",")) if match else ():
         key, equals, value = item.partition("=")
@@ -173,10 +183,10 @@ def wish(constraints: str, comment: str) -> Optional[Wish]:
                 object="job's --comment",
                 value=item[:200],
                 reason="is not key=value",
-                hint="for example wnodes:scratch=2G,net=CLOSE",
+                hint="for example wnodes:scratch=2G",
             )
-        options[key] = value
-    return Wish(tags[0], options)
+        found[key] = value
+    return found
 
 
 def fields(line: str) -> Dict[str, str]:

@@ -68,6 +68,7 @@ class Job:
     :param path: where its VM came from: ``pool``, ``reuse``, ``direct``, ``restore`` or ``cold``; empty before
     :param moments: when things happened that are no move (see model/phases.py), in seconds since the epoch
     :param vm_seconds: what its VM spent in each state until it was READY
+    :param ruled: which site rule (``file:line``) made a value of the request what it is, by the value's name
     """
 
     id: str
@@ -94,6 +95,7 @@ class Job:
     path: str = ""
     moments: Dict[str, float] = field(default_factory=dict)
     vm_seconds: Dict[str, float] = field(default_factory=dict)
+    ruled: Dict[str, str] = field(default_factory=dict)
 
     @property
     def vm_id(self) -> str:

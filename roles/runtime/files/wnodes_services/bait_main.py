@@ -15,9 +15,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 
-from wnodes.bait import hooksocket
+from wnodes.bait import hooksocket, statics
 from wnodes.bait.config import BaitConfig
 from wnodes.bait.pool import is_over
+from wnodes.bait.rules import Rules
+from wnodes.bait.rulesfile import check_node
 from wnodes.bait.service import Bait
 from wnodes.engine.journal import Journal
 from wnodes.hypervisor.client import HypervisorClient
@@ -31,6 +33,7 @@ from wnodes.nameserver.client import NameserverClient
 
 from . import edge, systemd
 from .observed import JobMetrics
+from .rules import load_rules
 from .server import Program, Tls, main, unix_socket
 
 log = logging.getLogger(__name__)
@@ -106,6 +109,18 @@ def pool_figures(pool: Iterable[dict[str, Any]], observed: JobMetrics) -> Iterab
         yield "wnodes_pool_target", "VMs that should wait for a job", labels, target[image, flavour]
 
 
+def node_rules(config: BaitConfig) -> Rules:
+    """Return the site's rules.
+
+    :raises ConfigError: their file is broken, or says what can't hold on this node
+    """
+    if not config.rules:
+        return Rules()
+    rules = load_rules(config.rules)
+    check_node(config.rules, rules, config)
+    return rules
+
+
 def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     """Return the program around the real batch system."""
     journal = Journal(
@@ -116,7 +131,9 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     hypervisor = HypervisorClient.local(os.path.join(config.run_dir, "hypervisor.sock"))
     observed = JobMetrics(config.host)
     seams = (Slurm(config.slurm), hypervisor, directory)
-    bait = Bait(config, *seams, journal, waiting, clock, failpoints, observed.observe)
+    rules = node_rules(config)
+    statics.leave(config.state_dir, rules, config.slurm.own_partitions)
+    bait = Bait(config, *seams, journal, waiting, clock, failpoints, observed.observe, rules)
     hook = systemd.activated(HOOK)
     if hook is None:
         log.warning("systemd holds no hook socket for us: a restart of the bait would be noticed by jobs")
@@ -138,4 +155,4 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
 
 
 if __name__ == "__main__":
-    main("bait", BaitConfig, build)
+    main("bait", BaitConfig, build, node_rules)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,10 +45,16 @@ def load(cls: type[T], path: str) -> T:
         ) from None
 
 
-def load_or_exit(cls: type[T], path: str) -> T:
-    """Return the configuration, or end the process with EX_CONFIG and one line on standard error."""
+def load_or_exit(cls: type[T], path: str, check: Callable[[T], object] = lambda config: None) -> T:
+    """Return the configuration, or end the process with EX_CONFIG and what is wrong on standard error.
+
+    :param check: looks at what else belongs to the configuration; raises ConfigError
+    """
     try:
-        return load(cls, path)
+        config = load(cls, path)
+        check(config)
+        return config
     except ConfigError as error:
-        print(f"configuration: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"configuration: {line}", file=sys.stderr)
         raise SystemExit(EX_CONFIG) from None

@@ -229,16 +229,20 @@ async def serve(program: Program) -> None:
 Build = Callable[[Any, Clock, Failpoints], Program]
 
 
-def main(role: str, config_class: type[Any], build: Build) -> None:
+def main(
+    role: str, config_class: type[Any], build: Build, check_more: Callable[[Any], object] = lambda config: None
+) -> None:
     """Be the process of ``wnodes-<role>``: ``[--check] [FILE]``.
 
     ``--check`` only reads the configuration file (by default ``/etc/wnodes/<role>.yml``) and tells what is wrong.
+
+    :param check_more: looks at the files that the configuration names; raises ConfigError
     """
     arguments = sys.argv[1:]
     check = "--check" in arguments
     files = [argument for argument in arguments if argument != "--check"]
     path = files[0] if files else f"/etc/wnodes/{role}.yml"
-    config = configuration.load_or_exit(config_class, path)
+    config = configuration.load_or_exit(config_class, path, check_more)
     if check:
         return
     checksum = hashlib.sha1(Path(path).read_bytes(), usedforsecurity=False).hexdigest()

@@ -150,6 +150,8 @@ def explain(job: dict[str, Any], now: float) -> RenderableType:
         "trouble": job.get("error", ""),
         "image": job["request"]["tag"],
         "asked for": f"{size['cpus']} CPUs, {size['memory_mib']} MiB memory, {size['scratch_mib']} MiB scratch disk",
+        "by rule": ", ".join(f"{value} ({where})" for value, where in job.get("ruled", {}).items()),
+        "file systems": ", ".join(mount["target"] for mount in job["request"].get("mounts", ())),
         "node": job.get("bait", ""),
         "VM": f"{job['host']} ({job['address']})" if job["host"] else "",
         "VM came": CAME.get(job.get("path", ""), ""),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from wnodes.bait.config import BaitConfig, PoolConfig, PoolFlavour
 from wnodes.bait.pool import is_over
+from wnodes.bait.rules import Rules
 from wnodes.bait.service import Bait
 from wnodes.directory.base import Heartbeat
 from wnodes.engine.journal import Journal
@@ -50,12 +51,16 @@ class Site:
     """One node with its bait; ``restart`` builds a new bait on the same journal, as after a crash."""
 
     def __init__(
-        self, path: str = ":memory:", observe: Callable[[Job], None] = lambda job: None, **config: object
+        self,
+        path: str = ":memory:",
+        observe: Callable[[Job], None] = lambda job: None,
+        rules: Rules | None = None,
+        **config: object,
     ) -> None:
         self.clock, self.failpoints = FakeClock(), Failpoints()
         self.lrms, self.hypervisor, self.directory = FakeLrms(), FakeHypervisor(), Beats()
         self.hypervisor.now = self.clock.now
-        self.path, self.observe = path, observe
+        self.path, self.observe, self.rules = path, observe, rules
         settings = {
             "host": "hv1",
             "slurm": SlurmConfig(node="hv1"),
@@ -74,7 +79,8 @@ class Site:
             self._kept = jobs, Journal(beside, PoolVm, is_over)
         journal, waiting = self._kept
         seams = (self.lrms, self.hypervisor, self.directory)
-        self.bait = Bait(self.config, *seams, journal, waiting, self.clock, self.failpoints, self.observe)
+        observed = (self.clock, self.failpoints, self.observe)
+        self.bait = Bait(self.config, *seams, journal, waiting, *observed, self.rules)
         # nobody waits for real
         self.bait._stop.wait = self._wait  # type: ignore[method-assign]
         for job in journal.active():
@@ -87,8 +93,9 @@ class Site:
 
     def dispatch(self, **submit: object) -> tuple[str, str | None]:
         """Submit a job for a VM, let it be dispatched here; return its LRMS id and what the hook was told."""
+        comment = str(submit.pop("comment", ""))
         number = self.lrms.submit(tag=str(submit.pop("tag", TAG)), **submit)  # type: ignore[arg-type]
-        answer = self.bait.dispatch(self.lrms.dispatch(number))
+        answer = self.bait.dispatch(self.lrms.dispatch(number, comment))
         return number, answer.action if answer else None
 
     def run(self, seconds: float = 30.0) -> None:
@@ -132,10 +139,16 @@ def flavour(waiting: int = 1, memory_mib: int = 512, cpus: int = 1, tag: str = T
     return PoolFlavour(tag, cpus, memory_mib, waiting=waiting)
 
 
-def pooled(*flavours: PoolFlavour, path: str = ":memory:", run: float = 30.0, **settings: object) -> Site:
+def pooled(
+    *flavours: PoolFlavour,
+    path: str = ":memory:",
+    run: float = 30.0,
+    rules: Rules | None = None,
+    **settings: object,
+) -> Site:
     """Return a site with a pool that has had ``run`` seconds to fill."""
     pool = PoolConfig(flavours, **settings)  # type: ignore[arg-type]
-    site = Site(path, pool=pool)
+    site = Site(path, rules=rules, pool=pool)
     site.run(run)
     return site
 

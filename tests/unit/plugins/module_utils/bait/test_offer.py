@@ -13,16 +13,17 @@ from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Killed, Site,
 from wnodes.bait.offer import ROOM_S
 from wnodes.lrms.base import HostState, LrmsJobState
 from wnodes.model.states import JobState, VmState
+from wnodes_services.rules import parse
 
 
-def offered(path: str = ":memory:") -> Site:
-    return pooled(flavour(1), path=path, offer=True)
+def offered(path: str = ":memory:", rules: str = "") -> Site:
+    return pooled(flavour(1), path=path, rules=parse(rules, "r"), offer=True)
 
 
 def sent(site: Site, **submit: object) -> str:
     """Let the batch system start a job on the VM that is offered; return its id."""
     (vm,) = site.pool()
-    number = site.lrms.submit(tag=TAG, **submit)  # type: ignore[arg-type]
+    number = site.lrms.submit(**{"tag": TAG, **submit})  # type: ignore[arg-type]
     site.lrms.change(number, state=LrmsJobState.RUNNING, host=vm.host)
     site.lrms.hosts[vm.host].state = HostState.BUSY
     site.bait.pool.wake(vm.id)
@@ -87,6 +88,23 @@ def test_a_job_that_may_not_use_the_image_is_held_with_the_reason() -> None:
     assert site.job(number).outcome is JobState.REFUSED
     assert site.lrms.table[number].state is LrmsJobState.HELD
     assert "may not use this image" in site.lrms.table[number].mark
+
+
+def test_a_job_that_a_site_rule_refuses_is_held_with_the_reason_and_its_vm_goes() -> None:
+    site = offered(rules="- match: {users: [bob]}\n  image: {allowed: []}\n")
+    (vm,) = site.pool()
+    number = sent(site, user="bob")
+    site.run(20)
+    assert site.job(number).outcome is JobState.REFUSED
+    assert "is not for bob in partition main (r:2)" in site.lrms.table[number].mark
+    assert site.hypervisor.vms[vm.id].state is VmState.GONE
+
+
+def test_a_job_that_names_no_image_is_not_judged_by_rules_about_virtual_jobs() -> None:
+    site = offered(rules="- image: {allowed: []}\n")
+    number = sent(site, tag="")
+    site.run(1)
+    assert site.job(number).state is JobState.RUNNING
 
 
 def test_an_offer_that_the_batch_system_ends_for_a_job_is_withdrawn() -> None:

@@ -9,13 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnodes.bait.request import Mark, groups, labels, printable, size_mib
+from wnodes.bait.config import BaitConfig
+from wnodes.bait.request import Granted, Grants, Mark, groups, labels, printable, size_mib
+from wnodes.lrms.base import LrmsJob, LrmsJobState, Wish
+from wnodes.lrms.slurm import SlurmConfig
 from wnodes.model.errors import RequestError
 from wnodes.model.job import Job, JobRequest
 from wnodes.model.resources import Overheads, Resources
 from wnodes.model.states import JobState
-from wnodes.model.vm import VmRequest
+from wnodes.model.vm import Mount, VmRequest
+from wnodes.nameserver.config import NameserverAccess
 from wnodes.virt.policy import check_request
+from wnodes_services.rules import parse
 
 
 @pytest.mark.parametrize(("text", "mib"), [("512", 512), ("2G", 2048), ("1K", 1), ("1T", 1048576)])
@@ -59,3 +64,82 @@ def test_what_is_not_known_of_a_job_is_no_label() -> None:
 def test_a_user_s_groups_are_those_of_this_node_and_an_unknown_user_has_none() -> None:
     assert "root" in groups("root")
     assert groups("nobody-of-this-name") == ()
+
+
+HOME, DATA = Mount("/site/home", "/home"), Mount("/site/data", "/data")
+TAG = "worker_debian12_x86_64"
+
+
+def granted(rules: str, tmp: int = 0, user: str = "alice", **options: str) -> Granted:
+    config = BaitConfig(
+        "hv1", SlurmConfig("hv1"), NameserverAccess("https://head"), mounts=(HOME, DATA),
+        default_scratch_mib=100, max_scratch_mib=4096,
+    )  # fmt: skip
+    size = Resources(2, 1024, tmp)
+    job = LrmsJob("7", LrmsJobState.RUNNING, user, 1000, size, partition="main", tag=TAG)
+    return Grants(config, parse(rules, "r")).granted(Wish(TAG, options), job)
+
+
+def test_without_rules_a_job_gets_what_the_configuration_says() -> None:
+    assert granted("") == Granted(JobRequest(TAG, Resources(2, 1024, 100), (HOME, DATA)), {})
+
+
+@pytest.mark.parametrize(
+    ("rules", "tmp", "options", "gets"),
+    [
+        ("", 300, {}, 300),
+        ("", 300, {"scratch": "50"}, 300),
+        ("", 0, {"scratch": "50"}, 50),
+        ("- scratch: {default: 200}", 0, {}, 200),
+        ("- scratch: {default: 200}", 0, {"scratch": "50"}, 50),
+        ("- scratch: {min: 200}", 0, {"scratch": "50"}, 200),
+        ("- scratch: {min: 200}", 0, {}, 200),
+        ("- scratch: {max: 80}", 0, {}, 80),
+    ],
+)
+def test_scratch_is_what_is_asked_for_or_the_default_and_at_least_the_minimum(
+    rules: str, tmp: int, options: dict[str, str], gets: int
+) -> None:
+    assert granted(rules, tmp, **options).request.resources.scratch_mib == gets
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (
+            "\n- memory: {max: 1000}",
+            r"memory \(1024 MiB\): is more than the rule allows \(1000 MiB, r:2\); ask for at most",
+        ),
+        (
+            "- memory: {min: 2G}",
+            r"memory \(1024 MiB\): is less than the rule allows \(2048 MiB, r:1\); ask for at least",
+        ),
+        ("- cpus: {max: 1}", r"cpus \(2\): is more than the rule allows \(1, r:1\)"),
+        ("- scratch: {max: 1G}", r"scratch \(2048 MiB\): is more than the rule allows \(1024 MiB, r:1\)"),
+        ("- scratch: {max: 8G, min: 8G}", r"scratch \(8192 MiB\): is more than a VM may have here \(4096 MiB\)"),
+        (
+            "- image: {allowed: ['gpu_*']}",
+            r"image \(worker_.*\): is not for alice in partition main \(r:1\); allowed: gpu_",
+        ),
+    ],
+)
+def test_what_is_beyond_a_rule_is_refused_with_value_limit_and_rule(rules: str, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        granted(rules, 2048)
+
+
+def test_file_systems_are_those_of_the_node_that_the_rule_names() -> None:
+    assert granted("- mounts: ['/d*']").request.mounts == (DATA,)
+    assert granted("- mounts: []").request.mounts == ()
+
+
+def test_it_is_told_which_rule_made_a_value_what_it_is_and_of_no_other() -> None:
+    rules = "- mounts: [/home]\n  cpus: {max: 4}\n  image: {allowed: ['*']}\n- scratch: {default: 1G}\n"
+    assert granted(rules).ruled == {"mounts": "r:1", "scratch": "r:4"}
+    assert granted(rules, tmp=2048, user="bob").ruled == {"mounts": "r:1"}
+
+
+def test_rules_about_groups_are_about_those_that_this_node_knows() -> None:
+    rules = "- match: {groups: [root]}\n  mounts: []\n"
+    assert granted(rules, user="root").request.mounts == ()
+    assert granted(rules, user="nobody-of-this-name").request.mounts == (HOME, DATA)

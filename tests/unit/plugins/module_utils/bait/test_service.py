@@ -31,6 +31,8 @@ from wnodes.model.errors import WnodesError
 from wnodes.model.job import Dispatch
 from wnodes.model.resources import Resources
 from wnodes.model.states import JobState, PoolState, VmState
+from wnodes.model.vm import Mount
+from wnodes_services.rules import parse
 
 
 def test_a_healthy_node_offers_its_tags_and_says_so() -> None:
@@ -389,3 +391,65 @@ def test_whatever_happens_each_vm_has_one_owner_no_job_is_lost_and_in_the_end_no
     site.run(60)
     assert site.pool() == []
     nothing_left(site)
+
+
+STATIC = f"""
+- match: {{partitions: [main]}}
+  image: {{default: {TAG}, allowed: ["worker_*"]}}
+  memory: {{max: 2G}}
+- match: {{users: [bob]}}
+  image: {{default: none}}
+"""
+
+
+def ruled() -> Site:
+    return Site(rules=parse(STATIC, "r"))
+
+
+def test_a_job_that_names_no_image_gets_the_default_of_its_rule_and_says_by_which() -> None:
+    site = ruled()
+    number, answer = site.dispatch(tag="")
+    assert answer == "stopped"
+    site.run()
+    job = site.job(number)
+    assert (job.state, job.request.tag, job.ruled) == (JobState.RUNNING, TAG, {"image": "r:3"})
+    assert site.lrms.table[number].host == job.host
+    assert next(told for told in site.bait.jobs() if told["lrms_id"] == number)["ruled"] == {"image": "r:3"}
+
+
+def test_a_job_of_one_whom_no_default_is_for_is_a_real_job() -> None:
+    site = ruled()
+    assert site.dispatch(tag="", user="bob")[1] == "run"
+    assert site.bait.jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("asks", "said"),
+    [
+        ({"tag": "", "memory_mib": 4096}, "memory (4096 MiB): is more than the rule allows (2048 MiB, r:4)"),
+        ({"tag": "gpu_a_b"}, "image (gpu_a_b): is not for alice in partition main (r:3)"),
+        ({"tag": "", "comment": "wnodes:scratch"}, "is not key value"),
+    ],
+)
+def test_a_job_beyond_the_rules_is_held_with_value_limit_and_rule(asks: dict[str, object], said: str) -> None:
+    site = ruled()
+    number, answer = site.dispatch(**asks)
+    assert answer == "stopped"
+    site.run()
+    assert site.job(number).outcome is JobState.REFUSED
+    assert said in site.lrms.table[number].mark
+    assert site.lrms.table[number].state is LrmsJobState.HELD
+    nothing_left(site)
+
+
+def test_a_waiting_vm_goes_to_a_job_only_if_it_is_what_the_rules_give() -> None:
+    config = {"mounts": (Mount("/home", "/home"),), "pool": PoolConfig((flavour(1),))}
+    site = Site(rules=parse("- match: {users: [bob]}\n  mounts: []\n", "r"), **config)
+    site.run(30)
+    (waiting,) = site.waiting()
+    number, _answer = site.dispatch(user="bob")
+    site.run()
+    assert site.job(number).vm_id != waiting.id
+    assert site.hypervisor.vms[site.job(number).vm_id].request.mounts == ()
+    number, _answer = site.dispatch(user="alice")
+    assert site.job(number).vm_id == waiting.id

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.lrms.test_slurm_text import NODE, row
-from wnodes.lrms.base import HostState, LrmsJob, LrmsJobState, NodeRoom, VmHost
+from wnodes.lrms.base import HostState, LrmsJob, LrmsJobState, NodeRoom, VmHost, Wish
 from wnodes.lrms.slurm import Slurm, SlurmConfig
-from wnodes.model.errors import CommandFailed, ConfigError, LrmsError, NotFoundError
+from wnodes.model.errors import CommandFailed, ConfigError, LrmsError, NotFoundError, RequestError
+from wnodes.model.job import Dispatch
 from wnodes.model.resources import Resources
 from wnodes.process import Completed
 
@@ -302,3 +303,26 @@ def test_a_wrong_configuration_says_which_key(settings: dict[str, object]) -> No
 def test_placeholders_of_other_nodes_are_theirs() -> None:
     played = Played(squeue="12 wnodes-abc hv1 wnhold\n13 wnodes-def hv2 wnhold\n14 backup hv1 wnhold\n")
     assert slurm(played).placeholders() == {"abc": "12"}
+
+
+def wish(default: str, **environment: str) -> Wish | None:
+    asked = {"SLURM_JOB_USER": "alice", "SLURM_JOB_PARTITION": "main", **environment}
+    lrms = slurm(Played())
+    return lrms.wish(Dispatch("prolog", "7", asked), lambda user, partition: f"{user}_{partition}_{default}")
+
+
+def test_a_job_that_names_no_image_has_the_default_one_with_its_own_options() -> None:
+    assert wish("x", SLURM_JOB_COMMENT="wnodes:scratch=2G") == Wish("alice_main_x", {"scratch": "2G"})
+    assert wish("x", SLURM_JOB_CONSTRAINTS="vm_a_b_c") == Wish("a_b_c")
+    with pytest.raises(RequestError, match="is not key=value"):
+        wish("x", SLURM_JOB_COMMENT="wnodes:scratch")
+
+
+def test_a_real_job_s_comment_is_its_own_business() -> None:
+    asked = {"SLURM_JOB_COMMENT": "wnodes:scratch"}
+    assert slurm(Played()).wish(Dispatch("prolog", "7", asked)) is None
+
+
+@pytest.mark.parametrize("partition", ["wnhold", "wnoffer"])
+def test_our_own_jobs_wish_nothing_whatever_the_default(partition: str) -> None:
+    assert wish("x", SLURM_JOB_PARTITION=partition) is None

@@ -156,3 +156,9 @@ def test_node_states_are_ours(native: str, ours: HostState) -> None:
 
 def test_nodes_are_read() -> None:
     assert nodes(f"6000 {END}bait,vm_a {END}\n8000 {END}(null) {END}\n") == [(6000, ("bait", "vm_a")), (8000, ())]
+
+
+def test_a_job_has_its_partition_and_the_image_that_it_names() -> None:
+    (job,) = jobs(row(Partition="long", Feature="bait&vm_a_b_c")).values()
+    assert (job.partition, job.tag) == ("long", "a_b_c")
+    assert jobs(row(Feature="bait"))["7"].tag == ""

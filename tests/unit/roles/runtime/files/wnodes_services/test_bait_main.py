@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site
-from wnodes.model.errors import NotFoundError
+from wnodes.bait.rules import Rules
+from wnodes.model.errors import ConfigError, NotFoundError
 from wnodes.model.job import Job, JobRequest
 from wnodes.model.resources import Resources
 from wnodes.model.states import JobState
@@ -100,3 +103,21 @@ def test_shapes_that_share_a_label_are_added_up() -> None:
         (name, labels["flavour"], value) for name, _text, labels, value in bait_main.pool_figures(pool, observed)
     ]
     assert figures == [("wnodes_pool_waiting", "other", 3), ("wnodes_pool_target", "other", 6)]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("- cpus: {max: x}", "r.yml:1: cpus.max"), ("- mounts: [/a]", "r.yml:1: mounts")]
+)
+def test_rules_that_are_broken_or_can_not_hold_on_this_node_keep_the_service_from_starting(
+    site: Site, tmp_path: Path, text: str, line: str
+) -> None:
+    file = tmp_path / "r.yml"
+    assert bait_main.node_rules(site.config) == Rules()
+    file.write_text("- cpus: {max: 1}")
+    config = replace(site.config, rules=str(file))
+    assert len(bait_main.node_rules(config).rules) == 1
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=line):
+        bait_main.node_rules(config)
+    with pytest.raises(ConfigError, match=r"gone.yml: No such file"):
+        bait_main.node_rules(replace(config, rules=str(tmp_path / "gone.yml")))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from wnodes.bait.rulesfile import BrokenRules
 from wnodes.model.errors import ConfigError
 from wnodes_services.config import EX_CONFIG, load, load_or_exit
 
@@ -66,3 +67,15 @@ def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert said.startswith("configuration: ")
     assert "none.yml: No such file or directory" in said
     assert said.count("\n") == 1
+
+
+def test_all_that_a_further_check_finds_is_said_line_by_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(config: Config) -> None:
+        raise BrokenRules("r", [ConfigError(object=f"r:{line}: cpus", reason=config.name) for line in (1, 2)])
+
+    with pytest.raises(SystemExit) as caught:
+        load_or_exit(Config, written(tmp_path, "name: bad"), refuse)
+    assert caught.value.code == EX_CONFIG
+    assert capsys.readouterr().err == "configuration: r:1: cpus: bad\nconfiguration: r:2: cpus: bad\n"

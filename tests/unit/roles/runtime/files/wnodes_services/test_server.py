@@ -130,9 +130,9 @@ def run_main(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., l
     monkeypatch.setattr(server.os, "_exit", lambda code: None)
     monkeypatch.setattr(server.systemd, "log_to_journal", lambda level: None)
 
-    def run(build: Any, *arguments: str) -> list[Program]:
+    def run(build: Any, *arguments: str, check_more: Any = lambda config: None) -> list[Program]:
         monkeypatch.setattr(server.sys, "argv", ["wnodes-thing", *arguments, str(tmp_path / "thing.yml")])
-        server.main("thing", Config, build)
+        server.main("thing", Config, build, check_more)
         return served
 
     return run
@@ -150,6 +150,18 @@ def test_main_reads_builds_and_serves(monkeypatch: pytest.MonkeyPatch, run_main:
     assert len(program.app.state.config) == 40
     assert given[0] == Config("a")
     assert set(given[1]) == {"here"}
+
+
+def test_check_looks_at_the_files_that_the_configuration_names(
+    run_main: Callable[..., list[Program]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(config: Config) -> None:
+        raise ConfigError(object=f"other {config.text}", reason="is broken")
+
+    with pytest.raises(SystemExit) as caught:
+        run_main(lambda *_: pytest.fail("built"), "--check", check_more=refuse)
+    assert caught.value.code == 78
+    assert capsys.readouterr().err == "configuration: other a: is broken\n"
 
 
 def test_check_builds_nothing(run_main: Callable[..., list[Program]]) -> None:

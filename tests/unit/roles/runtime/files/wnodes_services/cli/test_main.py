@@ -61,6 +61,12 @@ def test_explain_says_all_that_is_known(wnodes: Cli) -> None:
     assert "no bait knows it" in err
 
 
+def test_explain_says_which_rule_made_a_value_what_it_is(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    ruled = job("7", "HELD", ruled={"image": "/etc/wnodes/rules.yml:3"})
+    monkeypatch.setattr(site, "look", lambda clock: site.View("site", 1000.0, (), (ruled,), ()))
+    assert "image (/etc/wnodes/rules.yml:3)" in wnodes("explain", "7")[1]
+
+
 def test_explain_tells_of_earlier_attempts(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     again = {**job("7", "HELD"), "history": [{"state": "RECEIVED", "at": 998.0}, {"state": "HELD", "at": 999.0}]}
     before = job("7", "CLOSED", outcome="RETURNED", reason="the guest did not answer")

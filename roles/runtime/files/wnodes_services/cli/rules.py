@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``wnodes rules``: whether a file of site rules is good, and what it says for somebody."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from wnodes.bait.request import groups, size_mib
+from wnodes.bait.rules import AllowRule, ImageRule, RangeRule, Submitter, Values
+from wnodes.bait.rulesfile import KEYS, BrokenRules
+from wnodes.model.codec import encode
+from wnodes.model.errors import ConfigError, RequestError
+from wnodes.model.image import check_tag
+
+from ..rules import load_rules
+from . import show
+
+app = typer.Typer(help="Site rules: what jobs get by user, Unix group and partition.", no_args_is_help=True)
+
+#: where the role bait puts them
+RULES = "/etc/wnodes/rules.yml"
+REFUSED = 1
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(encode(value), indent=2))
+
+
+@app.command()
+def check(
+    file: Annotated[str, typer.Argument(help="The file of rules.")] = RULES,
+    as_json: Json = False,
+) -> None:
+    """Tell all that is wrong with a file of rules, each with its line; exit code 1 if anything is."""
+    try:
+        count = len(load_rules(os.path.abspath(file)).rules)
+    except BrokenRules as error:
+        if not as_json:
+            raise
+        _print_json({"ok": False, "problems": [problem.as_dict() for problem in error.problems]})
+        raise typer.Exit(REFUSED) from None
+    if as_json:
+        _print_json({"ok": True, "problems": [], "rules": count})
+    else:
+        print(f"{file}: {count} rules, all good")
+
+
+@app.command()
+def explain(
+    user: Annotated[str, typer.Option(help="Whose job.")],
+    partition: Annotated[str, typer.Option(help="Where it is sent to.")],
+    group: Annotated[
+        list[str] | None, typer.Option(help="The user's Unix groups, where not those that this machine knows.")
+    ] = None,
+    wish: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="image=, cpus=, memory= or scratch=, as a job has it.")
+    ] = None,
+    file: Annotated[str, typer.Option("--file", help="The file of rules.")] = RULES,
+    as_json: Json = False,
+) -> None:
+    """Show what the rules give to jobs of somebody, which rule decides each value, and what becomes of wishes."""
+    who = Submitter(user, groups(user) if group is None else tuple(group), partition)
+    decided = load_rules(os.path.abspath(file)).decide(who)
+    wished = [_granted(one, decided, who) for one in wish or ()]
+    if as_json:
+        values = {KEYS.get(name, name): encode(value) for name, value in decided.named().items()}
+        _print_json({"user": user, "groups": who.groups, "partition": partition, "values": values, "wishes": wished})
+    else:
+        print(f"{who}, groups: {', '.join(who.groups) or 'none'}")
+        show.console().print(_values(decided))
+        for one in wished:
+            print(f"{one['wish']}: {one['refused'] or 'gets ' + one['gets']}")
+    if any(one["refused"] for one in wished):
+        raise typer.Exit(REFUSED)
+
+
+def _granted(wish: str, decided: Values, who: Submitter) -> dict[str, str]:
+    """Return what becomes of one wish: ``{"wish", "gets", "refused"}``."""
+    key, _equals, text = wish.partition("=")
+    sizes: dict[str, tuple[Callable[[str], int], RangeRule]] = {
+        "cpus": (_count, decided.cpus or RangeRule(unit="", fixed=True)),
+        "memory": (lambda size: size_mib(size, "memory"), decided.memory or RangeRule(fixed=True)),
+        "scratch": (lambda size: size_mib(size, "scratch"), decided.scratch or RangeRule()),
+    }
+    try:
+        if key == "image":
+            return {"wish": wish, "gets": decided.granted_image(check_tag(text), who), "refused": ""}
+        if key not in sizes:
+            raise ConfigError(
+                object="wish", value=wish, reason="is not known", hint=f"known: image, {', '.join(sizes)}"
+            )
+        read, limits = sizes[key]
+        return {"wish": wish, "gets": limits.shown(limits.granted(key, read(text))), "refused": ""}
+    except RequestError as error:
+        return {"wish": wish, "gets": "", "refused": str(error)}
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise RequestError(object="cpus", value=text[:80], reason="is not a number")
+    return int(text)
+
+
+def _values(decided: Values) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("VALUE", "IS", "BY"):
+        table.add_column(column, overflow="fold")
+    named = decided.named()
+    for field in fields(Values):
+        value = named.get(field.name)
+        said = "; ".join(_said(value)) if value else "as the job asks and bait.yml allows"
+        table.add_row(KEYS.get(field.name, field.name), Text(said), Text(value.where if value else "no rule"))
+    return table
+
+
+def _said(value: ImageRule | RangeRule | AllowRule) -> Iterable[str]:
+    if isinstance(value, ImageRule):
+        yield value.tag or "none: a job that names none is a real job"
+    elif isinstance(value, AllowRule):
+        yield ", ".join(value.allowed) or "none"
+    else:
+        bounds = {"by default": value.default, "at least": value.min, "at most": value.max}
+        told = [f"{bound} {value.shown(amount)}" for bound, amount in bounds.items() if amount is not None]
+        yield from told or ["not limited"]

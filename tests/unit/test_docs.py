@@ -19,19 +19,17 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from docs import reference
+from tests.documents import DOCS, FENCE, ROOT, blocks, commands
 from wnodes.bait.config import BaitConfig, PoolConfig, PoolFlavour
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.image.spec import RECIPE_SPEC
 from wnodes.model.codec import decode
 from wnodes_services.cli.main import app
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SETTINGS = {"hypervisor_settings": HypervisorConfig, "bait_settings": BaitConfig, "bait_pool": PoolConfig}
 #: what the services can't do without
 LEAST = {"host": "hv1", "nameserver": {"url": "https://head"}}
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -64,10 +62,6 @@ RECIPE: dict[str, Any] = SPECS["images"]["recipe"]["options"]["images_recipe"]["
 every_doc = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
 
 
-def blocks(doc: Path, language: str) -> list[str]:
-    return [text for kind, text in FENCE.findall(doc.read_text()) if kind == language]
-
-
 def mentions(doc: Path) -> list[str]:
     """Return what is set as code within sentences."""
     return CODE.findall(FENCE.sub("", doc.read_text()))
@@ -75,10 +69,8 @@ def mentions(doc: Path) -> list[str]:
 
 def typed(doc: Path) -> Iterator[list[str]]:
     """Yield the words of each simple command that a reader is told to type."""
-    for block in blocks(doc, "console"):
-        for line in re.sub(r"\\\n\s*", "", block).splitlines():
-            if line.startswith(("# ", "$ ")):
-                yield from simple_commands(line[2:])
+    for command in commands(doc):
+        yield from simple_commands(command.text)
 
 
 def simple_commands(line: str) -> Iterator[list[str]]:

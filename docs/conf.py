@@ -15,6 +15,7 @@ extensions = ["myst_parser", "sphinx_antsibull_ext"]
 html_theme = "furo"
 html_title = "wnodes.farm"
 html_copy_source = False
+myst_enable_extensions = ["tasklist"]
 myst_heading_anchors = 4
 
 #: pages of Ansible's own documentation to which antsibull-docs refers by label

@@ -41,7 +41,7 @@ def stems(folder: str, pattern: str) -> set[str]:
 ROLES = stems("roles", "*")
 NAMES = {"playbook": stems("playbooks", "*.yml"), "role": ROLES, "module": stems("plugins/modules", "*.py")}
 GENERATED = set(reference.pages())
-VARIABLE = re.compile(rf"\b(?:{'|'.join(sorted(ROLES, key=len, reverse=True))})_[a-z0-9_]+\b")
+VARIABLE = re.compile(rf"(?<!wnodes_services[./])\b(?:{'|'.join(sorted(ROLES, key=len, reverse=True))})_[a-z0-9_]+\b")
 
 
 def options_of(entry: dict[str, Any]) -> Iterator[str]:

@@ -39,6 +39,7 @@ def stems(folder: str, pattern: str) -> set[str]:
 
 
 ROLES = stems("roles", "*")
+PROGRAMS = ("plugins/module_utils", "roles/runtime/files/wnodes_services")
 NAMES = {"playbook": stems("playbooks", "*.yml"), "role": ROLES, "module": stems("plugins/modules", "*.py")}
 GENERATED = set(reference.pages())
 VARIABLE = re.compile(rf"(?<!wnodes_services[./])\b(?:{'|'.join(sorted(ROLES, key=len, reverse=True))})_[a-z0-9_]+\b")
@@ -205,3 +206,16 @@ def test_every_page_is_in_the_index() -> None:
     there = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
     assert there - listed == set()
     assert {page for page in listed if "/" not in page} - there == set()
+
+
+#: quoted in tables of symptoms, but said by Slurm
+SLURM_SAYS = {"Unable to contact slurm controller", "Invalid credential"}
+
+
+@pytest.mark.parametrize("page", ["troubleshooting.md", "images.md"])
+def test_messages_that_readers_are_told_to_look_for_are_ours(page: str) -> None:
+    code = "".join(path.read_text() for top in PROGRAMS for path in (ROOT / top).rglob("*.py"))
+    firsts = re.findall(r"^\| (.*?) \|", FENCE.sub("", (ROOT / "docs" / page).read_text()), re.MULTILINE)
+    messages = {said for first in firsts for said in CODE.findall(first) if " " in said and "wnodes " not in said}
+    pieces = {piece.strip() for said in messages - SLURM_SAYS for piece in re.split("…|: ", said)}
+    assert {piece for piece in pieces if len(piece) > 3 and piece not in code} == set()

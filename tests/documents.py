@@ -21,7 +21,7 @@ class Command:
     """What stands behind a prompt.
 
     :param root: whether root types it; else it is an ordinary user
-    :param text: the line, and those that continue it, as one
+    :param text: the line, and those that continue it, as one; without a comment
     :param answer: lines that follow it; ``…`` stands for anything
     """
 
@@ -40,4 +40,5 @@ def commands(doc: Path) -> Iterator[Command]:
     for block in blocks(doc, "console"):
         joined = re.sub(r"\\\n\s*", "", block)
         for prompt, text, answer in re.findall(r"^([#$]) (.*)\n((?:(?![#$] ).*\n)*)", joined, re.MULTILINE):
-            yield Command(doc.name, prompt == "#", text, tuple(line for line in answer.splitlines() if line.strip()))
+            plain = re.sub(r"\s+# .*", "", text).rstrip()
+            yield Command(doc.name, prompt == "#", plain, tuple(line for line in answer.splitlines() if line.strip()))

@@ -145,6 +145,7 @@ def _on_controller(*argv: str) -> subprocess.CompletedProcess[str]:
         "PATH": f"{REPO}/.venv/bin:{os.environ['PATH']}",
         "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".venv/collections"),
         "ANSIBLE_HOME": str(REPO / ".ansible"),
+        "ANSIBLE_INVENTORY": str(REPO / "playbooks/inventory/lab.yml"),
         "ANSIBLE_FORCE_COLOR": "0",
     }
     return subprocess.run(argv, cwd=REPO, env=environment, capture_output=True, text=True, timeout=900, check=False)
@@ -152,9 +153,7 @@ def _on_controller(*argv: str) -> subprocess.CompletedProcess[str]:
 
 def ansible(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one of Ansible's programs on the lab's inventory."""
-    return _on_controller(
-        str(REPO / ".venv/bin" / program), "-i", str(REPO / "playbooks/inventory/lab.yml"), *arguments
-    )
+    return _on_controller(program, *arguments)
 
 
 def controller(script: str) -> str:

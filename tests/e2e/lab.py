@@ -138,16 +138,30 @@ def status_text() -> str:
     return ssh("head", "wnodes", "status", check=False) + ssh("head", "wnodes", "jobs", check=False)
 
 
-def ansible(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one of Ansible's programs on the lab's inventory; for at most a quarter of an hour."""
+def _on_controller(*argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a program here, which is the lab's controller, for at most a quarter of an hour."""
     environment = {
         **os.environ,
+        "PATH": f"{REPO}/.venv/bin:{os.environ['PATH']}",
         "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".venv/collections"),
         "ANSIBLE_HOME": str(REPO / ".ansible"),
+        "ANSIBLE_INVENTORY": str(REPO / "playbooks/inventory/lab.yml"),
         "ANSIBLE_FORCE_COLOR": "0",
     }
-    command = [str(REPO / ".venv/bin" / program), "-i", str(REPO / "playbooks/inventory/lab.yml"), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    return subprocess.run(argv, cwd=REPO, env=environment, capture_output=True, text=True, timeout=900, check=False)
+
+
+def ansible(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of Ansible's programs on the lab's inventory."""
+    return _on_controller(program, *arguments)
+
+
+def controller(script: str) -> str:
+    """Run a shell script on the controller, in the collection's folder; return what it printed."""
+    done = _on_controller("bash", "-c", script)
+    if done.returncode:
+        raise Failed(f"{script}: exit code {done.returncode}: {done.stderr}{done.stdout}")
+    return done.stdout
 
 
 def sign(folder: str, tag: str) -> None:

@@ -11,12 +11,15 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import typer
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from docs import reference
+from tests.documents import DOCS, FENCE, ROOT, blocks, commands
 from wnodes.bait.config import BaitConfig, PoolConfig, PoolFlavour
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.image.spec import RECIPE_SPEC
@@ -24,13 +27,10 @@ from wnodes.model.codec import decode
 from wnodes_services.cli.main import app
 from wnodes_services.rules import parse
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SETTINGS = {"hypervisor_settings": HypervisorConfig, "bait_settings": BaitConfig, "bait_pool": PoolConfig}
 #: what the services can't do without
 LEAST = {"host": "hv1", "nameserver": {"url": "https://head"}}
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -40,8 +40,10 @@ def stems(folder: str, pattern: str) -> set[str]:
 
 
 ROLES = stems("roles", "*")
+PROGRAMS = ("plugins/module_utils", "roles/runtime/files/wnodes_services")
 NAMES = {"playbook": stems("playbooks", "*.yml"), "role": ROLES, "module": stems("plugins/modules", "*.py")}
-VARIABLE = re.compile(rf"\b(?:{'|'.join(sorted(ROLES, key=len, reverse=True))})_[a-z0-9_]+\b")
+GENERATED = set(reference.pages())
+VARIABLE = re.compile(rf"(?<!wnodes_services[./])\b(?:{'|'.join(sorted(ROLES, key=len, reverse=True))})_[a-z0-9_]+\b")
 
 
 def options_of(entry: dict[str, Any]) -> Iterator[str]:
@@ -62,10 +64,6 @@ RECIPE: dict[str, Any] = SPECS["images"]["recipe"]["options"]["images_recipe"]["
 every_doc = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
 
 
-def blocks(doc: Path, language: str) -> list[str]:
-    return [text for kind, text in FENCE.findall(doc.read_text()) if kind == language]
-
-
 def mentions(doc: Path) -> list[str]:
     """Return what is set as code within sentences."""
     return CODE.findall(FENCE.sub("", doc.read_text()))
@@ -73,15 +71,11 @@ def mentions(doc: Path) -> list[str]:
 
 def typed(doc: Path) -> Iterator[list[str]]:
     """Yield the words of each simple command that a reader is told to type."""
-    for block in blocks(doc, "console"):
-        for line in re.sub(r"\\\n\s*", "", block).splitlines():
-            if line.startswith(("# ", "$ ")):
-                yield from simple_commands(line[2:])
+    for command in commands(doc):
+        yield from simple_commands(command.text)
 
 
 def simple_commands(line: str) -> Iterator[list[str]]:
-    if line.count("'") % 2:  # its argument goes on in the next lines
-        line = line.rpartition("'")[0]
     lexer = shlex.shlex(line, posix=True, punctuation_chars=";|&")
     lexer.whitespace_split, lexer.commenters = True, "#"
     words: list[str] = []
@@ -196,9 +190,36 @@ def test_make_has_the_targets(doc: Path) -> None:
 def test_links_lead_somewhere(doc: Path) -> None:
     for target in LINK.findall(doc.read_text()):
         path, _hash, anchor = target.partition("#")
-        if "://" not in target:
+        if "://" in target:
+            parts = urlsplit(target)
+            assert (parts.scheme, "." in parts.netloc) == ("https", True), target
+        elif path.startswith(("reference/", "collection/")):
+            # made by tools/docs, which follows links into them
+            assert path.startswith("collection/") or path.partition("/")[2] in GENERATED, target
+        else:
             there = doc.parent / path if path else doc
             assert there.exists(), target
             headings = re.findall(r"^#+ (.+)$", FENCE.sub("", there.read_text()), re.MULTILINE) if anchor else []
             slugs = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
             assert not anchor or anchor in slugs, target
+
+
+def test_every_page_is_in_the_index() -> None:
+    toctrees = re.findall(r"^```\{toctree\}\n(.*?)^```$", (ROOT / "docs/index.md").read_text(), re.M | re.S)
+    listed = {line for block in toctrees for line in block.splitlines() if line and not line.startswith(":")}
+    there = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert there - listed == set()
+    assert {page for page in listed if "/" not in page} - there == set()
+
+
+#: quoted in tables of symptoms, but said by Slurm
+SLURM_SAYS = {"Unable to contact slurm controller", "Invalid credential"}
+
+
+@pytest.mark.parametrize("page", ["troubleshooting.md", "images.md"])
+def test_messages_that_readers_are_told_to_look_for_are_ours(page: str) -> None:
+    code = "".join(path.read_text() for top in PROGRAMS for path in (ROOT / top).rglob("*.py"))
+    firsts = re.findall(r"^\| (.*?) \|", FENCE.sub("", (ROOT / "docs" / page).read_text()), re.MULTILINE)
+    messages = {said for first in firsts for said in CODE.findall(first) if " " in said and "wnodes " not in said}
+    pieces = {piece.strip() for said in messages - SLURM_SAYS for piece in re.split("…|: ", said)}
+    assert {piece for piece in pieces if len(piece) > 3 and piece not in code} == set()

@@ -22,6 +22,7 @@ class PoolFlavour:
     """VMs of one kind that shall wait for jobs.
 
     :param tag: image tag
+    :param cpus: CPUs, just as many as the job asks for
     :param memory_mib: what the job may use; the VM's own overhead comes on top
     :param scratch_mib: 0: what a job gets that asks for none
     :param waiting: how many, where the node has room
@@ -92,6 +93,9 @@ class BaitConfig:
     :param rules: file of the site's rules; empty: there are none
     :param nameserver: how the nameserver is reached
     :param pool: VMs that wait for jobs
+    :param state_dir: the journals are in it
+    :param run_dir: where the Unix sockets are
+    :param heartbeat_s: how often the nameserver is told that this bait is alive
     :param poll_s: how often the LRMS is asked about our jobs
     :param place_timeout_s: how long the VM's share of the node may take to be free
     :param vm_timeout_s: how long a VM may take to be ready
@@ -99,6 +103,7 @@ class BaitConfig:
     :param max_attempts: VMs that may fail for one job before it is held for an administrator
     :param metrics_listen: ``<address>:<port>`` at which Prometheus reads our metrics; empty: nowhere
     :param backoff_s: first pause before a failed job is started again; doubled each time, at most ``max_backoff_s``
+    :param max_backoff_s: longest such pause
     """
 
     host: str

@@ -15,7 +15,12 @@ from ..model.lease import Lease, NetworkSettings
 
 @dataclass(frozen=True)
 class PoolName:
-    """One leasable host name with its MAC and address."""
+    """One leasable host name with its MAC and address.
+
+    :param name: host name
+    :param mac: MAC address of the VM's network card
+    :param address: its address (IPv4)
+    """
 
     name: str
     mac: str

@@ -24,7 +24,13 @@ _BRIDGE = re.compile(r"[A-Za-z0-9._-]{1,15}\Z")
 
 @dataclass(frozen=True)
 class TemplateFlavour:
-    """VMs that shall start fast from the first one on: image tag, CPUs, and MiB as jobs ask for them."""
+    """VMs that shall start fast from the first one on; sizes as jobs ask for them.
+
+    :param tag: image tag
+    :param cpus: CPUs
+    :param memory_mib: memory, without the VM's own overhead
+    :param scratch_mib: scratch disk; 0: none
+    """
 
     tag: str
     cpus: int
@@ -58,6 +64,8 @@ class HypervisorConfig:
     :param host: this node's name in the directory
     :param nameserver: how the nameserver is reached
     :param state_dir: journal, VMs' files and image cache are below it
+    :param run_dir: where the Unix socket is
+    :param libvirt_uri: which libvirt makes the VMs
     :param bridge: the bridge VMs are on; empty: QEMU's user network (for trying things out)
     :param accel: ``auto`` boots a guest kernel with KVM once to see whether it works here; ``qemu`` is TCG
     :param overheads: what a VM costs beyond its request

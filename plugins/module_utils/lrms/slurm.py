@@ -57,6 +57,7 @@ class SlurmConfig:
     :param munge_key: given to batch VMs; empty: the image has a way of its own
     :param guest_accounts: write the job's user and groups into the VM (no directory service in the image)
     :param timeout_s: limit of each call of a Slurm command, in seconds
+    :param adopt_dir: where the hook leaves word of jobs that it put back because the bait did not answer
     """
 
     node: str

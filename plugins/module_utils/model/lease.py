@@ -11,7 +11,13 @@ from typing import Tuple
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What a guest needs to use its address: prefix length, gateway, DNS servers, search domain."""
+    """What a guest needs to use its address.
+
+    :param prefix: length of the network's prefix, e.g. 24
+    :param gateway: address of the default gateway; empty: none
+    :param dns: addresses of name servers
+    :param domain: domain that is searched for short names
+    """
 
     prefix: int
     gateway: str = ""

@@ -22,7 +22,12 @@ MAX_LABEL = 128
 
 @dataclass(frozen=True)
 class Mount:
-    """A folder of the node shown in the guest by virtiofs: ``source`` on the node at ``target`` in the guest."""
+    """A folder of the node shown in the guest by virtiofs.
+
+    :param source: path on the node
+    :param target: path in the guest
+    :param readonly: whether the guest may only read it
+    """
 
     source: str
     target: str

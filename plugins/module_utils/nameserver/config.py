@@ -53,8 +53,10 @@ class NameserverAccess:
 class PoolRange:
     """``count`` host names with addresses in a row: ``<prefix><number>``, counted up from ``first``.
 
+    :param prefix: what the host names begin with
     :param first: the first number
     :param address: the first address (IPv4)
+    :param count: how many
     :param mac_prefix: three octets; the last three octets of the address follow
     """
 
@@ -67,7 +69,12 @@ class PoolRange:
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """The leasable host names: ranges, single names, or both."""
+    """The leasable host names: ranges, single names, or both.
+
+    :param network: what a guest needs to use its address
+    :param ranges: host names with addresses in a row
+    :param names: single host names
+    """
 
     network: NetworkSettings
     ranges: Tuple[PoolRange, ...] = ()
@@ -100,7 +107,9 @@ class PoolConfig:
 class NameserverConfig:
     """``/etc/wnodes/nameserver.yml``.
 
+    :param pool: the host names that VMs may have
     :param listen: address the site's nodes reach us at; all of the machine's by default
+    :param port: port there
     :param pki_dir: where ca.crt, nameserver.crt and nameserver.key are
     :param state_dir: where the directory's file is
     :param socket: Unix socket for the command line on this machine

@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every command that the documentation tells its readers to type is typed here, where they would type it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.documents import DOCS, Command, commands
+from tests.e2e import lab
+
+#: commands that are not run, and why
+NOT_RUN = {
+    "make demo": "test_demo.py runs it",
+    "make test": "it runs this",
+    "make lab-down": "it takes away what this runs on",
+    "promtool test rules tests/promtool/wnodes.rules.test.yml": "tests/unit/test_monitoring.py evaluates that file",
+    "wnodes images import /srv/experiment.qcow2": "half a minute of libguestfs; tests of images do it",
+}
+#: the signer's key, where the builder is a machine of the site
+SIGNER = "/etc/wnodes/signer"
+#: the example of the documentation → what the lab has in its place
+IN_THE_LAB = {
+    "inventory.yml": str(lab.REPO / "playbooks" / "inventory" / "lab.yml"),
+    "$PWD/worker.yml": str(lab.REPO / "roles" / "images" / "files" / "recipes" / "worker_debian12.yml"),
+    "analysis_debian12_x86_64": lab.TAG,
+}
+#: where the lab's controller has what machines of a site have elsewhere
+ON_CONTROLLER = {"/shared/images": str(lab.PUBLISHED), SIGNER: str(lab.LAB / "signer")}
+#: first words of what is typed on the controller, and of what is typed on a node; all else is for the head node
+CONTROLLER = ("make", "ansible", "ansible-doc", "ansible-galaxy", "ansible-playbook")
+NODE = ("/opt/wnodes/bin/python", "journalctl", "ls", "systemctl")
+#: where the documentation says "in a published folder"
+IN_FOLDER = {"openssl": f"/shared/images/{lab.TAG}", "sha256sum": f"/shared/images/{lab.TAG}"}
+JOB = "#!/bin/sh\nhostname\n"
+AT_ONCE = 3
+
+
+def listed(text: str) -> str:
+    """Return the entry of NOT_RUN for a command; empty if it is run."""
+    return next((start for start in NOT_RUN if text == start or text.startswith(start + " ")), "")
+
+
+ALL = [command for doc in DOCS for command in commands(doc)]
+#: once each, but for those of which pages show different answers
+RUN = list(
+    {(command.root, command.text, command.answer): command for command in ALL if not listed(command.text)}.values()
+)
+
+
+def of(*programs: str) -> list[Command]:
+    return [command for command in RUN if command.text.split()[0] in programs]
+
+
+@pytest.fixture(scope="module")
+def real(site: None) -> Iterator[Callable[[str], str]]:
+    """Put the lab's own names into a command, and what commands need on its machines."""
+    digest = (lab.PUBLISHED / lab.TAG).resolve().name
+    values = {**IN_THE_LAB, "4711": held_job(), "<digest>": digest}
+    lab.ssh("head", "runuser", "-u", "alice", "--", "tee", "/home/alice/job.sh", stdin=JOB)
+    lab.sh("head", f"install -d -m 700 {SIGNER}")
+    for name in ("signer.key", "signer.crt"):
+        content = (lab.LAB / "signer" / name).read_text()
+        lab.sh("head", f"umask 077 && cat > {SIGNER}/{name}", stdin=content)
+
+    def replaced(text: str) -> str:
+        for example, value in values.items():
+            text = text.replace(example, value)
+        return text
+
+    yield replaced
+    lab.sh("head", f"rm -rf {SIGNER} /home/alice/job.sh /home/alice/signer.pem")
+
+
+def held_job() -> str:
+    """Return a job that Slurm and bait know for as long as it is needed, since it can't run."""
+    number = lab.submit(JOB, "-C", lab.FEATURE, "--comment=wnodes:scratch=9000T")
+    lab.over(number)
+    return number
+
+
+def wrong(command: Command, run: Callable[[str], str], text: str) -> str:
+    """Return what is wrong with what a command does; empty if nothing is."""
+    try:
+        said = run(text)
+    except lab.Failed as error:
+        return f"{command.page}: {error}"
+    for line in command.answer:
+        pattern = r"\s+".join(re.escape(word) for word in line.split())
+        if not re.search(re.sub(r"(\\s\+)?…(\\s\+)?", ".*", pattern), said):
+            return f"{command.page}: {text}: no line like {line!r} in:\n{said}"
+    return ""
+
+
+def on_a_machine(command: Command) -> Callable[[str], str]:
+    """Return what types a command where it belongs, as who is to type it."""
+    first = command.text.split()[0]
+    folder = IN_FOLDER.get(first, "/root" if command.root else "/home/alice")
+
+    def run(text: str) -> str:
+        script = f"cd {folder} && {{ {text}; }} 2>&1"
+        if command.root:
+            return lab.sh("hv1" if first in NODE else "head", script)
+        return lab.as_user("alice", "sh", "-c", script)
+
+    return run
+
+
+def test_commands_for_users_and_administrators_work(real: Callable[[str], str]) -> None:
+    here = [command for command in RUN if command.text.split()[0] not in CONTROLLER]
+    found = [wrong(command, on_a_machine(command), real(command.text)) for command in here]
+    assert list(filter(None, found)) == []
+
+
+def test_playbooks_are_found_with_their_variables(real: Callable[[str], str]) -> None:
+    def listed_tasks(command: Command) -> str:
+        return wrong(command, lab.controller, f"{real(command.text)} --list-tasks")
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        assert list(filter(None, pool.map(listed_tasks, of("ansible-playbook")))) == []
+
+
+def test_other_commands_of_the_controller_work(real: Callable[[str], str], tmp_path: Path) -> None:
+    tree = tmp_path / "wnodes.farm"
+    shutil.copytree(lab.REPO, tree, ignore=shutil.ignore_patterns(".*", "__pycache__"), symlinks=True)
+
+    def run(text: str) -> str:
+        if text.startswith("ansible-galaxy"):
+            return lab.controller(f"cd {tree} && export ANSIBLE_COLLECTIONS_PATH={tmp_path} && {text}")
+        for there, here in ON_CONTROLLER.items():
+            text = text if text.startswith("make") else text.replace(there, here)
+        return lab.controller(text)
+
+    others = of(*(program for program in CONTROLLER if program != "ansible-playbook"))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = pool.map(lambda command: wrong(command, run, real(command.text)), others)
+    assert list(filter(None, found)) == []
+
+
+def test_what_is_not_run_is_still_in_the_documentation() -> None:
+    assert set(NOT_RUN) - {listed(command.text) for command in ALL} == set()

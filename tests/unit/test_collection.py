@@ -84,6 +84,14 @@ def test_examples_use_full_names(name: str) -> None:
 
 
 @every_module
+def test_options_and_modules_are_marked_as_such(name: str) -> None:
+    documented, _examples, _returned = blocks(name)
+    written = " ".join(map(str, documented["description"])) + str(documented["options"])
+    as_code = set(re.findall(r"\bC\((\w+)\)", written)) | set(re.findall(r"`(\w+)`", written))
+    assert as_code & {*documented["options"], *MODULES} == set()
+
+
+@every_module
 def test_modules_name_their_neighbours(name: str) -> None:
     documented, _examples, _returned = blocks(name)
     named = {entry["module"].removeprefix("wnodes.farm.") for entry in documented["seealso"] if "module" in entry}
@@ -100,7 +108,7 @@ def test_what_is_returned_is_described(name: str) -> None:
             check(said.get("contains", {}), True)
 
     _documented, _examples, returned = blocks(name)
-    assert "error" in returned
+    assert {"failure", "always"} & {said["returned"] for said in returned.values()}
     check(returned, False)
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wnodes.bait.rules import AllowRule, ImageRule, Match, RangeRule, Rules
@@ -112,6 +112,7 @@ def problems(text: str) -> list[str]:
 
 
 @given(st.lists(TREES, max_size=4))
+@settings(deadline=None)
 def test_whatever_a_file_holds_it_is_read_or_refused_with_lines(tree: object) -> None:
     assert all(said.startswith("r:1: ") for said in problems(repr(tree).replace("None", "null")))
 

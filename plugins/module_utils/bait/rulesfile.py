@@ -11,7 +11,6 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..model.errors import ConfigError, RequestError, WnodesError
 from ..model.image import check_tag
-from .config import BaitConfig
 from .request import size_mib
 from .rules import AllowRule, ImageRule, Match, Patterns, RangeRule, Rule, Rules, Values, fits_any
 
@@ -67,35 +66,36 @@ def read_rules(path: str, file: Item) -> Rules:
     return _Reader(path).rules(file)
 
 
-def check_node(path: str, rules: Rules, config: BaitConfig) -> None:
+def check_node(path: str, rules: Rules, targets: Optional[Sequence[str]], offer: bool) -> None:
     """Check what rules say against what a node has.
 
+    :param targets: where VMs have the node's file systems; None where that is not known
+    :param offer: whether its VMs are offered to the batch system
     :raises BrokenRules: with all that can't hold there
     """
-    targets = [mount.target for mount in config.mounts]
     problems = [
         ConfigError(
             object=f"{rule.where}: mounts",
             value=repr(pattern),
             reason="is none of the file systems that this node gives to VMs",
-            hint=f"those are: {', '.join(targets) or 'none'}",
+            hint=f"those are: {', '.join(targets or ()) or 'none'}",
         )
         for rule in rules.named("mounts")
         for pattern in rule.allowed
-        if not any(fits_any(target, (pattern,)) for target in targets)
+        if targets is not None and not any(fits_any(target, (pattern,)) for target in targets)
     ]
-    if config.pool.offer:
-        changing = [(f"{rule.where}: image.default", rule.tag) for rule in rules.named("image")]
-        changing += [(f"{rule.where}: mounts", rule.allowed) for rule in rules.named("mounts")]
-        changing += [(f"{rule.where}: scratch", rule.default or rule.min) for rule in rules.named("scratch")]
+    if offer:
+        changing = [(f"{rule.where}: image.default", bool(rule.tag)) for rule in rules.named("image")]
+        changing += [(f"{rule.where}: mounts", True) for rule in rules.named("mounts")]
+        changing += [(f"{rule.where}: scratch", bool(rule.default or rule.min)) for rule in rules.named("scratch")]
         problems += [
             ConfigError(
                 object=place,
                 reason="can't hold for VMs to which the batch system sends jobs by itself",
                 hint="take it out, or pool.offer out of bait.yml",
             )
-            for place, value in changing
-            if value
+            for place, changes in changing
+            if changes
         ]
     if problems:
         raise BrokenRules(path, problems)
@@ -141,7 +141,8 @@ class _Reader:
 
     def _rule(self, item: Item) -> Rule:
         entries = self._entries(item, "rule", ("match", *VALUES))
-        if not set(entries) & set(VALUES) and item.entries is not None:
+        understood = item.entries is not None and len(entries) == len(item.entries)
+        if understood and not set(entries) & set(VALUES):
             self._wrong(item, "rule", "names no value", f"name at least one of {', '.join(VALUES)}")
         match = self._entries(entries["match"], "match", _MATCH) if "match" in entries else {}
         whom = {key: self._patterns(value, f"match.{key}", _NAMES, empty=False) for key, value in match.items()}

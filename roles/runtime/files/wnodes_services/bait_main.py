@@ -117,7 +117,7 @@ def node_rules(config: BaitConfig) -> Rules:
     if not config.rules:
         return Rules()
     rules = load_rules(config.rules)
-    check_node(config.rules, rules, config)
+    check_node(config.rules, rules, [mount.target for mount in config.mounts], config.pool.offer)
     return rules
 
 

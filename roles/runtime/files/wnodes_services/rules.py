@@ -17,17 +17,18 @@ from wnodes.model.errors import ConfigError
 DEEPEST = 10
 
 
-def load_rules(path: str) -> Rules:
+def load_rules(path: str, name: str = "") -> Rules:
     """Return the rules in the file at ``path``.
 
+    :param name: what errors call it, if not by its path
     :raises ConfigError: it can't be read, or BrokenRules with all that is wrong
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(object=path, reason=reason, hint="the role bait writes it") from None
-    return parse(text, path)
+        raise ConfigError(object=path, reason=reason, hint="role bait puts it on the nodes") from None
+    return parse(text, name or path)
 
 
 def parse(text: str, path: str) -> Rules:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from wnodes.bait.request import groups, size_mib
 from wnodes.bait.rules import AllowRule, ImageRule, RangeRule, Submitter, Values
-from wnodes.bait.rulesfile import KEYS, BrokenRules
+from wnodes.bait.rulesfile import KEYS, BrokenRules, check_node
 from wnodes.model.codec import encode
 from wnodes.model.errors import ConfigError, RequestError
 from wnodes.model.image import check_tag
@@ -41,20 +41,27 @@ def _print_json(value: Any) -> None:
 @app.command()
 def check(
     file: Annotated[str, typer.Argument(help="The file of rules.")] = RULES,
+    name: Annotated[str, typer.Option(help="What errors call it, if not by its path.")] = "",
+    mounts: Annotated[
+        str | None,
+        typer.Option(help="A node's file systems, comma between them: check that it has those of the rules."),
+    ] = None,
+    offer: Annotated[bool, typer.Option("--offer", help="Check that they can hold where VMs are offered.")] = False,
     as_json: Json = False,
 ) -> None:
     """Tell all that is wrong with a file of rules, each with its line; exit code 1 if anything is."""
     try:
-        count = len(load_rules(os.path.abspath(file)).rules)
+        rules = load_rules(os.path.abspath(file), name)
+        check_node(file, rules, None if mounts is None else list(filter(None, mounts.split(","))), offer)
     except BrokenRules as error:
         if not as_json:
             raise
         _print_json({"ok": False, "problems": [problem.as_dict() for problem in error.problems]})
         raise typer.Exit(REFUSED) from None
     if as_json:
-        _print_json({"ok": True, "problems": [], "rules": count})
+        _print_json({"ok": True, "problems": [], "rules": len(rules.rules)})
     else:
-        print(f"{file}: {count} rules, all good")
+        print(f"{name or file}: {len(rules.rules)} rules, all good")
 
 
 @app.command()

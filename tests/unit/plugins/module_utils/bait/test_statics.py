@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from tests.unit.plugins.module_utils.bait.test_rules import PEOPLE, RULES
 from wnodes.bait import statics
@@ -20,6 +20,7 @@ from wnodes_services.rules import parse
 
 
 @given(RULES, PEOPLE)
+@settings(deadline=None)
 def test_who_gets_an_image_by_a_rule_is_held_back_by_the_hook_too(rules: Rules, who: Submitter) -> None:
     left = json.loads(json.dumps(statics.statics(rules, ("wnhold",))))
     image = rules.decide(who).image

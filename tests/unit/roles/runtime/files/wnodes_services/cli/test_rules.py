@@ -33,9 +33,9 @@ def test_check_is_0_for_a_good_file_and_1_with_all_that_is_wrong_else(wnodes: Cl
     Path(file).write_text("- cpus: {max: x}\n- nmae: 1\n")
     code, out, err = wnodes("rules", "check", file)
     assert (code, out) == (1, "")
-    assert [line.partition(": ")[0] for line in err.removeprefix("wnodes: ").splitlines()] == [
-        f"{file}:1", f"{file}:2", f"{file}:2",
-    ]  # fmt: skip
+    places = [line.partition(": ")[0] for line in err.removeprefix("wnodes: ").splitlines()]
+    assert places == [f"{file}:1", f"{file}:2"]
+    assert wnodes("rules", "check", file, "--name", "mine.yml")[2].startswith("wnodes: mine.yml:1: cpus.max")
 
 
 def test_check_for_programs(wnodes: Cli, file: str) -> None:
@@ -44,6 +44,18 @@ def test_check_for_programs(wnodes: Cli, file: str) -> None:
     code, out, _err = wnodes("rules", "check", file, "--json")
     assert code == 1
     assert json.loads(out)["problems"][0]["object"] == f"{file}:1: cpus.max"
+
+
+def test_check_can_look_at_what_a_node_has(wnodes: Cli, file: str) -> None:
+    Path(file).write_text("- mounts: [/home, /data]\n")
+    assert wnodes("rules", "check", file)[0] == 0
+    assert wnodes("rules", "check", file, "--mounts", "/home,/data")[0] == 0
+    for mounts, those in (("/home", "/home"), ("", "none")):
+        code, _out, err = wnodes("rules", "check", file, "--mounts", mounts)
+        assert code == 1
+        assert f"{file}:1: mounts ('/data'): is none of" in err
+        assert f"those are: {those}\n" in err
+    assert "jobs by itself" in wnodes("rules", "check", file, "--offer")[2]
 
 
 def explained(wnodes: Cli, file: str, *more: str) -> tuple[int, str, str]:

@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 -include make/*.mk
 
-.PHONY: help bootstrap test lint docs format sanity sanity-all test-unit test-integration test-e2e bench clean
+.PHONY: help bootstrap test lint format sanity sanity-all test-unit test-integration test-e2e bench clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,11 +28,8 @@ bootstrap:  ## install what is missing (Debian packages, .venv); does nothing th
 
 test: bootstrap lint test-unit test-integration test-e2e  ## every gate, in this order
 
-lint: bootstrap  ## ruff, mypy, yamllint, ansible-lint, ansible-test sanity, the documentation's build
+lint: bootstrap  ## ruff, mypy, yamllint, ansible-lint, ansible-test sanity
 	@tools/lint
-
-docs: bootstrap  ## the documentation as HTML pages in .cache/docs/html; a broken link is an error
-	@tools/docs
 
 sanity: bootstrap  ## ansible-test sanity alone; SANITY_ARGS='--test validate-modules' narrows it
 	@tools/sanity $(SANITY_ARGS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Optional, Tuple
 
-from ..jsonhttp import JsonClient, path, unix_client
+from ..jsonhttp import PKI_DIR, JsonClient, node_client, path, unix_client
 from ..model.codec import decode, encode
 from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest, VmUser
 from .api import HypervisorApi, HypervisorStatus
@@ -27,6 +27,13 @@ class HypervisorClient(HypervisorApi):
     def local(cls, socket_path: str = SOCKET, timeout_s: float = 10.0) -> HypervisorClient:
         """Return a client of the hypervisor on this machine; connections are made when they are needed."""
         return cls(unix_client("hypervisor", socket_path, timeout_s))
+
+    @classmethod
+    def of_node(
+        cls, node: str, place: Tuple[str, int], pki_dir: str = PKI_DIR, timeout_s: float = 10.0
+    ) -> HypervisorClient:
+        """Return a manager's client of the hypervisor on another node, at ``place`` (host and port)."""
+        return cls(node_client("hypervisor", node, place, pki_dir, timeout_s))
 
     def create(self, request: VmRequest) -> Vm:
         return self._vm("PUT", path("v1", "vms", request.id), encode(request))

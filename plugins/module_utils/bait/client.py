@@ -9,6 +9,7 @@ from typing import Any, Dict, Tuple
 
 from ..jsonhttp import PKI_DIR, JsonClient, node_client, path, unix_client
 from ..model.codec import encode
+from ..support import LIMIT_S
 from .drain import DrainWish
 
 SOCKET = "/run/wnodes/bait.sock"
@@ -33,6 +34,10 @@ class BaitClient:
     def status(self) -> Dict[str, Any]:
         """Return how the bait is, with the jobs the caller may see (see ``Bait.status``)."""
         return dict(self._client.call("GET", path("v1", "status")))
+
+    def bundle(self) -> Dict[str, str]:
+        """Return the node's part of a support bundle: file name → text."""
+        return dict(self._client.call("GET", path("v1", "bundle"), extra_s=LIMIT_S))
 
     def drain(self, wish: DrainWish) -> Dict[str, Any]:
         """Let the node take no more jobs; return ``{"changed", "drain", "problems"}``.

@@ -148,6 +148,10 @@ class Pool:
         """Return the keys under which placeholders are kept for VMs of the pool."""
         return tuple(vm.id for vm in self._journal.active())
 
+    def all(self) -> List[PoolVm]:
+        """Return the VMs, those that are gone too."""
+        return self._journal.all()
+
     def described(self) -> List[Dict[str, Any]]:
         """Return ``{"tag", "flavour", "target", "waiting", "coming", "used"}`` of each kind of VM.
 

@@ -9,12 +9,14 @@ import logging
 import threading
 from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple
 
+from .. import support
 from ..directory.base import Heartbeat
 from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
 from ..lrms.base import Lrms, LrmsJob
 from ..model.clock import Clock, Failpoints
+from ..model.endpoint import reachable
 from ..model.errors import NotFoundError, RequestError, WnodesError
 from ..model.job import Answer, Dispatch, Job, JobRequest
 from ..model.phases import DIRECT, QUEUED
@@ -22,6 +24,7 @@ from ..model.pool import PoolVm
 from ..model.resources import Resources
 from ..model.states import JobState
 from ..model.vm import VmEvent
+from ..support import Part
 from . import request
 from .config import BaitConfig
 from .drain import Drain, DrainWish, Order
@@ -385,14 +388,24 @@ class Bait:
             for job in self.journal.all()
         ]
 
+    def evidence(self) -> Dict[str, Part]:
+        """Return what goes into a support bundle of this node besides what every service tells."""
+        asked = {f"{name}.txt": support.command(*argv) for name, argv in self.lrms.inquiries().items()}
+        return {
+            "status.json": support.data(self.status),
+            "config.json": support.data(lambda: self.config),
+            "waiting.json": support.data(self.pool.all),
+            **asked,
+        }
+
     def status(self) -> Dict[str, Any]:
-        """Return ``{"ok", "problems", "tags", "jobs", "pool", "drain"}``."""
+        """Return ``{"ok", "problems", "tags", "jobs", "pool", "drain", "manage"}``."""
         problems = self._told_problems()
         # told, but no reason to take no jobs: without a waiting VM they only wait longer
         told = [*problems, *filter(None, (self.pool.problem,))]
         jobs, pool = self.jobs()[-TOLD_JOBS:], self.pool.described()
         told_of = {"problems": told, "tags": list(self._tags), "jobs": jobs, "pool": pool, "drain": self._drained()}
-        return {"ok": not problems, **told_of}
+        return {"ok": not problems, **told_of, "manage": reachable(self.config.manage_listen, self.config.host)}
 
     def _told_problems(self) -> List[str]:
         return [f"{name}: {problem}" for name, problem in self._problems.items() if problem]

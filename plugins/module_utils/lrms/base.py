@@ -260,6 +260,10 @@ class Lrms(ABC):
     # the node
 
     @abstractmethod
+    def inquiries(self) -> Dict[str, Tuple[str, ...]]:
+        """Return commands (argv) that print what an expert would want to see of the LRMS, by name."""
+
+    @abstractmethod
     def advertise(self, tags: Optional[Tuple[str, ...]], problem: str) -> bool:
         """Make the LRMS offer ``tags`` on this node (None: those it offers already).
 

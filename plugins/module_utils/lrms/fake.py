@@ -283,6 +283,9 @@ class FakeLrms(Lrms):
             raise LrmsError(object=f"host {name}", reason="is busy")
         self.hosts.pop(name, None)
 
+    def inquiries(self) -> Dict[str, Tuple[str, ...]]:
+        return {"fake": ("fake-lrms", "--show")}
+
     def advertise(self, tags: Optional[Tuple[str, ...]], problem: str) -> bool:
         self._called("advertise")
         tags = self.tags if tags is None else tags

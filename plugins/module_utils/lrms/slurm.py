@@ -425,6 +425,17 @@ class Slurm(Lrms):
 
     # the node
 
+    def inquiries(self) -> Dict[str, Tuple[str, ...]]:
+        return {
+            "slurm-version": ("scontrol", "--version"),
+            "slurm-nodes": ("sinfo", "-a", "-N", "-l"),
+            "slurm-node": ("scontrol", "show", "node", self._config.node),
+            "slurm-reservations": ("scontrol", "show", "reservation"),
+            "slurm-jobs-here": ("squeue", "-a", "-w", self._config.node),
+            "slurm-our-jobs": ("squeue", "-a", "-u", "root"),
+            "slurm-config": ("scontrol", "show", "config"),
+        }
+
     def advertise(self, tags: Optional[Tuple[str, ...]], problem: str) -> bool:
         node = f"NodeName={self._config.node}"
         shown = self._this_node()

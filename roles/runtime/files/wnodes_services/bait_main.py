@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 
+from wnodes import support
 from wnodes.bait import hooksocket
 from wnodes.bait.config import BaitConfig
 from wnodes.bait.drain import DrainWish, Order, is_lifted
@@ -74,6 +75,13 @@ def status(request: Request, mine: Jobs) -> dict[str, Any]:
     """Return how the bait is, with the jobs the caller may see."""
     bait: Bait = request.app.state.bait
     return {**bait.status(), "host": bait.config.host, "jobs": mine}
+
+
+@router.get("/bundle", dependencies=root_only)
+def bundle(request: Request) -> dict[str, str]:
+    """Return the bait's part of a support bundle."""
+    bait: Bait = request.app.state.bait
+    return support.collect({**edge.evidence("wnodes-bait.service", "wnodes-hook.socket"), **bait.evidence()})
 
 
 @router.post("/drain", dependencies=root_only)
@@ -154,7 +162,8 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     def listen() -> list[tuple[socket.socket, Tls | None]]:
         return [(unix_socket(os.path.join(config.run_dir, "bait.sock")), None)]
 
-    return Program(application(bait, observed), listen, start, stop, config.metrics_listen)
+    tls = Tls.of("bait", config.nameserver.pki_dir)
+    return Program(application(bait, observed), listen, start, stop, config.metrics_listen, config.manage_listen, tls)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from wnodes import support
 from wnodes.model.caller import MANAGER, certificate_caller
 from wnodes.model.errors import (
     AuthError,
@@ -31,6 +32,7 @@ from wnodes.model.errors import (
     UnavailableError,
     WnodesError,
 )
+from wnodes.support import Part
 
 from .server import Peer
 
@@ -119,6 +121,13 @@ def application(title: str) -> FastAPI:
         return {"ok": True, "version": VERSION, "config": app.state.config}
 
     return app
+
+
+def evidence(*units: str) -> dict[str, Part]:
+    """Return what every service puts into a support bundle: versions, its units' state and last words."""
+    programs = {"systemd": ("systemctl", "--version"), "libvirt": ("virsh", "--version")}
+    programs["qemu"] = ("qemu-system-x86_64", "--version")
+    return {"versions.txt": support.versions(VERSION, programs), **support.units(*units)}
 
 
 #: name, help, labels, value

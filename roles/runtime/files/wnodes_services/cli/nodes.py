@@ -62,9 +62,7 @@ def client(view: site.View, target: Target, limit_s: float) -> Client:
     name, _colon, port = str(service.detail.get("manage", "") if service else "").rpartition(":")
     if not name or not port.isdecimal():
         reason = "is not open to managers" if service else "was never heard of"
-        hint = (
-            "set the variable runtime_manage_address of the nodes and roll out" if service else "is it installed there?"
-        )
+        hint = "the nodes' runtime_manage_address opens it" if service else "is it installed there?"
         raise UnavailableError(object=f"{role} of {host}", reason=reason, hint=hint)
     return kind.of_node(host, (name, int(port)), timeout_s=limit_s)
 

@@ -78,7 +78,7 @@ def _placeholder(argument: Any) -> str:
 
 
 def _option(option: Any) -> str:
-    value = "" if option.is_flag else f" {option.metavar or str(option.type.name).upper()}"
+    value = "" if option.is_flag else f" {option.metavar or option.name.upper()}"
     return ", ".join(f"{word}{value}" for word in (*option.secondary_opts, *sorted(option.opts, key=len)))
 
 

@@ -82,9 +82,8 @@ def status(view: View) -> RenderableType:
 
 def drained(drain: dict[str, Any]) -> str:
     """Return in a few words why a node is drained and how far it is."""
-    left = (
-        "empty" if drain.get("empty") else f"{_count(drain.get('jobs'), 'job')}, {_count(drain.get('vms'), 'VM')} left"
-    )
+    counts = f"{_count(drain.get('jobs'), 'job')}, {_count(drain.get('vms'), 'waiting VM')} left"
+    left = "empty" if drain.get("empty") else counts
     late = ", late" if drain.get("late") else ""
     return f"drained ({left}{late}): {drain.get('reason', '')}"
 

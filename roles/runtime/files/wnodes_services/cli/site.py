@@ -80,9 +80,8 @@ class View:
             return self
         services = tuple(service for service in self.services if service.host in hosts)
         jobs = tuple(job for job in self.jobs if job.get("bait") in hosts)
-        return replace(
-            self, services=services, jobs=jobs, vms=tuple(vm for vm in self.vms if vm["hypervisor"] in hosts)
-        )
+        vms = tuple(vm for vm in self.vms if vm["hypervisor"] in hosts)
+        return replace(self, services=services, jobs=jobs, vms=vms)
 
     @property
     def ok(self) -> bool:

@@ -25,6 +25,8 @@ from .common import (
     view_of,
 )
 
+JOB = "The batch system's id, or ours."
+
 
 def status(hosts: Hosts = None, as_json: Json = False) -> None:
     """Show which services are alive, and what is wrong."""
@@ -74,7 +76,8 @@ def hosts(hosts: Hosts = None, as_json: Json = False) -> None:
 
 
 def explain(
-    job_id: Annotated[str, typer.Argument(metavar="JOBID", autocompletion=complete_jobs)], as_json: Json = False
+    job_id: Annotated[str, typer.Argument(metavar="JOBID", help=JOB, autocompletion=complete_jobs)],
+    as_json: Json = False,
 ) -> None:
     """Show where a job is on its way, what it waits for, and why."""
     view = view_of(None)

@@ -43,7 +43,7 @@ def main() -> None:
     if COMPLETE in os.environ:
         typer.completion.completion_init()
     try:
-        app()
+        app(prog_name=NAME)
     except RequestError as error:
         complain(error)
         raise SystemExit(USAGE) from None

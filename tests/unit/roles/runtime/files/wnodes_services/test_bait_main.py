@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ import pytest
 
 from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site
 from wnodes.bait.rules import Rules
-from wnodes.model.errors import ConfigError, NotFoundError
+from wnodes.model.errors import AuthError, ConfigError, NotFoundError, RequestError
 from wnodes.model.job import Job, JobRequest
 from wnodes.model.resources import Resources
 from wnodes.model.states import JobState
 from wnodes.model.vm import Move
-from wnodes_services import bait_main
+from wnodes_services import bait_main, edge
 from wnodes_services.observed import JobMetrics, Shapes
 
 
@@ -63,6 +64,31 @@ def test_status_tells_the_host(calling: Any, app: Any, site: Site) -> None:
     site.bait.heartbeat()
     status = calling(app, uid=0).call("GET", "/v1/status")
     assert (status["ok"], status["host"], status["tags"]) == (True, "hv1", list(site.hypervisor.tags))
+
+
+MANAGER = ("manager.wnodes", "head.manager.wnodes")
+
+
+def test_a_manager_sees_and_does_what_root_does(calling: Any, app: Any, site: Site) -> None:
+    job_of(site, 2001)
+    manager = calling(app, names=MANAGER)
+    assert len(manager.call("GET", "/v1/jobs")) == 1
+    assert manager.call("POST", "/v1/drain", {"reason": "new kernel"})["drain"]["who"] == "root on head"
+    assert calling(app, uid=0).call("POST", "/v1/undrain")["changed"] is True
+
+
+def test_nobody_else_drains(calling: Any, app: Any, site: Site) -> None:
+    for call in ("/v1/drain", "/v1/undrain"):
+        for who in ({"uid": 2001}, {"names": ("bait.wnodes", "hv1.bait.wnodes")}, {}):
+            with pytest.raises(AuthError, match="only root may do this"):
+                calling(app, **who).call("POST", call, {"reason": "new kernel"})
+    assert site.bait.status()["drain"] is None
+
+
+@pytest.mark.parametrize("body", [{"reason": ""}, {"reason": "x", "then": "kill"}, {"reason": "x", "colour": "red"}])
+def test_a_drain_that_makes_no_sense_is_refused_by_name(calling: Any, app: Any, body: dict[str, str]) -> None:
+    with pytest.raises(RequestError, match=f"{list(body)[-1]}"):
+        calling(app, uid=0).call("POST", "/v1/drain", body)
 
 
 def test_metrics(calling: Any, app: Any, site: Site) -> None:
@@ -121,3 +147,14 @@ def test_rules_that_are_broken_or_can_not_hold_on_this_node_keep_the_service_fro
         bait_main.node_rules(config)
     with pytest.raises(ConfigError, match=r"gone.yml: No such file"):
         bait_main.node_rules(replace(config, rules=str(tmp_path / "gone.yml")))
+
+
+def test_a_bundle_has_what_the_service_and_this_bait_tell(
+    calling: Any, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "evidence", lambda *units: {"units.txt": lambda: " ".join(units)})
+    told = calling(app, names=MANAGER).call("GET", "/v1/bundle")
+    assert set(told) == {"units.txt", "status.json", "config.json", "waiting.json"}
+    assert json.loads(told["config.json"])["host"] == "hv1"
+    with pytest.raises(AuthError):
+        calling(app, uid=2001).call("GET", "/v1/bundle")

@@ -74,6 +74,11 @@ def of_error(error: WnodesError) -> Finding:
     return failure(error.object, error.value, error.reason, error.hint)
 
 
+def first_line(error: WnodesError) -> str:
+    """Return an error's reason without what a program has added to its first line."""
+    return error.reason.strip().partition("\n")[0]
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What the machine shall be, as its configuration says.
@@ -134,7 +139,9 @@ class Check:
         except Exception as error:  # whatever a machine says that nobody expected: the other checks matter
             reason = f"could not be looked at: {type(error).__name__}: {error}"
             found.append(failure(self.about, "", reason, "please report it: the check should have said what is wrong"))
-        return tuple(replace(finding, check=self.name) for finding in found or [ok(self.about)])
+        # what is well besides is of no use to somebody who looks for what is not
+        telling = [finding for finding in found if finding.outcome is not Outcome.OK] or found or [ok(self.about)]
+        return tuple(replace(finding, check=self.name) for finding in telling)
 
 
 def examine(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Iterator
 
 from ..model.errors import CommandFailed
-from .check import Check, Finding, Wanted, failure, ok, skipped, warning
+from .check import Check, Finding, Wanted, failure, first_line, ok, skipped, warning
 from .machine import Machine
 
 #: seconds by which clocks may differ; the way of the question is part of it
@@ -20,7 +20,7 @@ def synchronised(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     try:
         state = machine.said("timedatectl", "show", "--property=NTPSynchronized", "--value")
     except CommandFailed as error:
-        yield skipped("clock", f"timedatectl does not tell: {error.reason}")
+        yield skipped("clock", f"timedatectl does not tell: {first_line(error)}")
         return
     if state != "yes":
         yield warning("clock", f"synchronised: {state or 'unknown'}", "nothing keeps it right", CURE)

@@ -11,7 +11,7 @@ from ..hypervisor.config import HypervisorConfig
 from ..image.operations import Recipe
 from ..model.errors import WnodesError
 from ..virt.accel import QEMU
-from .check import NODE, Check, Finding, Wanted, failure, of_error, ok, skipped, warning
+from .check import NODE, Check, Finding, Wanted, failure, first_line, ok, skipped, warning
 from .host import numbers
 from .machine import Machine
 
@@ -28,9 +28,12 @@ def answers(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
         seen = machine.versions(uri)
     except WnodesError as error:
         if wanted.running:
-            yield of_error(error)
+            cure = "`systemctl status libvirtd`; the role hypervisor installs it"
+            yield failure(name, "", f"does not answer: {first_line(error)}", cure)
         else:
-            yield skipped(name, f"is not here yet, or does not run: {error.reason}", "the role hypervisor installs it")
+            yield skipped(
+                name, f"is not here yet, or does not run: {first_line(error)}", "the role hypervisor installs it"
+            )
         return
     if numbers(seen.libvirt) < TESTED_LIBVIRT:
         yield warning(name, seen.libvirt, "is older than what this is tested with, 9.0", "update the distribution")

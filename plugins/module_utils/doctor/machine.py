@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import shutil
+import socket
+import struct
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..jsonhttp import unix_client
@@ -22,6 +24,8 @@ from ..virt.libvirt_host import LibvirtHost
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin:/opt/slurm/bin"
 LIMIT_S = 10.0
+#: the call of Linux that tells a device's address; services may not open netlink sockets, as ``ip`` does
+SIOCGIFADDR = 0x8915
 
 
 class Machine(Clock):
@@ -32,7 +36,7 @@ class Machine(Clock):
 
         :raises CommandFailed: see :func:`process.run`
         """
-        environment = {"PATH": PATH, "LC_ALL": "C"}
+        environment = {"PATH": PATH, "LC_ALL": "C", "RES_OPTIONS": "timeout:1 attempts:1"}
         environment.update({key: os.environ[key] for key in ("SLURM_CONF",) if key in os.environ})
         return run(argv, timeout=LIMIT_S, input=input, env=environment, check=check)
 
@@ -76,9 +80,23 @@ class Machine(Clock):
             folder = os.path.dirname(folder)
         return shutil.disk_usage(folder).free >> 20
 
-    def links(self) -> List[Dict[str, Any]]:
-        """Return what ``ip -json`` says of the devices."""
-        return list(json.loads(self.said("ip", "-json", "-details", "address", "show") or "[]"))
+    def is_mine(self, address: str) -> bool:
+        """Whether a device of this machine has the IPv4 address."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((address, 0))
+            except OSError:
+                return False
+        return True
+
+    def has_address(self, device: str) -> bool:
+        """Whether a device has an IPv4 address."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                fcntl.ioctl(probe, SIOCGIFADDR, struct.pack("256s", device.encode()[:15]))
+            except OSError:
+                return False
+        return True
 
     def addresses_of(self, name: str) -> Tuple[str, ...]:
         """Return the IPv4 addresses of a host name, as this machine's resolver has them.
@@ -111,9 +129,9 @@ class Machine(Clock):
         finally:
             host.close()
 
-    def ask(self, service: str, socket: str, target: str) -> Dict[str, Any]:
+    def ask(self, service: str, path: str, target: str) -> Dict[str, Any]:
         """Return what a service of ours answers on its Unix socket."""
-        client = unix_client(service, socket, LIMIT_S)
+        client = unix_client(service, path, LIMIT_S)
         try:
             return dict(client.call("GET", target))
         finally:

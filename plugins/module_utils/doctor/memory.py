@@ -10,10 +10,10 @@ from typing import Dict, Iterator, Tuple
 
 from ..bait.config import BaitConfig
 from ..lrms.slurm_text import fields
-from ..model.errors import CommandFailed
 from ..model.resources import Resources
 from .check import NODE, Check, Finding, Wanted, failure, ok, skipped, warning
 from .machine import Machine
+from .slurm import where_slurm_answers
 
 MEMINFO, OVERCOMMIT = "/proc/meminfo", "/proc/sys/vm/overcommit_memory"
 #: MiB that the node's own system and services take
@@ -38,11 +38,7 @@ def given_away(machine: Machine, config: BaitConfig) -> Tuple[int, int]:
 def books(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     if wanted.bait is None:
         return
-    try:
-        given = given_away(machine, wanted.bait)[1]
-    except CommandFailed as error:
-        yield skipped("memory", f"Slurm does not tell: {error.reason}", "see slurm.node")
-        return
+    given = given_away(machine, wanted.bait)[1]
     yield from judge_books(given, meminfo(machine.read(MEMINFO) or ""))
 
 
@@ -73,11 +69,7 @@ def flavours(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     if not wanted.bait.pool.flavours:
         yield skipped("bait_pool.flavours", "there are none")
         return
-    try:
-        cpus, memory = given_away(machine, wanted.bait)
-    except CommandFailed as error:
-        yield skipped("bait_pool.flavours", f"Slurm does not tell what the node has: {error.reason}", "see slurm.node")
-        return
+    cpus, memory = given_away(machine, wanted.bait)
     yield from judge_flavours(wanted.bait, cpus, memory)
 
 
@@ -120,7 +112,7 @@ def overcommit(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("memory.books", "what Slurm gives away against what the node has", books, (NODE,)),
-    Check("memory.flavours", "whether VMs that shall wait fit on the node", flavours, (NODE,)),
+    Check("memory.books", "what Slurm gives away against what the node has", where_slurm_answers(books), (NODE,)),
+    Check("memory.flavours", "whether VMs that shall wait fit on the node", where_slurm_answers(flavours), (NODE,)),
     Check("memory.overcommit", "the kernel's policy of giving memory away", overcommit, (NODE,)),
 )

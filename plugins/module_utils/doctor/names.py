@@ -9,9 +9,9 @@ import ipaddress
 from typing import Dict, Iterator, List, Tuple
 
 from ..directory.base import PoolName
-from ..model.errors import CommandFailed
 from .check import HEAD, NODE, Check, Finding, Wanted, failure, ok, skipped, warning
 from .machine import Machine
+from .slurm import where_slurm_answers
 
 #: host names that are looked up; each takes its time where no name server answers
 MOST = 128
@@ -30,7 +30,6 @@ def own(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
         return
     addresses = machine.addresses_of(name)
     outside = [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
-    mine = {entry.get("local") for device in machine.links() for entry in device.get("addr_info", ())}
     if not outside:
         yield warning(
             f"host name {name}",
@@ -39,7 +38,7 @@ def own(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
             "give it its address of the site's network in DNS or /etc/hosts",
         )
         return
-    if not mine & set(outside):
+    if not any(map(machine.is_mine, outside)):
         yield failure(
             f"host name {name}",
             ", ".join(outside),
@@ -110,11 +109,7 @@ def judge_ranges(names: Tuple[PoolName, ...], told: List[Tuple[str, Tuple[str, .
 def enough(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     if wanted.nameserver is None:
         return
-    try:
-        listed = machine.said("sinfo", "-h", "-a", "-N", "-o", "%N %c %f")
-    except CommandFailed as error:
-        yield skipped("host names of VMs", f"the CPUs of the nodes are not known: {error.reason}", "see slurm.answers")
-        return
+    listed = machine.said("sinfo", "-h", "-a", "-N", "-o", "%N %c %f")
     cpus = count_cpus(listed)
     names = len(wanted.nameserver.pool.pool().names)
     if names < cpus:
@@ -138,5 +133,5 @@ CHECKS = (
     Check("names.own", "this node's name and address, forward and back", own, (NODE,)),
     Check("names.head", "the head node's name, as this node has it", head, (NODE,)),
     Check("names.ranges", "names and addresses of VMs: nobody else's", ranges, (HEAD,)),
-    Check("names.enough", "host names of VMs against the CPUs of the nodes", enough, (HEAD,)),
+    Check("names.enough", "host names of VMs against the CPUs of the nodes", where_slurm_answers(enough), (HEAD,)),
 )

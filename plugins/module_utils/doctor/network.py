@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List
+import os
+from typing import Iterator
 
+from ..model.errors import CommandFailed
 from ..net.linux_bridge import LinuxBridge
-from .check import NODE, Check, Finding, Wanted, failure, ok, skipped, warning
+from .check import NODE, Check, Finding, Wanted, failure, first_line, ok, skipped, warning
 from .machine import Machine
 
+DEVICES = "/sys/class/net"
+IFF_UP = 1
 #: devices that libvirt makes for VMs
 OF_VMS = ("vnet", "tap", "macvtap")
 FILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
@@ -32,37 +36,22 @@ def bridge(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     if not name or (wanted.uplink and not wanted.running):
         yield skipped("bridge", "VMs are on QEMU's own network" if not name else "the role hypervisor makes it")
         return
-    yield from judge_bridge(name, machine.links())
-
-
-def judge_bridge(name: str, devices: List[Dict[str, Any]]) -> Iterator[Finding]:
-    """Judge what ``ip -json`` says."""
-    what = f"bridge {name}"
-    there = next((device for device in devices if device.get("ifname") == name), None)
-    if there is None:
-        yield failure(
-            what,
-            "",
-            "there is no such device",
-            "name its uplink in hypervisor_uplink, or let the site's network make it",
-        )
+    what, place = f"bridge {name}", os.path.join(DEVICES, name)
+    if not machine.there(place):
+        cure = "name its uplink in hypervisor_uplink, or let the site's network make it"
+        yield failure(what, "", "there is no such device", cure)
         return
-    kind = there.get("linkinfo", {}).get("info_kind", "")
-    if kind != "bridge":
-        yield failure(what, kind, "is a device, but no bridge", "choose another name in hypervisor_bridge")
+    if not machine.there(os.path.join(place, "bridge")):
+        yield failure(what, "", "is a device, but no bridge", "choose another name in hypervisor_bridge")
         return
-    ports = [device["ifname"] for device in devices if device.get("master") == name]
+    ports = machine.entries(os.path.join(place, "brif"))
     uplinks = [port for port in ports if not port.startswith(OF_VMS)]
+    cure = "run the playbook site; `networkctl status` tells what became of the uplink"
     if not uplinks:
-        yield failure(
-            what,
-            ", ".join(ports),
-            "has no uplink: VMs on it reach nobody",
-            "run the playbook site; `networkctl status` tells what became of the uplink",
-        )
-    if "UP" not in there.get("flags", ()):
-        yield failure(what, "", "is not up", "`networkctl status` tells why; run the playbook site")
-    if not any(entry.get("scope") == "global" for entry in there.get("addr_info", ())):
+        yield failure(what, ", ".join(ports), "has no uplink: VMs on it reach nobody", cure)
+    if not int((machine.read(os.path.join(place, "flags")) or "0").strip(), 16) & IFF_UP:
+        yield failure(what, "", "is not up", cure)
+    if not machine.has_address(name):
         yield warning(
             what,
             "",
@@ -73,14 +62,22 @@ def judge_bridge(name: str, devices: List[Dict[str, Any]]) -> Iterator[Finding]:
 
 
 def packet_filter(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
-    if (machine.read(FILTER) or "").strip() == "1":
+    if (machine.read(FILTER) or "").strip() != "1" or not machine.program("iptables"):
+        yield ok("packet filter", "is not asked about VMs' packets")
+        return
+    try:
+        rules = machine.said("iptables", "-S", "FORWARD").splitlines()
+    except CommandFailed as error:
+        yield skipped("packet filter", f"can't be read: {first_line(error)}", "run `wnodes doctor` on the node itself")
+        return
+    refusing = [rule for rule in rules if rule.endswith(("DROP", "REJECT")) or " REJECT " in rule]
+    if refusing:
         yield warning(
-            FILTER,
-            "1",
-            "what VMs send over the bridge goes through this node's packet filter, and may be dropped",
-            "set net.bridge.bridge-nf-call-iptables=0, or accept forwarded packets (`iptables -P FORWARD ACCEPT`)",
+            "packet filter",
+            "; ".join(refusing[:3]),
+            "what VMs send over the bridge goes through it, and may be dropped",
+            f"set {FILTER[10:].replace('/', '.')}=0, or accept what is forwarded over the bridge",
         )
-    yield ok("packet filter", "is not asked about VMs' packets")
 
 
 def vlan(machine: Machine, wanted: Wanted) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ import re
 from typing import Dict, Iterator, List, Tuple
 
 from ..model.errors import CommandFailed, WnodesError
-from .check import HEAD, NODE, Check, Finding, Wanted, failure, of_error, ok, skipped, warning
+from .check import HEAD, NODE, Check, Finding, Wanted, failure, first_line, of_error, ok, skipped, warning
 from .machine import Machine
 
 SERVICES = {HEAD: ("nameserver",), NODE: ("hypervisor", "bait")}
@@ -86,7 +86,7 @@ def _certificate(machine: Machine, role: str) -> Iterator[Finding]:
         machine.run("openssl", "verify", "-CAfile", os.path.join(PKI, "ca.crt"), path)
         shown = machine.said("openssl", "x509", "-in", path, "-noout", "-enddate", "-ext", "subjectAltName")
     except CommandFailed as error:
-        yield failure(what, "", f"is missing, over, or not of this site's authority: {error.reason}", ROLL_OUT)
+        yield failure(what, "", f"is missing, over, or not of this site's authority: {first_line(error)}", ROLL_OUT)
         return
     end = re.search(r"notAfter=(.*)", shown)
     names = re.findall(r"DNS:([^,\s]+)", shown)

@@ -11,7 +11,7 @@ from typing import Callable, Dict, Iterator, List, Mapping, Sequence
 
 from ..lrms.slurm_text import fields
 from ..model.errors import CommandFailed
-from .check import NODE, Check, Finding, Wanted, failure, ok, warning
+from .check import NODE, Check, Finding, Look, Wanted, failure, first_line, ok, skipped, warning
 from .host import numbers
 from .machine import Machine
 
@@ -71,9 +71,31 @@ def settings_of(machine: Machine) -> Dict[str, List[str]]:
 Judge = Callable[[Config, Wanted], Iterator[Finding]]
 
 
-def judged_by(judge: Judge) -> Callable[[Machine, Wanted], Iterator[Finding]]:
+def where_slurm_answers(look: Look) -> Look:
+    """Return a look that is left out where Slurm does not answer: another check tells that, once."""
+
+    def careful(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
+        try:
+            yield from look(machine, wanted)
+        except CommandFailed as error:
+            yield skipped("Slurm", f"does not tell: {first_line(error)}", "see slurm.answers")
+
+    return careful
+
+
+def refused(error: CommandFailed) -> CommandFailed:
+    """Return an error that is Slurm's own answer.
+
+    :raises CommandFailed: it is none: Slurm did not answer
+    """
+    if any(said in error.reason for said in ("Unable to contact", "could not be started", "did not end")):
+        raise error
+    return error
+
+
+def judged_by(judge: Judge) -> Look:
     """Return a look at a machine that asks for the settings and has them judged."""
-    return lambda machine, wanted: judge(settings_of(machine), wanted)
+    return where_slurm_answers(lambda machine, wanted: judge(settings_of(machine), wanted))
 
 
 def answers(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
@@ -242,7 +264,7 @@ def rights(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
         yield failure(
             "sbatch of root",
             " ".join(options),
-            error.reason,
+            first_line(refused(error)),
             "root must be able to submit to that partition from this node: see slurm.partitions, slurm.node",
         )
 
@@ -260,5 +282,5 @@ CHECKS = (
     Check("slurm.hooks", "Prolog, Epilog and their time: the hook is called", judged_by(hooks)),
     Check("slurm.default_memory", "DefMemPerCPU: what jobs get that do not say", judged_by(default_memory)),
     Check("slurm.node_timeout", "SlurmdTimeout against the time of leases", judged_by(node_timeout)),
-    Check("slurm.rights", "root can submit placeholders from this node", rights, (NODE,)),
+    Check("slurm.rights", "root can submit placeholders from this node", where_slurm_answers(rights), (NODE,)),
 )

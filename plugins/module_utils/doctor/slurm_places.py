@@ -11,9 +11,9 @@ from ..lrms.base import HostState
 from ..lrms.slurm import OFFERED_FEATURE, OFFERED_WEIGHT, REASON, SlurmConfig
 from ..lrms.slurm_text import fields, host_state, node_reason
 from ..model.errors import CommandFailed
-from .check import NODE, Check, Finding, Wanted, failure, ok, skipped, warning
+from .check import NODE, Check, Finding, Wanted, failure, first_line, ok, skipped, warning
 from .machine import Machine
-from .slurm import Config, one, partitions, settings_of
+from .slurm import Config, one, partitions, refused, settings_of, where_slurm_answers
 
 Partitions = Mapping[str, Mapping[str, str]]
 DOCS = "see docs/site.md, What Slurm has to allow"
@@ -132,7 +132,7 @@ def node(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
         shown = machine.said("scontrol", "show", "-o", "node", name)
     except CommandFailed as error:
         cure = "add a NodeName line to slurm.conf; where Slurm knows it by another name, set bait_slurm.node"
-        yield failure(f"node {name}", "", f"is not known to Slurm: {error.reason}", cure)
+        yield failure(f"node {name}", "", f"is not known to Slurm: {first_line(refused(error))}", cure)
         return
     yield from judge_node(name, shown, _use(wanted))
 
@@ -159,7 +159,7 @@ def judge_node(name: str, shown: str, use: SlurmConfig) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("slurm.partitions", "partitions of VMs and of placeholders", partition_settings),
-    Check("slurm.offer", "preemption and partitions for VMs that are offered", offer, (NODE,)),
-    Check("slurm.node", "this node in Slurm: known, open, in its partitions", node, (NODE,)),
+    Check("slurm.partitions", "partitions of VMs and of placeholders", where_slurm_answers(partition_settings)),
+    Check("slurm.offer", "preemption and partitions for VMs that are offered", where_slurm_answers(offer), (NODE,)),
+    Check("slurm.node", "this node in Slurm: known, open, in its partitions", where_slurm_answers(node), (NODE,)),
 )

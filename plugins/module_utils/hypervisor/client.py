@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from ..jsonhttp import PKI_DIR, JsonClient, node_client, path, unix_client
 from ..model.codec import decode, encode
@@ -61,6 +61,10 @@ class HypervisorClient(HypervisorApi):
     def console(self, vm_id: str, offset: int) -> ConsolePart:
         target = path("v1", "vms", vm_id, "console", offset=offset)
         return decode(ConsolePart, self._client.call("GET", target), "console")
+
+    def doctor(self, extra_s: float) -> Dict[str, Any]:
+        """Return ``{"version", "findings"}`` of the checks that it can make of its node, some of which take long."""
+        return dict(self._client.call("GET", path("v1", "doctor"), extra_s=extra_s))
 
     def bundle(self) -> Dict[str, str]:
         """Return the node's part of a support bundle: file name → text."""

@@ -65,7 +65,8 @@ class View:
         return all(service.state == OK for service in self.services)
 
 
-def _socket(service: str) -> str:
+def socket_of(service: str) -> str:
+    """Return where a service of this machine listens."""
     return os.path.join(RUN_DIR, f"{service}.sock")
 
 
@@ -74,7 +75,7 @@ def nameserver() -> NameserverClient:
 
     :raises UnavailableError: it is another machine's business
     """
-    path = _socket("nameserver")
+    path = socket_of("nameserver")
     if not os.path.exists(path):
         raise UnavailableError(object="nameserver", value=path, reason="is not here", hint="run this on the head node")
     return NameserverClient.local(path)
@@ -85,16 +86,16 @@ def look(clock: Clock) -> View:
 
     :raises UnavailableError: there is no service of ours here, or the nameserver of this machine does not answer
     """
-    if os.path.exists(_socket("nameserver")):
+    if os.path.exists(socket_of("nameserver")):
         return site_view(nameserver())
-    here = [service for service in ("bait", "hypervisor") if os.path.exists(_socket(service))]
+    here = [service for service in ("bait", "hypervisor") if os.path.exists(socket_of(service))]
     if not here:
         raise UnavailableError(
             object="wnodes", value=RUN_DIR, reason="no service has a socket here",
             hint="run this on the head node or on a node with bait and hypervisor; "
             "`systemctl status 'wnodes-*'` tells what is installed",
         )  # fmt: skip
-    return node_view(clock, unix_client("bait", _socket("bait")), HypervisorClient.local(_socket("hypervisor")))
+    return node_view(clock, unix_client("bait", socket_of("bait")), HypervisorClient.local(socket_of("hypervisor")))
 
 
 def site_view(directory: NameserverClient) -> View:

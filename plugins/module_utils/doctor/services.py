@@ -16,6 +16,7 @@ from .machine import Machine
 
 SERVICES = {HEAD: ("nameserver",), NODE: ("hypervisor", "bait")}
 SOCKET_UNITS: Dict[str, Tuple[str, ...]] = {HEAD: (), NODE: ("wnodes-hook.socket",)}
+CERTIFICATES = {HEAD: ("nameserver", "manager"), NODE: SERVICES[NODE]}
 ETC, RUN, PKI = "/etc/wnodes", "/run/wnodes", "/etc/wnodes/pki"
 INSTALLED = "/opt/wnodes/installed"
 HOOK_FOLDER, HOOK_DIGEST = "/usr/libexec/wnodes/hook", "/usr/libexec/wnodes/hook.sha256"
@@ -75,7 +76,7 @@ def configuration(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
 
 
 def certificates(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
-    for role in SERVICES[wanted.role]:
+    for role in CERTIFICATES[wanted.role]:
         yield from _certificate(machine, role)
 
 

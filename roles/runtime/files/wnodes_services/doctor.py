@@ -21,7 +21,7 @@ from wnodes.model.errors import ConfigError, NotFoundError, WnodesError
 from wnodes.nameserver.config import NameserverConfig
 
 from . import config as configuration
-from .edge import VERSION
+from .version import VERSION
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ def nothing(_check: Check) -> None:
     """Show no progress."""
 
 
-def roles(etc: str = ETC) -> tuple[str, ...]:
+def roles() -> tuple[str, ...]:
     """Return what this machine is, by the configuration files that are there.
 
     :raises NotFoundError: nothing of ours is installed
@@ -38,23 +38,23 @@ def roles(etc: str = ETC) -> tuple[str, ...]:
     found = tuple(
         role
         for role, services in SERVICES.items()
-        if any(os.path.exists(os.path.join(etc, f"{name}.yml")) for name in services)
+        if any(os.path.exists(os.path.join(ETC, f"{name}.yml")) for name in services)
     )
     if not found:
         raise NotFoundError(
-            object="wnodes", value=etc, reason="no configuration is here, so nothing is to be checked",
+            object="wnodes", value=ETC, reason="no configuration is here, so nothing is to be checked",
             hint="before a roll-out, the playbook preflight checks the machines of a site",
         )  # fmt: skip
     return found
 
 
-def wanted(role: str, machine: Machine, etc: str = ETC) -> Wanted:
+def wanted(role: str, machine: Machine) -> Wanted:
     """Return what the machine shall be; a file that can't be used is one of the findings."""
     broken: list[WnodesError] = []
 
     def read(cls: type[T], name: str) -> T | None:
         try:
-            return configuration.load(cls, os.path.join(etc, f"{name}.yml"))
+            return configuration.load(cls, os.path.join(ETC, f"{name}.yml"))
         except ConfigError as error:
             broken.append(error)
             return None

@@ -18,6 +18,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from wnodes.bait.config import BaitConfig, PoolConfig, PoolFlavour
+from wnodes.doctor.catalogue import CHECKS
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.image.spec import RECIPE_SPEC
 from wnodes.model.codec import decode
@@ -198,3 +199,9 @@ def test_links_lead_somewhere(doc: Path) -> None:
             headings = re.findall(r"^#+ (.+)$", FENCE.sub("", there.read_text()), re.MULTILINE) if anchor else []
             slugs = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
             assert not anchor or anchor in slugs, target
+
+
+def test_every_check_of_the_doctor_has_its_row_and_its_mark() -> None:
+    rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` ?([¹²]?) \| ", (ROOT / "docs" / "doctor.md").read_text(), re.MULTILINE)
+    marks = {None: "", True: "¹", False: "²"}
+    assert sorted(rows) == sorted((check.name, marks[check.running]) for check in CHECKS)

@@ -284,7 +284,7 @@ class FakeLrms(Lrms):
         self.hosts.pop(name, None)
 
     def inquiries(self) -> Dict[str, Tuple[str, ...]]:
-        return {"fake": ("fake-lrms", "--show")}
+        return {}
 
     def advertise(self, tags: Optional[Tuple[str, ...]], problem: str) -> bool:
         self._called("advertise")

@@ -6,39 +6,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from wnodes.bait.client import BaitClient
 from wnodes.doctor.catalogue import CHECKS, counted, worst_first
-from wnodes.doctor.check import Check, Finding, Outcome, warning
-from wnodes.hypervisor.client import HypervisorClient
+from wnodes.doctor.check import HEAD, Finding, Outcome, warning
 from wnodes.model.codec import decode, encode
-from wnodes.model.endpoint import endpoint
-from wnodes.model.errors import NotFoundError, UnavailableError, WnodesError
-from wnodes.model.hostlist import expand
-from wnodes.nameserver.client import NameserverClient
+from wnodes.model.errors import UnavailableError, WnodesError
+from wnodes.model.hostlist import chosen
 
 from .. import doctor as here
 from ..version import VERSION
-from . import site
+from . import nodes, site
 
-#: nodes that are asked at once
-AT_ONCE = 32
+#: seconds for a connection; the answer has the rest of the time
+CONNECT_S = 10.0
 
 _COLOURS = {Outcome.FAILURE: "bold red", Outcome.WARNING: "yellow", Outcome.SKIPPED: "dim", Outcome.OK: "green"}
-CLIENTS: dict[str, Callable[..., HypervisorClient | BaitClient]] = {
-    "hypervisor": HypervisorClient.of_node,
-    "bait": BaitClient.of_node,
-}
 
 
 @dataclass(frozen=True)
@@ -63,88 +53,62 @@ class Report:
         return {"host": self.host, **found, "unreachable": [error.as_dict() for error in self.unreachable]}
 
 
-def nodes(directory: NameserverClient) -> dict[str, dict[str, str]]:
-    """Return by node where its services can be asked; an empty place where they told none."""
-    found: dict[str, dict[str, str]] = {}
-    for beat in directory.heartbeats():
-        if beat.role in CLIENTS:
-            found.setdefault(beat.host, {})[beat.role] = str(beat.status.get("manage", ""))
-    return found
+def examine(wishes: Sequence[str], timeout_s: float, begin: Callable[[str], None]) -> list[Report]:
+    """Return what is known of the machines: of all on the head node, of this one elsewhere.
 
-
-def choose(known: Iterable[str], patterns: Iterable[str]) -> tuple[str, ...]:
-    """Return the hosts that the patterns name; without any, all.
-
-    :raises NotFoundError: a pattern names none
+    :param begin: told what is done next
+    :raises NotFoundError: a wish means no host, or nothing of ours is installed here
     """
-    hosts = tuple(known)
-    wishes = [name for pattern in patterns for name in expand(pattern)]
-    for wish in wishes:
-        if not any(fnmatchcase(host, wish) for host in hosts):
-            raise NotFoundError(
-                object=f"host {wish}", reason="is not known here", hint=f"there are: {', '.join(hosts) or 'none'}"
-            )
-    return tuple(host for host in hosts if not wishes or any(fnmatchcase(host, wish) for wish in wishes))
+    own, view = os.uname().nodename, None
+    if HEAD in here.roles():
+        with suppress(UnavailableError):  # the head node's own checks tell why
+            view = site.site_view(site.nameserver())
+    hosts = chosen(wishes, dict.fromkeys((own, *(view.nodes if view else ()))))
+    reports = []
+    if own in hosts:
+        found = here.look(CHECKS, lambda check: begin(f"{own}: {check.name} …"))
+        reports.append(Report(own, worst_first(found)))
+    others = [host for host in hosts if host != own]
+    return reports + (ask(view, others, timeout_s, begin) if view and others else [])
 
 
-def ask(host: str, places: dict[str, str], timeout_s: float) -> Report:
-    """Ask the services of a node; each tells what it can see."""
-    findings: list[Finding] = []
-    unreachable: list[WnodesError] = []
-    for service, make in CLIENTS.items():
+def ask(view: site.View, hosts: Sequence[str], timeout_s: float, begin: Callable[[str], None]) -> list[Report]:
+    """Ask the services of nodes; each tells what it can see."""
+    connect_s = min(CONNECT_S, timeout_s)
+
+    def call(target: nodes.Target) -> tuple[Finding, ...]:
+        client = nodes.client(view, target, connect_s)
         try:
-            place = endpoint(places.get(service, ""), "manage_listen")
-            if place is None:
-                raise UnavailableError(
-                    object=f"{service} of {host}", reason="has not told where managers of the site reach it",
-                    hint=f"does wnodes-{service}.service run there? is runtime_manage_address set?",
-                )  # fmt: skip
-            client = make(host, place, timeout_s=min(10.0, timeout_s))
-            try:
-                answer = client.doctor(max(0.0, timeout_s - 10.0))
-            finally:
-                client.close()
-            findings += [decode(Finding, item, "finding") for item in answer["findings"]]
-            findings += _other_version(service, host, str(answer["version"]))
-        except (WnodesError, KeyError) as error:
-            known = error if isinstance(error, WnodesError) else UnavailableError(object=host, reason=repr(error))
-            unreachable.append(known)
-    return Report(host, worst_first(findings), tuple(unreachable))
+            answer = client.doctor(timeout_s - connect_s)
+        finally:
+            client.close()
+        findings = [decode(Finding, item, "finding") for item in answer["findings"]]
+        return (*findings, *other_version(*target, answer["version"]))
+
+    targets = [(role, host) for host in hosts for role in site.NODE_ROLES]
+    left = set(targets)
+
+    def told(outcome: nodes.Outcome) -> None:
+        left.discard(outcome.target)
+        begin(f"{len(left)} of {len(targets)} services have not answered yet …")
+
+    begin(f"{len(hosts)} nodes are asked …")
+    outcomes = nodes.each(targets, call, timeout_s, told)
+    reports = []
+    for host in hosts:
+        mine = [outcome for outcome in outcomes if outcome.host == host]
+        found = [finding for outcome in mine for finding in outcome.answer or ()]
+        reports.append(Report(host, worst_first(found), tuple(one.error for one in mine if one.error)))
+    return reports
 
 
-def _other_version(service: str, host: str, version: str) -> Iterable[Finding]:
+def other_version(role: str, host: str, version: str) -> Iterable[Finding]:
+    """Yield a warning if a service is not of this machine's version."""
     if version != VERSION:
         yield warning(
-            f"wnodes-{service}", version, f"is another version than on this machine ({VERSION})",
+            f"wnodes-{role}", version, f"is another version than on this machine ({VERSION})",
             f"run the playbook site, with {host} in it",
         )  # fmt: skip
-
-
-def examine(patterns: list[str], timeout_s: float, begin: Callable[[str], None]) -> list[Report]:
-    """Return what is known of the machines: of all on the head node, of this one elsewhere."""
-    own = os.uname().nodename.partition(".")[0]
-
-    def look(check: Check) -> None:
-        begin(f"{own}: {check.name} …")
-
-    def look_here() -> Report:
-        return Report(own, worst_first(here.look(CHECKS, look)))
-
-    if not os.path.exists(site.socket_of("nameserver")):
-        choose((own,), patterns)
-        return [look_here()]
-    reports = []
-    known: dict[str, dict[str, str]] = {}
-    with suppress(UnavailableError):  # the head node's own checks tell why
-        known = nodes(site.nameserver())
-    chosen = choose(dict.fromkeys((own, *sorted(known))), patterns)
-    if own in chosen:
-        reports.append(look_here())
-    others = [host for host in chosen if host != own]
-    begin(f"asking {len(others)} nodes …")
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        reports += pool.map(lambda host: ask(host, known[host], timeout_s), others)
-    return reports
 
 
 def shown(reports: Iterable[Report], verbose: bool) -> RenderableType:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Annotated
 
@@ -16,19 +15,17 @@ from wnodes.model.clock import Clock
 from wnodes.model.errors import AuthError
 
 from . import show
+from .common import FOUND_PROBLEM, UNREACHABLE, Hosts, Json, Timeout, print_json
 
-FOUND_PROBLEM, UNREACHABLE = 1, 3
-#: seconds; a boot that hangs takes 20 of them
+#: a boot that hangs takes 20 of them
 TIMEOUT_S = 60.0
 
 
 def doctor(
-    hosts: Annotated[
-        list[str] | None, typer.Argument(metavar="[HOSTS]…", help="hv1, hv*, node[01-04,7]; by default all there are.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    hosts: Hosts = None,
+    as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Also what is well, and what could not be seen.")] = False,
-    timeout: Annotated[float, typer.Option(min=1.0, help="Seconds that each node has.")] = TIMEOUT_S,
+    timeout: Timeout = TIMEOUT_S,
 ) -> None:
     """Check machines and services, and tell the cure. On the head node: the whole site; elsewhere: this node."""
     if os.geteuid() != 0:
@@ -36,9 +33,9 @@ def doctor(
     from . import checkup  # takes as long as all the rest, and no other command needs it
 
     with Console(stderr=True).status("") as status:
-        reports = checkup.examine(hosts or [], timeout, status.update)
+        reports = checkup.examine(hosts or (), timeout, status.update)
     if as_json:
-        print(json.dumps({"now": Clock().now(), "hosts": [report.as_dict() for report in reports]}, indent=2))
+        print_json({"now": Clock().now(), "hosts": [report.as_dict() for report in reports]})
     else:
         show.console().print(checkup.shown(reports, verbose))
     if any(report.unreachable for report in reports):

@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import Cli, Directory
-from wnodes.directory.base import Heartbeat
-from wnodes.doctor.check import Check, Finding, Outcome
+from wnodes.doctor.check import HEAD, NODE, Check, Finding, Outcome
 from wnodes.model.codec import encode
 from wnodes.model.errors import UnavailableError
-from wnodes_services.cli import checkup, site
+from wnodes_services.cli import checkup, nodes, site
 
 OK = Finding(Outcome.OK, "[bold]clock[/bold]", "0.1 s ahead", check="clock.difference")
 BAD = Finding(Outcome.FAILURE, "PrologFlags", "", "prologs run too late", "set PrologFlags=Alloc", "slurm.prolog_flags")
@@ -30,17 +29,17 @@ class Node:
     def __init__(self) -> None:
         self.findings: tuple[Finding, ...] = (OK, ODD)
         self.version, self.silent = "", False
-        self.asked: list[tuple[str, Any, float]] = []
+        self.asked: list[tuple[nodes.Target, float]] = []
 
-    def client(self, host: str, place: tuple[str, int], timeout_s: float) -> Any:
+    def client(self, _view: site.View, target: nodes.Target, limit_s: float) -> Any:
         node = self
 
         class Client:
             def doctor(self, extra_s: float) -> dict[str, Any]:
-                node.asked.append((host, place, timeout_s + extra_s))
+                node.asked.append((target, limit_s + extra_s))
                 if node.silent:
-                    raise UnavailableError(object=f"bait of {host}", reason="did not answer within 10 s")
-                return {"version": node.version, "findings": encode(node.findings)}
+                    raise UnavailableError(object=f"{target[0]} of {target[1]}", reason="did not answer within 10 s")
+                return {"version": node.version, "findings": encode(node.findings) if target[0] == "bait" else []}
 
             def close(self) -> None:
                 """Nothing is open."""
@@ -50,7 +49,7 @@ class Node:
 
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
-    """What is found on this machine."""
+    """What is found on this machine, a node."""
     found = [OK]
 
     def look(checks: Iterable[Check], begin: Callable[[Check], None]) -> Iterator[Finding]:
@@ -58,20 +57,20 @@ def own(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
         return iter(found)
 
     monkeypatch.setattr(checkup.here, "look", look)
+    monkeypatch.setattr(checkup.here, "roles", lambda: (NODE,))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "head.example.org", "", "", "")))
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "head", "", "", "")))
     return found
 
 
 @pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch, directory: Directory, own: list[Finding], tmp_path: Any) -> Node:
+def node(monkeypatch: pytest.MonkeyPatch, directory: Directory, own: list[Finding]) -> Node:
     """Make this machine the head node of a site with the nodes hv1 and hv2."""
     made = Node()
-    monkeypatch.setattr(checkup, "CLIENTS", {"bait": made.client})
-    monkeypatch.setattr(site, "RUN_DIR", str(tmp_path))
-    (tmp_path / "nameserver.sock").touch()
-    for host in ("hv1", "hv2"):
-        directory.beat(Heartbeat("bait", host, status={"manage": f"10.0.0.{host[2]}:8445"}))
+    services = tuple(site.Service("bait", host, site.OK, (), 1.0, {}) for host in ("hv1", "hv2"))
+    monkeypatch.setattr(checkup.here, "roles", lambda: (HEAD,))
+    monkeypatch.setattr(site, "site_view", lambda directory: site.View("site", 1000.0, services, (), ()))
+    monkeypatch.setattr(nodes, "client", made.client)
     return made
 
 
@@ -104,7 +103,8 @@ def test_the_head_asks_all_nodes_within_their_deadline(wnodes: Cli, node: Node) 
     assert [host["host"] for host in hosts] == ["head", "hv1", "hv2"]
     assert hosts[1]["counts"] == {"failure": 0, "warning": 1, "skipped": 0, "ok": 1}
     assert hosts[1]["findings"][0] == encode(ODD)
-    assert sorted(node.asked) == [("hv1", ("10.0.0.1", 8445), 30.0), ("hv2", ("10.0.0.2", 8445), 30.0)]
+    targets = [(role, host) for host in ("hv1", "hv2") for role in ("bait", "hypervisor")]
+    assert sorted(node.asked) == sorted((target, 30.0) for target in targets)
 
 
 def test_hosts_that_are_named_are_asked_alone(wnodes: Cli, node: Node) -> None:
@@ -112,19 +112,24 @@ def test_hosts_that_are_named_are_asked_alone(wnodes: Cli, node: Node) -> None:
         assert [host["host"] for host in json.loads(wnodes("doctor", "--json", wish)[1])["hosts"]] == ["hv2"]
     code, _out, err = wnodes("doctor", "hv9")
     assert code == 1
-    assert "host hv9: is not known here; there are: head, hv1, hv2" in err
+    assert "host hv9: there is no such host here; known hosts: head, hv1, hv2" in err
 
 
-def test_a_node_that_can_not_be_asked_is_told_apart_from_one_that_is_ill(
-    wnodes: Cli, node: Node, directory: Directory
-) -> None:
+def test_a_node_that_can_not_be_asked_is_told_apart_from_one_that_is_ill(wnodes: Cli, node: Node) -> None:
     node.silent = True
     code, out, _err = wnodes("doctor", "hv1")
     assert (code, "unreachable" in out, "did not answer within 10 s" in out) == (3, True, True)
-    directory.beat(Heartbeat("bait", "hv1", status={}))
-    code, out, _err = wnodes("doctor", "hv1")
-    assert code == 3
-    assert "has not told where managers of the site reach it" in out
+
+
+def test_without_its_nameserver_the_head_node_still_looks_at_itself(
+    wnodes: Cli, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(directory: Directory) -> site.View:
+        raise UnavailableError(object="nameserver", reason="does not answer")
+
+    monkeypatch.setattr(site, "site_view", silent)
+    code, out, _err = wnodes("doctor")
+    assert (code, out.strip()) == (0, "head  1 ok")
 
 
 def test_another_version_than_the_heads_is_a_warning(wnodes: Cli, node: Node) -> None:

@@ -80,7 +80,7 @@ def status(request: Request, mine: Jobs) -> dict[str, Any]:
 @router.get("/doctor", dependencies=root_only)
 def checks() -> dict[str, Any]:
     """Return what the checks of this machine find that the bait can make."""
-    return doctor.report("bait")
+    return doctor.report("bait", edge.VERSION)
 
 
 @router.get("/bundle", dependencies=root_only)

@@ -21,7 +21,6 @@ from wnodes.model.errors import ConfigError, NotFoundError, WnodesError
 from wnodes.nameserver.config import NameserverConfig
 
 from . import config as configuration
-from .version import VERSION
 
 T = TypeVar("T")
 
@@ -88,6 +87,6 @@ def of_service(service: str) -> tuple[Check, ...]:
     return tuple(check for check in CHECKS if NODE in check.on and (check.subject in OF_BAIT) == (service == "bait"))
 
 
-def report(service: str) -> dict[str, Any]:
-    """Return what a node's service answers to ``GET /v1/doctor``."""
-    return {"version": VERSION, "findings": encode(list(look(of_service(service))))}
+def report(service: str, version: str) -> dict[str, Any]:
+    """Return what a node's service of that version answers to ``GET /v1/doctor``."""
+    return {"version": version, "findings": encode(list(look(of_service(service))))}

@@ -33,10 +33,13 @@ from wnodes.model.errors import (
 )
 from wnodes.support import Part
 
+from . import version
 from .server import Peer
-from .version import VERSION
 
 log = logging.getLogger(__name__)
+
+#: what this process runs with; what is installed may meanwhile be newer
+VERSION = version()
 
 _STATUS: tuple[tuple[type[WnodesError], int], ...] = (
     (NotFoundError, 404),

@@ -114,7 +114,7 @@ def events(api: Api, after: int, timeout_s: float = 0.0) -> tuple[VmEvent, ...]:
 @router.get("/doctor", dependencies=root_only)
 def checks() -> dict[str, Any]:
     """Return what the checks of this machine find that the hypervisor can make."""
-    return doctor.report("hypervisor")
+    return doctor.report("hypervisor", edge.VERSION)
 
 
 @router.get("/bundle", dependencies=root_only)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import json
 import os
@@ -25,7 +24,7 @@ from wnodes.model.errors import AuthError, ConfigError, RequestError
 from wnodes.nameserver.client import NameserverClient
 from wnodes.nameserver.config import NameserverConfig
 
-from .. import config
+from .. import config, version
 from . import nodes, site
 from .common import Hosts, Json, Timeout, complain, print_json, view_of
 
@@ -133,9 +132,8 @@ def head_parts(directory: NameserverClient) -> dict[str, support.Part]:
         return config.load(NameserverConfig, CONFIG)
 
     asked = Slurm(SlurmConfig(os.uname().nodename.partition(".")[0])).inquiries()
-    package = importlib.metadata.version("wnodes-farm")
     return {
-        "versions.txt": support.versions(package, {"systemd": ("systemctl", "--version")}),
+        "versions.txt": support.versions(version(), {"systemd": ("systemctl", "--version")}),
         **support.units("wnodes-nameserver.service"),
         "status.json": support.data(directory.status),
         "config.json": support.data(configured),

@@ -22,7 +22,7 @@ from wnodes.model.errors import UnavailableError, WnodesError
 from wnodes.model.hostlist import chosen
 
 from .. import doctor as here
-from ..version import VERSION
+from .. import version as own_version
 from . import nodes, site
 
 #: seconds for a connection; the answer has the rest of the time
@@ -104,9 +104,9 @@ def ask(view: site.View, hosts: Sequence[str], timeout_s: float, begin: Callable
 
 def other_version(role: str, host: str, version: str) -> Iterable[Finding]:
     """Yield a warning if a service is not of this machine's version."""
-    if version != VERSION:
+    if version != own_version():
         yield warning(
-            f"wnodes-{role}", version, f"is another version than on this machine ({VERSION})",
+            f"wnodes-{role}", version, f"is another version than on this machine ({own_version()})",
             f"run the playbook site, with {host} in it",
         )  # fmt: skip
 

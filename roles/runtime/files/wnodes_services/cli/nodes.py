@@ -64,7 +64,7 @@ def client(view: site.View, target: Target, limit_s: float) -> Client:
         reason = "is not open to managers" if service else "was never heard of"
         hint = "the nodes' runtime_manage_address opens it" if service else "is it installed there?"
         raise UnavailableError(object=f"{role} of {host}", reason=reason, hint=hint)
-    return kind.of_node(host, (name, int(port)), timeout_s=limit_s)
+    return kind.of_node(host, (name, int(port)), site.PKI_DIR, limit_s)
 
 
 def each(

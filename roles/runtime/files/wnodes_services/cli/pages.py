@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 import typer
 from typer.completion import get_completion_script
 
+from .. import version
 from .common import EXIT_CODES
 from .main import COMPLETE, NAME, app
 
@@ -115,7 +115,7 @@ def main() -> None:
     """Run as a program."""
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
-    install(Path(sys.argv[1]), importlib.metadata.version("wnodes-farm"))
+    install(Path(sys.argv[1]), version())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wnodes import jsonhttp
 from wnodes.directory.base import Heartbeat
 from wnodes.hypervisor.client import HypervisorClient
 from wnodes.jsonhttp import JsonClient, unix_client
@@ -21,6 +22,8 @@ from wnodes.nameserver.client import NameserverClient
 from wnodes.nameserver.service import told
 
 RUN_DIR = "/run/wnodes"
+#: where this machine's certificates are
+PKI_DIR = jsonhttp.PKI_DIR
 NODE_ROLES = ("bait", "hypervisor")
 #: a host that was silent for so many heartbeats is down
 MISSED = 3

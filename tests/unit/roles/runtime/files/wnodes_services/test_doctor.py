@@ -18,8 +18,7 @@ from wnodes.doctor.check import HEAD, NODE, Outcome
 from wnodes.hypervisor.client import HypervisorClient
 from wnodes.hypervisor.fake import FakeHypervisor
 from wnodes.model.errors import AuthError, NotFoundError
-from wnodes_services import bait_main, doctor, hypervisor_main
-from wnodes_services.version import VERSION
+from wnodes_services import bait_main, doctor, edge, hypervisor_main
 
 ACCESS = "nameserver: {url: 'https://head.example.org'}\n"
 NAMESERVER = "pool: {network: {prefix: 24}, ranges: [{prefix: vwn-, first: 1, address: 10.0.0.100, count: 20}]}\n"
@@ -86,7 +85,7 @@ def test_managers_and_root_are_told_and_nobody_else(etc: Path, calling: Any) -> 
             calling(apps[service], names=("manager.wnodes", "head.manager.wnodes")),
         ):
             answer = make(root).doctor(1.0)  # type: ignore[attr-defined]
-            assert answer["version"] == VERSION
+            assert answer["version"] == edge.VERSION
             told = {finding["check"] for finding in answer["findings"]}
             assert told == {check.name for check in doctor.of_service(service) if check.running is not False}
         with pytest.raises(AuthError):

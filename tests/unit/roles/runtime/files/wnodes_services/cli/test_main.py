@@ -53,4 +53,5 @@ def test_a_shell_is_told_nothing_where_nothing_answers(wnodes: Cli, monkeypatch:
     monkeypatch.setenv(main.COMPLETE, "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "wnodes drain h")
     monkeypatch.setenv("COMP_CWORD", "2")
-    assert wnodes() == (0, "", "")
+    code, out, err = wnodes()
+    assert (code, out.strip(), err) == (0, "", "")

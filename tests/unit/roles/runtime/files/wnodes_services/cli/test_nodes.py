@@ -80,11 +80,11 @@ def view(scope: str, **detail: str) -> site.View:
 def test_other_nodes_are_called_where_their_heartbeats_say(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[Any] = []
     for kind in (BaitClient, HypervisorClient):
-        monkeypatch.setattr(kind, "of_node", lambda *where, timeout_s: called.append((*where, timeout_s)))
+        monkeypatch.setattr(kind, "of_node", lambda *where: called.append(where))
     seen = view("site", manage="hv1.example.org:8445")
     for role in site.NODE_ROLES:
         nodes.client(seen, (role, "hv1"), 7.0)
-    assert called == [("hv1", ("hv1.example.org", 8445), 7.0)] * 2
+    assert called == [("hv1", ("hv1.example.org", 8445), "/etc/wnodes/pki", 7.0)] * 2
 
 
 @pytest.mark.parametrize(

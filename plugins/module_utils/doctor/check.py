@@ -86,7 +86,7 @@ class Wanted:
     :param role: HEAD or NODE
     :param running: whether the services are installed; before that, what the roles bring is not missed
     :param uplink: device that becomes part of the bridge; empty: the bridge is there, or the device is not known
-    :param now: the time by another clock, in seconds since the epoch, as it was when ``asked`` was this one's
+    :param now: the time by another clock, a moment before the checks are made, in seconds since the epoch
     :param broken: configuration files that can't be used
     """
 

@@ -21,6 +21,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from docs import reference
 from tests.documents import DOCS, FENCE, ROOT, blocks, commands
 from wnodes.bait.config import BaitConfig, PoolConfig, PoolFlavour
+from wnodes.doctor.catalogue import CHECKS
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.image.spec import RECIPE_SPEC
 from wnodes.model.codec import decode
@@ -223,3 +224,9 @@ def test_messages_that_readers_are_told_to_look_for_are_ours(page: str) -> None:
     messages = {said for first in firsts for said in CODE.findall(first) if " " in said and "wnodes " not in said}
     pieces = {piece.strip() for said in messages - SLURM_SAYS for piece in re.split("…|: ", said)}
     assert {piece for piece in pieces if len(piece) > 3 and piece not in code} == set()
+
+
+def test_every_check_of_the_doctor_has_its_row_and_its_mark() -> None:
+    rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` ?([¹²]?) \| ", (ROOT / "docs" / "doctor.md").read_text(), re.MULTILINE)
+    marks = {None: "", True: "¹", False: "²"}
+    assert sorted(rows) == sorted((check.name, marks[check.running]) for check in CHECKS)

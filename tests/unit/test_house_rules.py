@@ -81,7 +81,7 @@ def test_every_program_carries_licence_and_copyright() -> None:
 # Layers: a file imports from below, or from its own package. Same rank, other package: see SIDEWAYS.
 RANK = {"model": 0, "engine": 1}
 RANK.update(dict.fromkeys(("lrms", "virt", "image", "net", "directory", "grid"), 2))
-RANK.update(dict.fromkeys(("hook", "bait", "hypervisor", "nameserver"), 3))
+RANK.update(dict.fromkeys(("hook", "bait", "hypervisor", "nameserver", "doctor"), 3))
 #: what one program may know of another: how to call it and what its configuration section looks like
 SIDEWAYS = {"api", "client", "config", "socketcall"}
 

@@ -35,6 +35,10 @@ class BaitClient:
         """Return how the bait is, with the jobs the caller may see (see ``Bait.status``)."""
         return dict(self._client.call("GET", path("v1", "status")))
 
+    def doctor(self, extra_s: float) -> Dict[str, Any]:
+        """Return ``{"version", "findings"}`` of the checks that it can make of its node, some of which take long."""
+        return dict(self._client.call("GET", path("v1", "doctor"), extra_s=extra_s))
+
     def bundle(self) -> Dict[str, str]:
         """Return the node's part of a support bundle: file name → text."""
         return dict(self._client.call("GET", path("v1", "bundle"), extra_s=LIMIT_S))
@@ -49,3 +53,7 @@ class BaitClient:
     def undrain(self) -> Dict[str, Any]:
         """Let the node take jobs again; return ``{"changed", "drain", "problems"}``."""
         return dict(self._client.call("POST", path("v1", "undrain")))
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._client.close()

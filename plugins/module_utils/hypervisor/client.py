@@ -64,6 +64,10 @@ class HypervisorClient(HypervisorApi):
         target = path("v1", "vms", vm_id, "console", offset=offset)
         return decode(ConsolePart, self._client.call("GET", target), "console")
 
+    def doctor(self, extra_s: float) -> Dict[str, Any]:
+        """Return ``{"version", "findings"}`` of the checks that it can make of its node, some of which take long."""
+        return dict(self._client.call("GET", path("v1", "doctor"), extra_s=extra_s))
+
     def bundle(self) -> Dict[str, str]:
         """Return the node's part of a support bundle: file name → text."""
         return dict(self._client.call("GET", path("v1", "bundle"), extra_s=LIMIT_S))

@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from dataclasses import dataclass
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, Optional, Tuple
 
 from ..model.errors import CommandFailed
 from ..process import Completed
@@ -77,6 +77,12 @@ class AccelProbe:
             )
             self._remember(key, found)
             return found
+
+    def known(self) -> Tuple[Accel, ...]:
+        """Return what was found out since this host's boot, without trying anything."""
+        boot_id = self._read_boot_id()
+        found = (self._remembered(key) for key in sorted(self._load()) if key.rpartition(" ")[2] == boot_id)
+        return tuple(accel for accel in found if accel is not None)
 
     def _boot(self, qemu: str, kernel: str) -> Accel:
         if not os.path.exists(self._device):

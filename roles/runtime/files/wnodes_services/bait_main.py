@@ -33,7 +33,7 @@ from wnodes.model.pool import PoolVm
 from wnodes.model.states import JobState
 from wnodes.nameserver.client import NameserverClient
 
-from . import edge, systemd
+from . import doctor, edge, systemd
 from .observed import JobMetrics
 from .rules import load_rules
 from .server import Program, Tls, main, unix_socket
@@ -78,6 +78,12 @@ def status(request: Request, mine: Jobs) -> dict[str, Any]:
     """Return how the bait is, with the jobs the caller may see."""
     bait: Bait = request.app.state.bait
     return {**bait.status(), "host": bait.config.host, "jobs": mine}
+
+
+@router.get("/doctor", dependencies=root_only)
+def checks() -> dict[str, Any]:
+    """Return what the checks of this machine find that the bait can make."""
+    return doctor.report("bait", edge.VERSION)
 
 
 @router.get("/bundle", dependencies=root_only)

@@ -11,7 +11,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 
@@ -33,7 +33,7 @@ from wnodes.support import Part
 from wnodes.virt.accel import KVM
 from wnodes.virt.libvirt_host import LibvirtHost
 
-from . import edge
+from . import doctor, edge
 from .observed import VmMetrics
 from .server import Program, Tls, main, unix_socket
 
@@ -109,6 +109,12 @@ def destroy(api: Api, vm_id: str) -> Vm:
 def events(api: Api, after: int, timeout_s: float = 0.0) -> tuple[VmEvent, ...]:
     """Return what happened since."""
     return api.events(after, min(max(timeout_s, 0.0), MAX_WAIT_S))
+
+
+@router.get("/doctor", dependencies=root_only)
+def checks() -> dict[str, Any]:
+    """Return what the checks of this machine find that the hypervisor can make."""
+    return doctor.report("hypervisor", edge.VERSION)
 
 
 @router.get("/bundle", dependencies=root_only)

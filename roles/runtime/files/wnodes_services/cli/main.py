@@ -30,6 +30,7 @@ COMMANDS = {
     "leases": "look",
     "images": "images",
     "rules": "rules",
+    "doctor": "doctor",
     "drain": "drain",
     "undrain": "drain",
     "console": "console",

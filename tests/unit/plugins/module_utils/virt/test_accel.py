@@ -92,3 +92,12 @@ def test_a_damaged_memory_is_no_memory(host: Path, content: str) -> None:
     (host / "cache").mkdir()
     (host / "cache" / "accel.json").write_text(content)
     assert probe(host, Qemu(BOOTED)).probe("/vmlinuz", "k1").name == "kvm"
+
+
+def test_what_is_known_since_this_boot_is_told_without_another_try(host: Path) -> None:
+    qemu = Qemu(BOOTED)
+    assert probe(host, qemu).known() == ()
+    found = probe(host, qemu).probe("/vmlinuz", "k1")
+    assert (probe(host, qemu).known(), qemu.boots) == ((found,), 1)
+    (host / "boot_id").write_text("boot-2\n")
+    assert probe(host, qemu).known() == ()

@@ -1,0 +1,44 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``wnodes doctor``: what is wrong with the machines of the site, and the cure."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from wnodes.model.clock import Clock
+from wnodes.model.errors import AuthError
+
+from . import show
+from .common import FOUND_PROBLEM, UNREACHABLE, Hosts, Json, Timeout, print_json
+
+#: a boot that hangs takes 20 of them
+TIMEOUT_S = 60.0
+
+
+def doctor(
+    hosts: Hosts = None,
+    as_json: Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also what is well, and what could not be seen.")] = False,
+    timeout: Timeout = TIMEOUT_S,
+) -> None:
+    """Check machines and services, and tell the cure. On the head node: the whole site; elsewhere: this node."""
+    if os.geteuid() != 0:
+        raise AuthError(object="wnodes doctor", reason="looks at what only root may see", hint="run it as root")
+    from . import checkup  # takes as long as all the rest, and no other command needs it
+
+    with Console(stderr=True).status("") as status:
+        reports = checkup.examine(hosts or (), timeout, status.update)
+    if as_json:
+        print_json({"now": Clock().now(), "hosts": [report.as_dict() for report in reports]})
+    else:
+        show.console().print(checkup.shown(reports, verbose))
+    if any(report.unreachable for report in reports):
+        raise typer.Exit(UNREACHABLE)
+    if any(report.failed for report in reports):
+        raise typer.Exit(FOUND_PROBLEM)

@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Slurm's settings, as 22.05 and 24.11 tell them: each one that is wrong is named, with its cure."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.unit.plugins.module_utils.doctor.machine_fixture import (
+    RELEASES,
+    Recorded,
+    bad,
+    failing,
+    head,
+    node,
+    only,
+    outcomes,
+    recorded,
+)
+from wnodes.doctor import slurm
+from wnodes.doctor.check import Outcome
+
+FAILURE, WARNING = Outcome.FAILURE, Outcome.WARNING
+
+
+def spoiled(release: str, key: str, value: str) -> Recorded:
+    """Return a node whose Slurm has another value for a key."""
+    machine = Recorded(release)
+    shown, count = re.subn(rf"(?m)^{key}(\[0\])?( *)= .*", rf"{key}\1\2= {value}", recorded("config", release))
+    assert count == 1
+    machine.says["scontrol show config"] = shown
+    return machine
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(
+    ("key", "value", "check", "outcome"),
+    [
+        ("SLURM_VERSION", "21.08.8", "slurm.version", FAILURE),
+        ("SLURM_VERSION", "23.11.4", "slurm.version", WARNING),
+        ("SlurmctldParameters", "(null)", "slurm.configless", FAILURE),
+        ("TreeWidth", "50", "slurm.tree_width", FAILURE),
+        ("SelectType", "select/linear", "slurm.select", FAILURE),
+        ("SelectTypeParameters", "CR_CORE", "slurm.select", FAILURE),
+        ("SchedulerParameters", "bf_interval=1", "slurm.scheduler", WARNING),
+        (
+            "SchedulerParameters",
+            "defer,bf_interval=1,sched_min_interval=0,batch_sched_delay=0",
+            "slurm.scheduler",
+            WARNING,
+        ),
+        ("PrologFlags", "(null)", "slurm.prolog_flags", FAILURE),
+        ("Prolog", "/etc/slurm/prolog.sh", "slurm.hooks", FAILURE),
+        ("Epilog", "(null)", "slurm.hooks", FAILURE),
+        ("PrologEpilogTimeout", "30", "slurm.hooks", FAILURE),
+        ("DefMemPerCPU", "UNLIMITED", "slurm.default_memory", WARNING),
+        ("SlurmdTimeout", "120 sec", "slurm.node_timeout", FAILURE),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_cure(
+    release: str, key: str, value: str, check: str, outcome: Outcome
+) -> None:
+    found = only(spoiled(release, key, value), node(), check)
+    assert found.outcome is outcome
+    assert found.reason
+    assert found.hint
+    assert key.lower()[:5] in (found.object + found.hint).lower()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("SlurmdTimeout", "0 sec"), ("PrologFlags", "Alloc,Contain,X11"), ("Prolog", "/etc/slurm/prolog.d/50-wnodes")],
+)
+def test_other_ways_to_be_right_are_right(key: str, value: str) -> None:
+    assert bad(spoiled("24.11", key, value), node()) == {}
+
+
+def test_room_for_all_names_of_vms_is_asked_for_where_they_are_known() -> None:
+    assert bad(Recorded(), head(99)) == {}
+    found = bad(Recorded(), head(count=100))
+    assert found["slurm.max_nodes"].reason == "there is no room for 100 VMs beside the nodes"
+    assert "slurm.max_nodes" in bad(spoiled("24.11", "MaxNodeCount", "0"), node())
+
+
+def test_a_controller_that_is_down_is_told_once() -> None:
+    machine = Recorded()
+    for command in ("scontrol show config", "scontrol show -a -o partition", "scontrol show -o node", "sbatch"):
+        machine.says[command] = failing("exit code 1: error: Unable to contact slurm controller (connect failure)")
+    machine.says["scontrol ping"] = "Slurmctld(primary) at head is DOWN\n"
+    assert only(machine, node(), "slurm.answers").value == "Slurmctld(primary) at head is DOWN"
+    assert outcomes(machine, node())["slurm.hooks"].hint == "see slurm.answers"
+
+
+def test_commands_that_are_not_there_and_a_dead_munge_are_named() -> None:
+    machine = Recorded()
+    machine.missing.add("scontrol")
+    assert "slurm-client" in only(machine, node(), "slurm.answers").hint
+    machine = Recorded()
+    machine.says["munge"] = failing("exit code 6: munge: Error: Failed to access /run/munge/munge.socket.2")
+    assert "munge.socket" in only(machine, node(), "slurm.munge").reason
+
+
+def test_root_that_may_not_submit_is_told_what_slurm_said() -> None:
+    machine = Recorded()
+    machine.says["sbatch"] = failing("exit code 1: allocation failure: Access denied to requested partition\nmore")
+    found = only(machine, node(), "slurm.rights")
+    assert found.reason == "exit code 1: allocation failure: Access denied to requested partition"
+
+
+def test_values_of_numbered_keys_are_put_together() -> None:
+    shown = (
+        "Prolog[0]               = /a\nProlog[1]               = /b\nEpilog = (null)\nSlurmctldParameters     =\nX = 1"
+    )
+    assert slurm.config(shown) == {"Prolog": ["/a", "/b"], "Epilog": [], "SlurmctldParameters": [], "X": ["1"]}

@@ -117,3 +117,7 @@ class Directory(ABC):
     @abstractmethod
     def heartbeats(self) -> Tuple[Heartbeat, ...]:
         """Return the last heartbeat of each role and host."""
+
+    @abstractmethod
+    def forget(self, host: str) -> Tuple[str, ...]:
+        """Drop what is there of a host that has left the site: leases, configuration, heartbeats; return what it was."""

@@ -151,6 +151,11 @@ def heartbeats(view: View) -> tuple[Heartbeat, ...]:
     return view.heartbeats()
 
 
+@router.delete("/hosts/{host}")
+def forget(view: View, host: str) -> dict[str, tuple[str, ...]]:
+    return {"dropped": view.forget(host)}
+
+
 def expiries(entries: Iterable[TagEntry]) -> Iterable[tuple[str, int]]:
     """Yield the tags whose images expire, and when (seconds since the epoch)."""
     for entry in entries:

@@ -17,7 +17,7 @@ from wnodes.model.clock import Clock
 from wnodes.model.codec import encode
 from wnodes.model.errors import NotFoundError, UnavailableError, WnodesError
 
-from . import images, show, site
+from . import images, lifecycle, show, site
 
 FOUND_PROBLEM, UNREACHABLE = 1, 3
 REFRESH_S = 1.0
@@ -30,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(images.app, name="images")
+app.command()(lifecycle.forget)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 All = Annotated[bool, typer.Option("--all", help="Also what is over.")]

@@ -253,6 +253,10 @@ class Lrms(ABC):
     # the node
 
     @abstractmethod
+    def advertised(self) -> Tuple[str, ...]:
+        """Return the tags that the LRMS offers on this node."""
+
+    @abstractmethod
     def advertise(self, tags: Tuple[str, ...], problem: str) -> bool:
         """Make the LRMS offer ``tags`` on this node; with a ``problem``, take no new jobs until called without.
 

@@ -274,6 +274,9 @@ class FakeLrms(Lrms):
             raise LrmsError(object=f"host {name}", reason="is busy")
         self.hosts.pop(name, None)
 
+    def advertised(self) -> Tuple[str, ...]:
+        return self.tags
+
     def advertise(self, tags: Tuple[str, ...], problem: str) -> bool:
         self._called("advertise")
         changed = (tags, problem) != (self.tags, self.problem)

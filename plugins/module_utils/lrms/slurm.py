@@ -418,6 +418,10 @@ class Slurm(Lrms):
 
     # the node
 
+    def advertised(self) -> Tuple[str, ...]:
+        present = text.fields(self._this_node()).get("AvailableFeatures", "").split(",")
+        return tuple(item[len(TAG_PREFIX) :] for item in present if item.startswith(TAG_PREFIX))
+
     def advertise(self, tags: Tuple[str, ...], problem: str) -> bool:
         node = f"NodeName={self._config.node}"
         shown = self._this_node()

@@ -106,12 +106,16 @@ def pool_figures(pool: Iterable[dict[str, Any]], observed: JobMetrics) -> Iterab
         yield "wnodes_pool_target", "VMs that should wait for a job", labels, target[image, flavour]
 
 
+def journals(config: BaitConfig) -> tuple[Journal[Job], Journal[PoolVm]]:
+    """Return what the bait knows of jobs, and of VMs that wait."""
+    folder = os.path.join(config.state_dir, "bait")
+    jobs = Journal(os.path.join(folder, "journal.sqlite"), Job, lambda job: job.state is JobState.CLOSED)
+    return jobs, Journal(os.path.join(folder, "pool.sqlite"), PoolVm, is_over)
+
+
 def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     """Return the program around the real batch system."""
-    journal = Journal(
-        os.path.join(config.state_dir, "bait", "journal.sqlite"), Job, lambda job: job.state is JobState.CLOSED
-    )
-    waiting = Journal(os.path.join(config.state_dir, "bait", "pool.sqlite"), PoolVm, is_over)
+    journal, waiting = journals(config)
     directory = NameserverClient.connect(config.nameserver, "bait")
     hypervisor = HypervisorClient.local(os.path.join(config.run_dir, "hypervisor.sock"))
     observed = JobMetrics(config.host)

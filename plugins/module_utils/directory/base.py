@@ -120,4 +120,4 @@ class Directory(ABC):
 
     @abstractmethod
     def forget(self, host: str) -> Tuple[str, ...]:
-        """Drop what is there of a host that has left the site: leases, configuration, heartbeats; return what it was."""
+        """Drop leases, configuration and heartbeats of a host that has left the site; return what there was."""

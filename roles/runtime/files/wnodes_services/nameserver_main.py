@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
@@ -201,7 +200,7 @@ def application(directory: Directory, config: NameserverConfig, clock: Clock) ->
 
 def build(config: NameserverConfig, clock: Clock, failpoints: Failpoints) -> Program:
     """Return the program with its directory opened and the pool of the configuration in it."""
-    directory = SqliteDirectory(os.path.join(config.state_dir, "directory.sqlite"), clock)
+    directory = SqliteDirectory(config.directory, clock)
     directory.set_pool(config.pool.pool())
 
     def listen() -> list[tuple[socket.socket, Tls | None]]:

@@ -30,7 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(images.app, name="images")
-app.command()(lifecycle.forget)
+for command in (lifecycle.forget, lifecycle.backup, lifecycle.restore):
+    app.command()(command)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 All = Annotated[bool, typer.Option("--all", help="Also what is over.")]

@@ -83,7 +83,7 @@ def test_what_an_older_version_wrote_is_read(tmp_path: Path) -> None:
 def test_what_a_newer_version_left_unfinished_is_not_taken_up_and_not_touched(tmp_path: Path) -> None:
     newer = Journal(str(tmp_path / "j.db"), NewRecord, lambda record: record.over)
     newer.put(NewRecord("a"))
-    with pytest.raises(ConfigError, match=r"j\.db record a \(.*colour\): was written by a newer version.*drain the node"):
+    with pytest.raises(ConfigError, match=r"record a \(.*colour\): was written by a newer version.*drain the node"):
         journal(tmp_path / "j.db")
     assert Journal(str(tmp_path / "j.db"), NewRecord, lambda record: record.over).all() == [NewRecord("a")]
 

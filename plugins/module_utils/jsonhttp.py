@@ -11,14 +11,19 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import ssl
 import threading
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Tuple
 from urllib.parse import quote, urlencode
 
 from .model import errors
+from .model.caller import DOMAIN, MANAGER
 from .model.errors import UnavailableError, WnodesError
+
+#: where a node's certificates are
+PKI_DIR = "/etc/wnodes/pki"
 
 #: makes an unconnected connection with the given timeout in seconds
 Opener = Callable[[float], http.client.HTTPConnection]
@@ -169,6 +174,33 @@ def unix_client(service: str, socket_path: str, timeout_s: float = 10.0) -> Json
         f"is wnodes-{service}.service running here? `systemctl status wnodes-{service}` tells",
         timeout_s,
     )
+
+
+def tls_client(
+    what: str, place: Tuple[str, int], server_name: str, hint: str, pki_dir: str, role: str, timeout_s: float
+) -> JsonClient:
+    """Return a client over mutual TLS, which speaks for ``role``; connections are made when they are needed.
+
+    :param place: host and port
+    :param server_name: what the other side's certificate must carry, whatever address it is reached at
+    :param pki_dir: where ca.crt, <role>.crt and <role>.key are
+    :raises UnavailableError: those can't be read
+    """
+    context = client_context(*(os.path.join(pki_dir, name) for name in ("ca.crt", f"{role}.crt", f"{role}.key")))
+
+    def opener(seconds: float) -> http.client.HTTPConnection:
+        return TlsConnection(*place, seconds, context, server_name)
+
+    return JsonClient(what, opener, hint, timeout_s)
+
+
+def node_client(
+    service: str, node: str, place: Tuple[str, int], pki_dir: str = PKI_DIR, timeout_s: float = 10.0
+) -> JsonClient:
+    """Return a manager's client of ``wnodes-<service>`` on another node: of that one's, and nobody else's."""
+    what, name = f"{service} of {node} ({place[0]}:{place[1]})", f"{node}.{service}{DOMAIN}"
+    hint = f"is {node} up, and wnodes-{service}.service there? does a firewall let port {place[1]} through?"
+    return tls_client(what, place, name, hint, pki_dir, MANAGER, timeout_s)
 
 
 def error_from(answer: Any, what: str) -> WnodesError:

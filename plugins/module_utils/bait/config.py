@@ -97,6 +97,7 @@ class BaitConfig:
     :param join_timeout_s: how long a ready VM may take to join the LRMS, and a freed job to start there
     :param max_attempts: VMs that may fail for one job before it is held for an administrator
     :param metrics_listen: ``<address>:<port>`` at which Prometheus reads our metrics; empty: nowhere
+    :param manage_listen: ``<address>:<port>`` at which the site's managers call, over mutual TLS; empty: nowhere
     :param backoff_s: first pause before a failed job is started again; doubled each time, at most ``max_backoff_s``
     """
 
@@ -119,9 +120,11 @@ class BaitConfig:
     backoff_s: float = 30.0
     max_backoff_s: float = 600.0
     metrics_listen: str = ""
+    manage_listen: str = ""
 
     def __post_init__(self) -> None:
         endpoint(self.metrics_listen, "metrics_listen")
+        endpoint(self.manage_listen, "manage_listen")
         for key in ("heartbeat_s", "poll_s", "place_timeout_s", "vm_timeout_s", "join_timeout_s", "max_attempts"):
             if getattr(self, key) <= 0:
                 raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be more than 0")

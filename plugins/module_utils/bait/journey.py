@@ -24,6 +24,7 @@ from ..model.phases import DIRECT, ENDED, QUEUED, RELEASED, vm_phases
 from ..model.states import JOB_BEFORE_RUNNING, JobState, VmState
 from ..model.vm import GuestSetup, VmRequest, VmUser
 from .config import BaitConfig
+from .drain import Drain
 from .joining import Joining
 from .pool import Pool
 from .request import Mark, groups, labels, printable, received
@@ -56,11 +57,12 @@ class Journey:
         sightings: Sightings,
         joining: Joining,
         pool: Pool,
+        drain: Drain,
         moved: Callable[[Job], None],
     ) -> None:
         self._config, self._lrms, self._hypervisor, self._journal = config, lrms, hypervisor, journal
         self._clock, self._failpoints, self._sightings, self._moved = clock, failpoints, sightings, moved
-        self._joining, self._pool = joining, pool
+        self._joining, self._pool, self._drain = joining, pool, drain
         self._memory_mib = 0
         self._introduced: Set[str] = set()
         #: when a job's VM said that the job was over, by LRMS id
@@ -129,6 +131,8 @@ class Journey:
             return self._give_back(job, "it was released by someone else")
         if seen.state is LrmsJobState.RUNNING and seen.host != job.host:
             return self.leave(job, f"it was started on {seen.host}")
+        if self._drain.order is not None and not job.released:
+            return self._give_back(job, self._drain.reason)
         return None
 
     def _ours(self, job: Job, seen: LrmsJob) -> bool:
@@ -151,6 +155,9 @@ class Journey:
         if job.reason:
             self._stop(job, seen)
             return self._move(job, JobState.REFUSED)
+        if self._drain.order is not None:
+            self._stop(job, seen)
+            return self._give_back(job, self._drain.reason)
         charge = self._config.overheads.charge(job.request.resources)
         if charge.memory_mib > self._node_mib():
             return self._too_large(job, seen, charge.memory_mib)
@@ -337,6 +344,9 @@ class Journey:
             log.warning("VM of a running job is lost: %s", lost, extra=fields(job))
             self._lrms.fail_host(job.host, lost)
             return SOON_S
+        if self._drain.ends_jobs and self._lrms.requeue(seen, self.mark(job, self._drain.reason)):
+            self._sightings.forget(job.lrms_id)
+            return self._give_back(job, self._drain.reason)
         return self._config.heartbeat_s
 
     def _settle_in(self, job: Job) -> float:

@@ -33,6 +33,7 @@ from ..model.resources import Resources
 from ..model.states import JobState, PoolState, VmState
 from ..model.vm import VmRequest, VmUser
 from .config import BaitConfig
+from .drain import Drain
 from .joining import Joining
 from .offer import ROOM_S, Offers
 from .reuse import may_wait_again, waiting_again
@@ -84,12 +85,13 @@ class Pool:
         journal: Journal[PoolVm],
         jobs: Callable[[], Iterable[Job]],
         begun: Callable[[PoolVm, LrmsJob], None],
+        drain: Drain,
         clock: Clock,
         failpoints: Failpoints,
     ) -> None:
         self._config, self._lrms, self._hypervisor, self._joining = config, lrms, hypervisor, joining
         self._journal, self._jobs, self._clock, self._failpoints = journal, jobs, clock, failpoints
-        self._offers = Offers(lrms, self._charge, begun)
+        self._drain, self._offers = drain, Offers(lrms, self._charge, begun)
         self._lock = threading.RLock()
         self._quiet_until = 0.0
         self._made: Deque[float] = collections.deque(maxlen=100)
@@ -145,6 +147,10 @@ class Pool:
     def keys(self) -> Tuple[str, ...]:
         """Return the keys under which placeholders are kept for VMs of the pool."""
         return tuple(vm.id for vm in self._journal.active())
+
+    def all(self) -> List[PoolVm]:
+        """Return the VMs, those that are gone too."""
+        return self._journal.all()
 
     def described(self) -> List[Dict[str, Any]]:
         """Return ``{"tag", "flavour", "target", "waiting", "coming", "used"}`` of each kind of VM.
@@ -231,14 +237,15 @@ class Pool:
             self._targets = {}
             return self._config.heartbeat_s
         room, now = self._lrms.room(), self._clock.now()
-        self._targets = self._wished() if room.open else {}
+        is_open = room.open and self._drain.order is None
+        self._targets = self._wished() if is_open else {}
         with self._lock:
             there = [vm for vm in self._journal.active() if vm.state is not PoolState.TAKEN]
             ready = {request: count for request, count in self._targets.items() if self._may_try(request, now)}
             keep = {vm.request: self._targets.get(vm.request, 0) for vm in there}
             todo = plan({**keep, **ready}, there, self._room_of(there, room.free), self._charge)
             leave = dict(todo.leave)
-            if not room.open:
+            if not is_open:
                 leave.update({vm.id: "the node takes no jobs" for vm in there if vm.state in _HERE})
             for vm_id, reason in leave.items():
                 vm = self._journal.get(vm_id)

@@ -9,12 +9,14 @@ import logging
 import threading
 from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple
 
+from .. import support
 from ..directory.base import Heartbeat
 from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
 from ..lrms.base import Lrms, LrmsJob
 from ..model.clock import Clock, Failpoints
+from ..model.endpoint import reachable
 from ..model.errors import NotFoundError, RequestError, WnodesError
 from ..model.job import Answer, Dispatch, Job, JobRequest
 from ..model.phases import DIRECT, QUEUED
@@ -22,8 +24,10 @@ from ..model.pool import PoolVm
 from ..model.resources import Resources
 from ..model.states import JobState
 from ..model.vm import VmEvent
+from ..support import Part
 from . import request
 from .config import BaitConfig
+from .drain import Drain, DrainWish, Order
 from .explain import explain
 from .joining import Joining
 from .journey import Journey, before_running, fields
@@ -69,6 +73,7 @@ class Bait:
         directory: SiteDirectory,
         journal: Journal[Job],
         pool: Journal[PoolVm],
+        drains: Journal[Order],
         clock: Optional[Clock] = None,
         failpoints: Optional[Failpoints] = None,
         observe: Callable[[Job], None] = nothing,
@@ -89,8 +94,12 @@ class Bait:
         self._beat_now, self._stop = threading.Event(), threading.Event()
         self._threads: List[threading.Thread] = []
         self._sightings = Sightings(lrms, self.clock, config.poll_s)
+        self._order, self._gate = Drain(drains, self.clock), threading.Lock()
+        #: jobs on the node that are not ours; None: not known
+        self._others: Optional[int] = None
         joining = Joining(lrms, hypervisor, self.failpoints)
-        self.pool = Pool(config, lrms, hypervisor, joining, pool, journal.all, self._begin, self.clock, self.failpoints)
+        seams = (config, lrms, hypervisor, joining)
+        self.pool = Pool(*seams, pool, journal.all, self._begin, self._order, self.clock, self.failpoints)
         self.journey = Journey(
             config,
             lrms,
@@ -101,6 +110,7 @@ class Bait:
             self._sightings,
             joining,
             self.pool,
+            self._order,
             self._moved,
         )
         self.reconciler = Reconciler(self._step, self.clock, self._step_failed)
@@ -255,17 +265,25 @@ class Bait:
             self._note("hypervisor", "" if below.ok else "; ".join(below.problems))
         except WnodesError as error:
             self._note("hypervisor", f"the hypervisor does not answer: {error}")
-        problem = "; ".join(self._problems[key] for key in ("hypervisor",) if self._problems.get(key))
-        self._attempt("lrms", lambda: self._open_or_close(problem))
+        self._attempt("lrms", self._look_after_node)
         self._attempt(
             "nameserver", lambda: self.directory.beat(Heartbeat("bait", self.config.host, 0.0, self.status()))
         )
 
-    def _open_or_close(self, problem: str) -> None:
+    def _open_or_close(self) -> None:
+        # one at a time: what was true before an order came must not be advertised after it
+        with self._gate:
+            problem = "; ".join(filter(None, (self._order.reason, self._problems.get("hypervisor", ""))))
+            # before the first word from the hypervisor nothing is known: what is advertised stays
+            if self._tags or self._order.reason:
+                self.lrms.advertise(self._tags or None, problem)
+            if self._order.reason:
+                ours = {*self.lrms.placeholders().values(), *(job.lrms_id for job in self.journal.active())}
+                self._others = sum(job.id not in ours for job in self.lrms.jobs_on(self.config.slurm.node))
+
+    def _look_after_node(self) -> None:
         self.lrms.adopt({job.lrms_id for job in self.journal.active()})
-        # before the first word from the hypervisor nothing is known: what is advertised stays
-        if self._tags:
-            self.lrms.advertise(self._tags, problem)
+        self._open_or_close()
         # in this order: a record comes before its placeholder, and the job's before that of its VM goes
         placed, kept = self.lrms.placeholders(), set(self.pool.keys())
         kept |= {job.vm_id for job in self.journal.active()}
@@ -285,6 +303,40 @@ class Bait:
         if problem != self._problems.get(name, ""):
             log.warning("%s: %s", name, problem or "well again")
         self._problems[name] = problem
+
+    # from an administrator
+
+    def drain(self, wish: DrainWish, who: str) -> Dict[str, Any]:
+        """Take no more jobs until ``undrain``; return what ``status`` tells of it, and whether that is new.
+
+        :raises RequestError: the wish makes no sense
+        """
+        changed = self._order.give(wish, who)
+        self.failpoints.hit("bait.drain")
+        if changed:
+            log.warning("%s", self._order.reason)
+            self._others = None
+            for job in self.journal.active():
+                self.reconciler.wake(job.id)
+        return self._ordered(changed)
+
+    def undrain(self) -> Dict[str, Any]:
+        """Take jobs again; return whether that is new."""
+        changed = self._order.lift()
+        if changed:
+            log.warning("no longer drained")
+        return self._ordered(changed)
+
+    def _ordered(self, changed: bool) -> Dict[str, Any]:
+        self._attempt("lrms", self._open_or_close)
+        self.pool.make_room()
+        self._beat_now.set()
+        return {"changed": changed, "drain": self._drained(), "problems": self._told_problems()}
+
+    def _drained(self) -> Optional[Dict[str, Any]]:
+        others = None if self._problems.get("lrms") else self._others
+        jobs = None if others is None else others + len(self.journal.active())
+        return self._order.told(jobs, len(self.pool.keys()))
 
     # threads
 
@@ -336,10 +388,24 @@ class Bait:
             for job in self.journal.all()
         ]
 
+    def evidence(self) -> Dict[str, Part]:
+        """Return what goes into a support bundle of this node besides what every service tells."""
+        asked = {f"{name}.txt": support.command(*argv) for name, argv in self.lrms.inquiries().items()}
+        return {
+            "status.json": support.data(self.status),
+            "config.json": support.data(lambda: self.config),
+            "waiting.json": support.data(self.pool.all),
+            **asked,
+        }
+
     def status(self) -> Dict[str, Any]:
-        """Return ``{"ok", "problems", "tags", "jobs", "pool"}``."""
-        problems = [f"{name}: {problem}" for name, problem in self._problems.items() if problem]
+        """Return ``{"ok", "problems", "tags", "jobs", "pool", "drain", "manage"}``."""
+        problems = self._told_problems()
         # told, but no reason to take no jobs: without a waiting VM they only wait longer
         told = [*problems, *filter(None, (self.pool.problem,))]
         jobs, pool = self.jobs()[-TOLD_JOBS:], self.pool.described()
-        return {"ok": not problems, "problems": told, "tags": list(self._tags), "jobs": jobs, "pool": pool}
+        told_of = {"problems": told, "tags": list(self._tags), "jobs": jobs, "pool": pool, "drain": self._drained()}
+        return {"ok": not problems, **told_of, "manage": reachable(self.config.manage_listen, self.config.host)}
+
+    def _told_problems(self) -> List[str]:
+        return [f"{name}: {problem}" for name, problem in self._problems.items() if problem]

@@ -61,6 +61,20 @@ class HypervisorStatus:
     templates: TemplateStatus = TemplateStatus()
 
 
+@dataclass(frozen=True)
+class ConsolePart:
+    """A piece of what a VM has written to its console.
+
+    :param offset: where it begins in the log, in bytes
+    :param next: where what comes after it begins
+    :param data: the bytes, as base64: a guest writes what it likes
+    """
+
+    offset: int
+    next: int
+    data: str
+
+
 class HypervisorApi(ABC):
     """VMs by request id. Every call is idempotent; UnavailableError means nothing is known."""
 
@@ -107,6 +121,15 @@ class HypervisorApi(ABC):
         """Return events with ``seq > after``, waiting up to ``timeout_s`` seconds for the first one.
 
         A ``seq`` lower than ``after`` means that the hypervisor was restarted.
+        """
+
+    @abstractmethod
+    def console(self, vm_id: str, offset: int) -> ConsolePart:
+        """Return what a VM's console log holds from ``offset`` on, a piece of it; below 0: from so far before its end.
+
+        An offset beyond the end, for the log has begun anew, is taken for 0.
+
+        :raises NotFoundError: there is no VM or no log (any more)
         """
 
     @abstractmethod

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
-from ..jsonhttp import JsonClient, path, unix_client
+from ..jsonhttp import PKI_DIR, JsonClient, node_client, path, unix_client
 from ..model.codec import decode, encode
 from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest, VmUser
-from .api import HypervisorApi, HypervisorStatus
+from ..support import LIMIT_S
+from .api import ConsolePart, HypervisorApi, HypervisorStatus
 
 SOCKET = "/run/wnodes/hypervisor.sock"
 #: a setup runs commands in a guest; the hypervisor's own limit ends it before this many seconds are over
@@ -27,6 +28,13 @@ class HypervisorClient(HypervisorApi):
     def local(cls, socket_path: str = SOCKET, timeout_s: float = 10.0) -> HypervisorClient:
         """Return a client of the hypervisor on this machine; connections are made when they are needed."""
         return cls(unix_client("hypervisor", socket_path, timeout_s))
+
+    @classmethod
+    def of_node(
+        cls, node: str, place: Tuple[str, int], pki_dir: str = PKI_DIR, timeout_s: float = 10.0
+    ) -> HypervisorClient:
+        """Return a manager's client of the hypervisor on another node, at ``place`` (host and port)."""
+        return cls(node_client("hypervisor", node, place, pki_dir, timeout_s))
 
     def create(self, request: VmRequest) -> Vm:
         return self._vm("PUT", path("v1", "vms", request.id), encode(request))
@@ -49,6 +57,14 @@ class HypervisorClient(HypervisorApi):
     def events(self, after: int, timeout_s: float) -> Tuple[VmEvent, ...]:
         target = path("v1", "events", after=after, timeout_s=f"{timeout_s:g}")
         return tuple(decode(VmEvent, item, "event") for item in self._client.call("GET", target, extra_s=timeout_s))
+
+    def console(self, vm_id: str, offset: int) -> ConsolePart:
+        target = path("v1", "vms", vm_id, "console", offset=offset)
+        return decode(ConsolePart, self._client.call("GET", target), "console")
+
+    def bundle(self) -> Dict[str, str]:
+        """Return the node's part of a support bundle: file name → text."""
+        return dict(self._client.call("GET", path("v1", "bundle"), extra_s=LIMIT_S))
 
     def status(self) -> HypervisorStatus:
         return decode(HypervisorStatus, self._client.call("GET", path("v1", "status")), "status")

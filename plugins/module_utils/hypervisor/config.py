@@ -83,6 +83,7 @@ class HypervisorConfig:
     :param syslog_rate: messages a second of one VM, in the long run
     :param syslog_burst: messages of one VM at once; a boot makes some hundred
     :param metrics_listen: ``<address>:<port>`` at which Prometheus reads our metrics; empty: nowhere
+    :param manage_listen: ``<address>:<port>`` at which the site's managers call, over mutual TLS; empty: nowhere
     :param broken_keep_s: how long a BROKEN VM is kept for people to look at, when nobody takes it away
     """
 
@@ -117,6 +118,7 @@ class HypervisorConfig:
     syslog_rate: float = 50.0
     syslog_burst: int = 1000
     metrics_listen: str = ""
+    manage_listen: str = ""
 
     def __post_init__(self) -> None:
         if not self.host:
@@ -133,6 +135,7 @@ class HypervisorConfig:
             self._check_folder("mounts_allowed", folder)
         self._check_syslog()
         endpoint(self.metrics_listen, "metrics_listen")
+        endpoint(self.manage_listen, "manage_listen")
         times = ("boot_timeout_s", "personalise_timeout_s", "setup_timeout_s", "heartbeat_s", "image_scrub_s")
         for key in ("max_starting", *times):
             if getattr(self, key) <= 0:

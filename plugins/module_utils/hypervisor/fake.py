@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field, replace
 from typing import Callable, Dict, List, Optional, Tuple
 
@@ -13,7 +14,8 @@ from ..model.image import Artefact, Image
 from ..model.lease import Lease, NetworkSettings
 from ..model.states import VmState
 from ..model.vm import GuestSetup, Move, Vm, VmEvent, VmRequest, VmUser, used_by
-from .api import HypervisorApi, HypervisorStatus, NodeImage
+from .api import ConsolePart, HypervisorApi, HypervisorStatus, NodeImage
+from .files import console_part
 
 
 @dataclass
@@ -30,6 +32,7 @@ class FakeHypervisor(HypervisorApi):
     vms: Dict[str, Vm] = field(default_factory=dict)
     setups: Dict[str, List[GuestSetup]] = field(default_factory=dict)
     said: List[VmEvent] = field(default_factory=list)
+    consoles: Dict[str, bytes] = field(default_factory=dict)
     now: Callable[[], float] = lambda: 0.0
     _next: int = 100
 
@@ -100,6 +103,9 @@ class FakeHypervisor(HypervisorApi):
     def events(self, after: int, timeout_s: float) -> Tuple[VmEvent, ...]:
         self._answer()
         return tuple(event for event in self.said if event.seq > after)
+
+    def console(self, vm_id: str, offset: int) -> ConsolePart:
+        return console_part(io.BytesIO(self.consoles.get(self.get(vm_id).id, b"")), offset)
 
     def status(self) -> HypervisorStatus:
         self._answer()

@@ -5,24 +5,37 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import re
 import shutil
-from typing import Callable, Tuple
+from typing import BinaryIO, Callable, Tuple
 
-from ..model.errors import VirtError
+from ..model.errors import NotFoundError, VirtError
 from ..model.image import CachedImage
 from ..process import Completed
 from ..process import run as run_process
 from ..virt.disks import make_overlay, make_scratch
 from ..virt.policy import Files
+from .api import ConsolePart
 
 log = logging.getLogger(__name__)
 
 CONSOLE_LINES = 10
+#: bytes of a console log that are told at once
+CONSOLE_PIECE = 131072
 _CONSOLE_TAIL = 8192
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[^\[])")
+
+
+def console_part(file: BinaryIO, offset: int) -> ConsolePart:
+    """Return a piece of a console log from ``offset`` on; below 0: from so far before its end."""
+    size = file.seek(0, os.SEEK_END)
+    start = max(0, size + offset) if offset < 0 else offset
+    start = file.seek(start if start <= size else 0)
+    content = file.read(CONSOLE_PIECE)
+    return ConsolePart(start, start + len(content), base64.b64encode(content).decode("ascii"))
 
 
 class VmFiles:
@@ -79,6 +92,16 @@ class VmFiles:
         plain = _ESCAPES.sub("", text.replace("\r", ""))
         kept = ["".join(c for c in line if c.isprintable())[:200] for line in plain.split("\n") if line.strip()]
         return "\n".join(kept[-lines:])
+
+    def console(self, vm_id: str, offset: int) -> ConsolePart:
+        """Return a piece of a VM's console log, see ``HypervisorApi.console``."""
+        try:
+            with open(self.of(vm_id, False).console, "rb") as file:
+                return console_part(file, offset)
+        except OSError as error:
+            raise NotFoundError(
+                object=f"console of VM {vm_id}", reason=error.strerror or str(error), hint="it goes with its VM"
+            ) from None
 
     def discard(self, vm_id: str) -> None:
         """Put a VM's files away at once; ``empty_trash`` frees their space, which may take seconds."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import List
+from typing import Dict, List
 
 from .config import HypervisorConfig
 
@@ -26,6 +26,16 @@ def available_mib(meminfo: str = MEMINFO) -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) >> 10
     return 0
+
+
+def load(total_mib: int) -> Dict[str, float]:
+    """Return what this machine has and how busy it is, for people."""
+    return {
+        "cpus": os.cpu_count() or 0,
+        "load": round(os.getloadavg()[0], 2),
+        "memory_mib": total_mib,
+        "available_mib": available_mib(),
+    }
 
 
 def free_mib(folder: str) -> int:

@@ -10,22 +10,25 @@ import os
 import time
 from typing import Any, Callable, Dict, Optional, Set, Tuple
 
+from .. import support
 from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
 from ..journald import Journald
 from ..model.clock import Clock, Failpoints
 from ..model.codec import encode
+from ..model.endpoint import reachable
 from ..model.errors import StateError
 from ..model.image import CachedImage, check_tag
 from ..model.states import VmState
 from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest, VmUser, used_by
+from ..support import Part
 from ..virt.accel import AccelProbe
 from ..virt.base import HostEvent, VmHost
 from ..virt.channel import ChannelHub, Frame
 from ..virt.guest import Guest, pause
 from ..virt.policy import check_labels, check_request
 from . import node
-from .api import HypervisorApi, HypervisorStatus
+from .api import ConsolePart, HypervisorApi, HypervisorStatus
 from .config import HypervisorConfig
 from .events import EventLog
 from .files import VmFiles
@@ -93,6 +96,7 @@ class Hypervisor(HypervisorApi):
         # apart, and with a thread for each key: no number of VMs that wait for something may hold up a renewal
         self._caretaker = Reconciler(self._care, self._clock, self._failed, retry_s=(0.5, 15.0))
         self._channels = channels or ChannelHub(self.heard)
+        self._files = files or VmFiles(config.state_dir)
         parts = Parts(
             config=config,
             vms=self._vms,
@@ -100,7 +104,7 @@ class Hypervisor(HypervisorApi):
             images=images,
             trust=trust,
             nameserver=nameserver,
-            files=files or VmFiles(config.state_dir),
+            files=self._files,
             channels=self._channels,
             accel=self.accel,
             clock=self._clock,
@@ -240,6 +244,20 @@ class Hypervisor(HypervisorApi):
         running = {vm.image.digest for vm in self._vms.active() if vm.image is not None}
         return running | self._upkeep.catalogue.digests | self._upkeep.templates.images
 
+    def console(self, vm_id: str, offset: int) -> ConsolePart:
+        return self._files.console(self._vms.get(vm_id).id, offset)
+
+    def evidence(self) -> Dict[str, Part]:
+        """Return what goes into a support bundle of this node besides what every service tells."""
+        domains = {f"domain-{vm.id}.xml": vm.uuid for vm in self._vms.active()}
+        virsh = ("virsh", "--readonly", "--connect", self._config.libvirt_uri)
+        return {
+            "status.json": support.data(self._beat),
+            "config.json": support.data(lambda: self._config),
+            "domains.txt": support.command(*virsh, "list", "--all"),
+            **{name: support.command(*virsh, "dumpxml", uuid) for name, uuid in domains.items()},
+        }
+
     def status(self) -> HypervisorStatus:
         problems = self._upkeep.problems
         catalogue, told = self._upkeep.catalogue, problems + self._syslog_problems()
@@ -272,6 +290,8 @@ class Hypervisor(HypervisorApi):
             "images": encode(self._upkeep.catalogue.images()),
             "accel": self._accel_name,
             "templates": encode(self._upkeep.templates.status()),
+            "node": node.load(self._memory_mib),
+            "manage": reachable(self._config.manage_listen, self._config.host),
         }
 
     def _from_host(self, event: HostEvent) -> None:

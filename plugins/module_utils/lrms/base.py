@@ -157,6 +157,13 @@ class Lrms(ABC):
         """
 
     @abstractmethod
+    def requeue(self, job: LrmsJob, mark: str) -> bool:
+        """Put a job that runs back into the queue, held as by ``stop``.
+
+        Return False, having done nothing, where it can't begin again: it is interactive, or its owner forbade it.
+        """
+
+    @abstractmethod
     def send(self, job: LrmsJob, host: str, original: Dict[str, str]) -> Tuple[str, ...]:
         """Free the held job for ``host`` alone, which takes nobody else's jobs; all at once, or not at all.
 
@@ -257,8 +264,14 @@ class Lrms(ABC):
         """Return the tags that the LRMS offers on this node."""
 
     @abstractmethod
-    def advertise(self, tags: Tuple[str, ...], problem: str) -> bool:
-        """Make the LRMS offer ``tags`` on this node; with a ``problem``, take no new jobs until called without.
+    def inquiries(self) -> Dict[str, Tuple[str, ...]]:
+        """Return commands (argv) that print what an expert would want to see of the LRMS, by name."""
+
+    @abstractmethod
+    def advertise(self, tags: Optional[Tuple[str, ...]], problem: str) -> bool:
+        """Make the LRMS offer ``tags`` on this node (None: those it offers already).
+
+        With a ``problem``, it takes no new jobs until called without.
 
         Return whether anything had to be changed.
         """

@@ -62,6 +62,8 @@ class FakeLrms(Lrms):
     tags: Tuple[str, ...] = ()
     problem: str = ""
     calls: List[str] = field(default_factory=list)
+    #: jobs that can't be put back
+    interactive: Set[str] = field(default_factory=set)
     #: hosts that were made to run a job of ours
     rehearsals: List[str] = field(default_factory=list)
     #: seconds after which each returned job may start again
@@ -165,6 +167,13 @@ class FakeLrms(Lrms):
         if self.table[job.id].state is LrmsJobState.RUNNING:
             self.change(job.id, state=LrmsJobState.HELD, host="")
         self.waiting.discard(placeholder)
+
+    def requeue(self, job: LrmsJob, mark: str) -> bool:
+        self._called("requeue")
+        if job.id in self.interactive:
+            return False
+        self.stop(job, mark)
+        return True
 
     def send(self, job: LrmsJob, host: str, original: Dict[str, str]) -> Tuple[str, ...]:
         self._called("send")
@@ -277,8 +286,12 @@ class FakeLrms(Lrms):
     def advertised(self) -> Tuple[str, ...]:
         return self.tags
 
-    def advertise(self, tags: Tuple[str, ...], problem: str) -> bool:
+    def inquiries(self) -> Dict[str, Tuple[str, ...]]:
+        return {"fake": ("fake-lrms", "--show")}
+
+    def advertise(self, tags: Optional[Tuple[str, ...]], problem: str) -> bool:
         self._called("advertise")
+        tags = self.tags if tags is None else tags
         changed = (tags, problem) != (self.tags, self.problem)
         self.tags, self.problem = tags, problem
         return changed

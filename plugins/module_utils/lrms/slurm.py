@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Callable, Container, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from ..model.errors import CommandFailed, ConfigError, LrmsError, NotFoundError
+from ..model.hostlist import expand
 from ..model.job import Dispatch
 from ..model.resources import Resources
 from ..model.vm import GuestFile, GuestSetup
@@ -151,7 +152,7 @@ class Slurm(Lrms):
         except NotFoundError:
             return ()
         found = text.jobs(output).values()
-        return tuple(sorted((job for job in found if job.host == host), key=lambda job: int(job.number or 0)))
+        return tuple(sorted((job for job in found if host in expand(job.host)), key=lambda job: int(job.number or 0)))
 
     def name(self, job_id: str) -> str:
         try:
@@ -197,6 +198,12 @@ class Slurm(Lrms):
             after.append(("requeue", job.id))
         if after:
             self._scontrol(*after)
+
+    def requeue(self, job: LrmsJob, mark: str) -> bool:
+        if job.fixed["BatchFlag"] == "0" or job.fixed["Requeue"] == "0":
+            return False
+        self.stop(job, mark)
+        return True
 
     def send(self, job: LrmsJob, host: str, original: Dict[str, str]) -> Tuple[str, ...]:
         if job.fixed["Features"] != original["Features"]:
@@ -422,22 +429,34 @@ class Slurm(Lrms):
         present = text.fields(self._this_node()).get("AvailableFeatures", "").split(",")
         return tuple(item[len(TAG_PREFIX) :] for item in present if item.startswith(TAG_PREFIX))
 
-    def advertise(self, tags: Tuple[str, ...], problem: str) -> bool:
+    def inquiries(self) -> Dict[str, Tuple[str, ...]]:
+        return {
+            "slurm-version": ("scontrol", "--version"),
+            "slurm-nodes": ("sinfo", "-a", "-N", "-l"),
+            "slurm-node": ("scontrol", "show", "node", self._config.node),
+            "slurm-reservations": ("scontrol", "show", "reservation"),
+            "slurm-jobs-here": ("squeue", "-a", "-w", self._config.node),
+            "slurm-our-jobs": ("squeue", "-a", "-u", "root"),
+            "slurm-config": ("scontrol", "show", "config"),
+        }
+
+    def advertise(self, tags: Optional[Tuple[str, ...]], problem: str) -> bool:
         node = f"NodeName={self._config.node}"
         shown = self._this_node()
         values = text.fields(shown)
         present = [item for item in values.get("AvailableFeatures", "").split(",") if item]
         wanted = [item for item in present if not item.startswith(TAG_PREFIX)]
-        wanted += [TAG_PREFIX + tag for tag in sorted(tags)]
+        wanted += [TAG_PREFIX + tag for tag in sorted(tags or ())]
         changed = False
         active = [item for item in values.get("ActiveFeatures", "").split(",") if item]
-        if sorted(present) != sorted(wanted) or sorted(active) != sorted(wanted):
+        if tags is not None and not sorted(present) == sorted(active) == sorted(wanted):
             features = ",".join(wanted)
             self._update(node, f"AvailableFeatures={features}", f"ActiveFeatures={features}")
             changed = True
-        drained, ours = "DRAIN" in values.get("State", ""), text.node_reason(shown).startswith(REASON)
-        if problem and not drained:
-            self._update(node, "State=DRAIN", f"Reason={REASON}{problem}"[:200])
+        said, reason = text.node_reason(shown), " ".join(f"{REASON}{problem}".split())[:190].strip()
+        drained, ours = "DRAIN" in values.get("State", ""), said.startswith(REASON)
+        if problem and (not drained or (ours and said != reason)):
+            self._update(node, "State=DRAIN", f"Reason={reason}")
             changed = True
         elif not problem and drained and ours:
             self._update(node, "State=RESUME")

@@ -33,3 +33,12 @@ def endpoint(text: str, key: str) -> Optional[Tuple[str, int]]:
             hint="for example 127.0.0.1:9717",
         )
     return address, number
+
+
+def reachable(text: str, host: str) -> str:
+    """Return where others reach what listens at ``text`` on ``host``, as ``<host>:<port>``; empty: nowhere."""
+    place = endpoint(text, "listen")
+    if place is None:
+        return ""
+    address, port = place
+    return f"{host if address == '0.0.0.0' else address}:{port}"  # noqa: S104 - compared, not bound

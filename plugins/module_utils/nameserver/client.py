@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import http.client
-import os
 from typing import Any, Dict, Optional, Tuple
 
 from ..directory.base import Directory, Heartbeat, Pool
-from ..jsonhttp import JsonClient, TlsConnection, client_context, path, unix_client
+from ..jsonhttp import JsonClient, path, tls_client, unix_client
+from ..model.caller import DOMAIN
 from ..model.codec import decode, encode
 from ..model.image import Release, Rollout, TagEntry
 from ..model.lease import Lease
 from .config import SOCKET, NameserverAccess
-from .service import DOMAIN
 
 #: what a nameserver's certificate must carry, whatever address it is reached at
 SERVER_NAME = "nameserver" + DOMAIN
@@ -30,15 +28,9 @@ class NameserverClient(Directory):
     @classmethod
     def connect(cls, access: NameserverAccess, role: str) -> NameserverClient:
         """Return a client over mutual TLS that speaks for ``role``; connections are made when they are needed."""
-        host, port = access.place()
-        files = (os.path.join(access.pki_dir, name) for name in ("ca.crt", role + ".crt", role + ".key"))
-        context = client_context(*files)
-
-        def opener(seconds: float) -> http.client.HTTPConnection:
-            return TlsConnection(host, port, seconds, context, SERVER_NAME)
-
         hint = "is wnodes-nameserver.service running there?"
-        return cls(JsonClient(f"nameserver ({access.url})", opener, hint, access.timeout_s))
+        where = (access.place(), SERVER_NAME, hint, access.pki_dir)
+        return cls(tls_client(f"nameserver ({access.url})", *where, role, access.timeout_s))
 
     @classmethod
     def local(cls, socket_path: str = SOCKET) -> NameserverClient:

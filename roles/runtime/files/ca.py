@@ -22,7 +22,7 @@ CA_DAYS = 3650
 USAGE = {
     "nameserver": "serverAuth",
     "hypervisor": "serverAuth,clientAuth",
-    "bait": "clientAuth",
+    "bait": "serverAuth,clientAuth",
     "manager": "clientAuth",
     "signer": "emailProtection",
 }

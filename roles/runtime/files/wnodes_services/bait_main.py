@@ -15,8 +15,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 
+from wnodes import support
 from wnodes.bait import hooksocket
 from wnodes.bait.config import BaitConfig
+from wnodes.bait.drain import DrainWish, Order, is_lifted
 from wnodes.bait.pool import is_over
 from wnodes.bait.service import Bait
 from wnodes.engine.journal import Journal
@@ -37,16 +39,20 @@ log = logging.getLogger(__name__)
 
 HOOK = "hook"
 
+edge.strict(DrainWish)
+
 
 def visible(request: Request) -> list[dict[str, Any]]:
     """Return the jobs the caller may see: all of them to root, else its own (a dependency)."""
     bait: Bait = request.app.state.bait
-    uid = edge.peer(request).uid
-    return [job for job in bait.jobs() if uid == 0 or (uid is not None and job["uid"] == uid)]
+    who = edge.peer(request)
+    root = edge.is_root(who)
+    return [job for job in bait.jobs() if root or (who.uid is not None and job["uid"] == who.uid)]
 
 
 Jobs = Annotated[list[dict[str, Any]], Depends(visible)]
 router = APIRouter(prefix="/v1")
+root_only = [Depends(edge.root_only)]
 
 
 @router.get("/jobs")
@@ -69,6 +75,27 @@ def status(request: Request, mine: Jobs) -> dict[str, Any]:
     """Return how the bait is, with the jobs the caller may see."""
     bait: Bait = request.app.state.bait
     return {**bait.status(), "host": bait.config.host, "jobs": mine}
+
+
+@router.get("/bundle", dependencies=root_only)
+def bundle(request: Request) -> dict[str, str]:
+    """Return the bait's part of a support bundle."""
+    bait: Bait = request.app.state.bait
+    return support.collect({**edge.evidence("wnodes-bait.service", "wnodes-hook.socket"), **bait.evidence()})
+
+
+@router.post("/drain", dependencies=root_only)
+def drain(request: Request, body: DrainWish) -> dict[str, Any]:
+    """Let the node take no more jobs."""
+    bait: Bait = request.app.state.bait
+    return bait.drain(body, edge.root_of(request))
+
+
+@router.post("/undrain", dependencies=root_only)
+def undrain(request: Request) -> dict[str, Any]:
+    """Let the node take jobs again."""
+    bait: Bait = request.app.state.bait
+    return bait.undrain()
 
 
 def application(bait: Bait, observed: JobMetrics | None = None) -> FastAPI:
@@ -116,11 +143,12 @@ def journals(config: BaitConfig) -> tuple[Journal[Job], Journal[PoolVm]]:
 def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     """Return the program around the real batch system."""
     journal, waiting = journals(config)
+    drains = Journal(os.path.join(config.state_dir, "bait", "drain.sqlite"), Order, is_lifted, keep=20)
     directory = NameserverClient.connect(config.nameserver, "bait")
     hypervisor = HypervisorClient.local(os.path.join(config.run_dir, "hypervisor.sock"))
     observed = JobMetrics(config.host)
     seams = (Slurm(config.slurm), hypervisor, directory)
-    bait = Bait(config, *seams, journal, waiting, clock, failpoints, observed.observe)
+    bait = Bait(config, *seams, journal, waiting, drains, clock, failpoints, observed.observe)
     hook = systemd.activated(HOOK)
     if hook is None:
         log.warning("systemd holds no hook socket for us: a restart of the bait would be noticed by jobs")
@@ -138,7 +166,8 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     def listen() -> list[tuple[socket.socket, Tls | None]]:
         return [(unix_socket(os.path.join(config.run_dir, "bait.sock")), None)]
 
-    return Program(application(bait, observed), listen, start, stop, config.metrics_listen)
+    tls = Tls.of("bait", config.nameserver.pki_dir)
+    return Program(application(bait, observed), listen, start, stop, config.metrics_listen, config.manage_listen, tls)
 
 
 if __name__ == "__main__":

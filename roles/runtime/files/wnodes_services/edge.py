@@ -20,6 +20,8 @@ from fastapi.responses import JSONResponse
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from wnodes import support
+from wnodes.model.caller import MANAGER, certificate_caller
 from wnodes.model.errors import (
     AuthError,
     ConfigError,
@@ -30,6 +32,7 @@ from wnodes.model.errors import (
     UnavailableError,
     WnodesError,
 )
+from wnodes.support import Part
 
 from .server import Peer
 
@@ -65,13 +68,24 @@ def peer(request: Request) -> Peer:
     return who
 
 
+def is_root(who: Peer) -> bool:
+    """Whether the caller is root: a process of root's on this node, or a manager of the site."""
+    return who.uid == 0 or (bool(who.names) and certificate_caller(who.names).role == MANAGER)
+
+
 def root_only(request: Request) -> None:
-    """Let only root's processes on this node pass (a dependency)."""
-    uid = peer(request).uid
-    if uid != 0:
+    """Let only root pass (a dependency)."""
+    who = peer(request)
+    if not is_root(who):
         raise AuthError(
-            object=f"{request.method} {request.url.path}", value=f"uid {uid}", reason="only root may do this"
+            object=f"{request.method} {request.url.path}", value=f"uid {who.uid}", reason="only root may do this"
         )
+
+
+def root_of(request: Request) -> str:
+    """Return which root calls, for people."""
+    who = peer(request)
+    return f"root on {certificate_caller(who.names).node}" if who.names else "root"
 
 
 def strict(*classes: type[Any]) -> None:
@@ -107,6 +121,13 @@ def application(title: str) -> FastAPI:
         return {"ok": True, "version": VERSION, "config": app.state.config}
 
     return app
+
+
+def evidence(*units: str) -> dict[str, Part]:
+    """Return what every service puts into a support bundle: versions, its units' state and last words."""
+    programs = {"systemd": ("systemctl", "--version"), "libvirt": ("virsh", "--version")}
+    programs["qemu"] = ("qemu-system-x86_64", "--version")
+    return {"versions.txt": support.versions(VERSION, programs), **support.units(*units)}
 
 
 #: name, help, labels, value

@@ -15,7 +15,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 
-from wnodes.hypervisor.api import HypervisorApi, HypervisorStatus
+from wnodes import support
+from wnodes.hypervisor.api import ConsolePart, HypervisorApi, HypervisorStatus
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.service import Hypervisor
 from wnodes.image.cache import CacheEntry, ImageCache
@@ -28,6 +29,7 @@ from wnodes.model.errors import ConfigError, NotFoundError, RequestError, Unavai
 from wnodes.model.image import CachedImage
 from wnodes.model.vm import GuestFile, GuestSetup, Mount, Vm, VmEvent, VmRequest, VmUser
 from wnodes.nameserver.client import NameserverClient
+from wnodes.support import Part
 from wnodes.virt.accel import KVM
 from wnodes.virt.libvirt_host import LibvirtHost
 
@@ -78,6 +80,12 @@ def get(api: Api, vm_id: str) -> Vm:
         raise
 
 
+@router.get("/vms/{vm_id}/console", dependencies=root_only)
+def console(api: Api, vm_id: str, offset: int) -> ConsolePart:
+    """Return a piece of a VM's console log, by request id or by host name."""
+    return api.console(get(api, vm_id).id, offset)
+
+
 @router.post("/vms/{vm_id}/setup", dependencies=root_only)
 def setup(api: Api, vm_id: str, body: GuestSetup) -> dict[str, bool]:
     """Write files and run commands inside. What they are is never logged."""
@@ -103,6 +111,13 @@ def events(api: Api, after: int, timeout_s: float = 0.0) -> tuple[VmEvent, ...]:
     return api.events(after, min(max(timeout_s, 0.0), MAX_WAIT_S))
 
 
+@router.get("/bundle", dependencies=root_only)
+def bundle(request: Request) -> dict[str, str]:
+    """Return the hypervisor's part of a support bundle."""
+    own: dict[str, Part] = request.app.state.evidence()
+    return support.collect({**edge.evidence("wnodes-hypervisor.service", "libvirtd.service"), **own})
+
+
 @router.get("/status")
 def status(api: Api) -> HypervisorStatus:
     """Return whether VMs can be had here."""
@@ -114,16 +129,18 @@ def application(
     syslog_counts: Callable[[], dict[str, int]] = dict,
     observed: VmMetrics | None = None,
     cached: Callable[[], Iterable[CacheEntry]] = tuple,
+    evidence: Callable[[], dict[str, Part]] = dict,
 ) -> FastAPI:
     """Return a hypervisor's calls over HTTP.
 
     :param syslog_counts: returns the VMs' log messages since the start by what became of them
     :param observed: figures of the VMs that came and went
     :param cached: returns the images that are here
+    :param evidence: returns what goes into a support bundle
     """
     seen = observed or VmMetrics("")
     app = edge.application("hypervisor")
-    app.state.hypervisor = api
+    app.state.hypervisor, app.state.evidence = api, evidence
     app.include_router(router)
 
     def figures() -> Iterable[edge.Sample]:
@@ -204,8 +221,10 @@ def build(config: HypervisorConfig, clock: Clock, failpoints: Failpoints) -> Pro
     def listen() -> list[tuple[socket.socket, Tls | None]]:
         return [(unix_socket(os.path.join(config.run_dir, "hypervisor.sock")), None)]
 
-    app = application(hypervisor, hypervisor.syslog_counts, observed, cache.contents)
-    return Program(app, listen, hypervisor.start, hypervisor.stop, config.metrics_listen)
+    app = application(hypervisor, hypervisor.syslog_counts, observed, cache.contents, hypervisor.evidence)
+    tls = Tls.of("hypervisor", config.nameserver.pki_dir)
+    started = (hypervisor.start, hypervisor.stop)
+    return Program(app, listen, *started, config.metrics_listen, config.manage_listen, tls)
 
 
 if __name__ == "__main__":

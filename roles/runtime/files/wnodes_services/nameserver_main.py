@@ -15,12 +15,13 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 
 from wnodes.directory.base import Directory, Heartbeat, Pool
 from wnodes.directory.sqlite import SqliteDirectory
+from wnodes.model.caller import certificate_caller
 from wnodes.model.clock import Clock, Failpoints
 from wnodes.model.errors import ImageError
 from wnodes.model.image import Release, Rollout, TagEntry
 from wnodes.model.lease import Lease
 from wnodes.nameserver.config import NameserverConfig
-from wnodes.nameserver.service import DirectoryView, certificate_caller, user_caller
+from wnodes.nameserver.service import DirectoryView, user_caller
 
 from . import edge
 from .server import Program, Tls, main, tcp_socket, unix_socket

@@ -22,6 +22,8 @@ from wnodes.process import run
 
 FOLDER = Path("/etc/wnodes/pki")
 _TIMEOUT_S = 30.0
+#: roles that are called over TLS
+SERVERS = ("nameserver", "hypervisor", "bait")
 
 
 def _openssl(*arguments: str, text: str = "") -> str:
@@ -45,7 +47,9 @@ def _good(role: str, node: str, days: int, ca: Path) -> bool:
     """Whether the certificate is there, whole, ours, for this node, and good for ``days`` days more."""
     certificate, key = FOLDER / f"{role}.crt", FOLDER / f"{role}.key"
     try:
-        _openssl("verify", "-CAfile", str(ca), str(certificate))
+        # one of an earlier release may lack the purpose
+        purpose = "sslserver" if role in SERVERS else "sslclient"
+        _openssl("verify", "-purpose", purpose, "-CAfile", str(ca), str(certificate))
         _openssl("x509", "-in", str(certificate), "-noout", "-checkend", str(days * 86400))
         names = _openssl("x509", "-in", str(certificate), "-noout", "-ext", "subjectAltName")
         same = _public_key("x509", "-in", str(certificate)) == _openssl("pkey", "-in", str(key), "-pubout")

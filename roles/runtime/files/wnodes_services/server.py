@@ -25,17 +25,21 @@ from typing import Any
 
 import uvicorn
 from fastapi import Response
+from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from wnodes.model.caller import MANAGER, certificate_caller
 from wnodes.model.clock import Clock, Failpoints
 from wnodes.model.endpoint import endpoint
-from wnodes.model.errors import ConfigError, WnodesError
+from wnodes.model.errors import AuthError, ConfigError, WnodesError
 
 from . import config as configuration
 from . import systemd
 
 log = logging.getLogger(__name__)
 
+#: connections of the site's managers
+MANAGE_CONNECTIONS = 32
 #: connections at the address for metrics: whoever may look there must not be able to wear the service out
 METRICS_CONNECTIONS = 8
 
@@ -106,6 +110,7 @@ class Program:
     :param listen: opens the sockets; each with its TLS files or None
     :param start: called before the first request; may raise
     :param stop: called after the last one
+    :param manage: ``<address>:<port>`` at which managers of the site may make all calls, over ``tls``; empty: nowhere
     :param metrics: ``<address>:<port>`` at which anybody may read ``/metrics``, and nothing else; empty: nowhere
     """
 
@@ -114,6 +119,8 @@ class Program:
     start: Callable[[], None] = field(default=lambda: None)
     stop: Callable[[], None] = field(default=lambda: None)
     metrics: str = ""
+    manage: str = ""
+    tls: Tls | None = None
 
 
 def unix_socket(path: str, mode: int = 0o666) -> socket.socket:
@@ -184,14 +191,39 @@ def only_metrics(app: Any) -> Any:
     return limited
 
 
+def only_managers(app: Any) -> Any:
+    """Return an ASGI application that lets callers through to ``app`` whose certificate is a manager's."""
+
+    async def limited(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            caller = certificate_caller(scope["state"]["peer"].names)
+            if caller.role != MANAGER:
+                raise AuthError(object="certificate", value=str(caller), reason="is not a manager's")
+        except AuthError as error:
+            await JSONResponse(error.as_dict(), 403)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return limited
+
+
 def _servers(program: Program) -> list[_Server]:
     servers = [_Server(program.app, listener, tls) for listener, tls in program.listen()]
-    place = endpoint(program.metrics, "metrics_listen")
-    if place is not None:
+    # jobs are worth more than figures about them, and than convenience
+    for what, listen, make in (
+        ("metrics", program.metrics, lambda at: _Server(only_metrics(program.app), at, None, METRICS_CONNECTIONS)),
+        (
+            "calls of managers",
+            program.manage,
+            lambda at: _Server(only_managers(program.app), at, program.tls, MANAGE_CONNECTIONS),
+        ),
+    ):
+        place = endpoint(listen, what)
         try:
-            servers.append(_Server(only_metrics(program.app), tcp_socket(*place), None, METRICS_CONNECTIONS))
-        except OSError as error:  # jobs are worth more than figures about them
-            log.error("metrics are not served at %s: %s", program.metrics, error)
+            if place is not None:
+                servers.append(make(tcp_socket(*place)))
+        except OSError as error:
+            log.error("%s are not served at %s: %s", what, listen, error)
     return servers
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wnodes.bait.config import BaitConfig, PoolConfig, PoolFlavour
+from wnodes.bait.drain import Order, is_lifted
 from wnodes.bait.pool import is_over
 from wnodes.bait.service import Bait
 from wnodes.directory.base import Heartbeat
@@ -64,17 +65,19 @@ class Site:
         }
         self.config = BaitConfig(**settings)  # type: ignore[arg-type]
         self.watch: Callable[[], None] = lambda: None
-        self._kept: tuple[Journal[Job], Journal[PoolVm]] | None = None
+        self._kept: tuple[Journal[Job], Journal[PoolVm], Journal[Order]] | None = None
         self.restart()
 
     def restart(self) -> None:
         if self._kept is None or self.path != ":memory:":
-            beside = self.path if self.path == ":memory:" else f"{self.path}.pool"
+            pool, drains = (
+                self.path if self.path == ":memory:" else f"{self.path}.{what}" for what in ("pool", "drain")
+            )
             jobs = Journal(self.path, Job, lambda job: job.state is JobState.CLOSED)
-            self._kept = jobs, Journal(beside, PoolVm, is_over)
-        journal, waiting = self._kept
+            self._kept = jobs, Journal(pool, PoolVm, is_over), Journal(drains, Order, is_lifted)
+        journal = self._kept[0]
         seams = (self.lrms, self.hypervisor, self.directory)
-        self.bait = Bait(self.config, *seams, journal, waiting, self.clock, self.failpoints, self.observe)
+        self.bait = Bait(self.config, *seams, *self._kept, self.clock, self.failpoints, self.observe)
         # nobody waits for real
         self.bait._stop.wait = self._wait  # type: ignore[method-assign]
         for job in journal.active():

@@ -194,6 +194,11 @@ def test_the_jobs_on_a_host_are_those_that_run_there_the_first_one_first() -> No
     assert slurm(Played(squeue="error: Invalid node name specified")).jobs_on("vwn-1") == ()
 
 
+def test_a_job_on_several_hosts_is_on_each_of_them() -> None:
+    wide = row(JobArrayID="7", JobID="7", State="RUNNING", NodeList="hv[1-3]")
+    assert [job.id for job in slurm(Played(squeue=wide)).jobs_on("hv2")] == ["7"]
+
+
 def test_an_offered_vm_has_its_own_feature_and_comes_before_the_nodes() -> None:
     played = Played(scontrol_show_config="SlurmctldHost[0] = head\n")
     setup = slurm(played, munge_key="").guest_setup(
@@ -256,6 +261,29 @@ def test_a_problem_closes_the_node() -> None:
     played = Played(scontrol_show=NODE.replace("IDLE+DRAIN", "IDLE"))
     slurm(played).advertise(("a_b_c",), "the hypervisor does not answer")
     assert "scontrol update NodeName=hv1 State=DRAIN Reason=wnodes: the hypervisor does not answer" in played.said()
+
+
+def test_the_reason_of_our_own_drain_is_kept_up_to_date_and_what_is_offered_stays() -> None:
+    played = Played(scontrol_show=NODE)
+    lrms = slurm(played)
+    assert lrms.advertise(None, "root drained it:  new\nkernel") is True
+    drained = "scontrol update NodeName=hv1 State=DRAIN Reason=wnodes: root drained it: new kernel"
+    assert played.said()[1:] == [drained]
+    said = NODE.partition("Reason=")[0] + "Reason=wnodes: root drained it: new kernel [root@2026-01-01T00:00:00]"
+    played.answers["scontrol show"] = said
+    assert lrms.advertise(None, "root drained it: new kernel") is False
+    played.answers["scontrol show"] = said.replace("wnodes: ", "")
+    assert lrms.advertise(None, "another one") is False
+
+
+@pytest.mark.parametrize(("known", "back"), [({}, True), ({"Requeue": "0"}, False), ({"BatchFlag": "0"}, False)])
+def test_a_running_job_goes_back_unless_it_can_not_begin_again(known: dict[str, str], back: bool) -> None:
+    played = Played()
+    fixed = {**ORIGINAL, "Requeue": "1", **known}
+    job = LrmsJob("7", LrmsJobState.RUNNING, "alice", 1000, Resources(1, 512), host="vwn-1", fixed=fixed)
+    assert slurm(played).requeue(job, "wnodes:r:hv1:1 drained") is back
+    assert any("requeue 7" in call for call in played.said()) is back
+    assert back or played.calls == []
 
 
 def test_the_guest_gets_key_account_and_its_own_node_definition(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ import pytest
 from tests.releases import RELEASE, TAG
 from wnodes.directory.base import Directory, Heartbeat, Pool, PoolName
 from wnodes.directory.sqlite import SqliteDirectory
+from wnodes.model.caller import ROLES, Caller
 from wnodes.model.clock import FakeClock
 from wnodes.model.errors import AuthError
 from wnodes.model.lease import NetworkSettings
-from wnodes.nameserver.service import ROLES, Caller, DirectoryView, certificate_caller, user_caller
+from wnodes.nameserver.service import DirectoryView, user_caller
 
 POOL = Pool(NetworkSettings(24), (PoolName("vm-1", "52:54:00:00:00:01", "10.0.0.1"),))
 
@@ -76,29 +77,6 @@ def test_a_hypervisor_releases_its_own_leases_alone(directory: Directory) -> Non
     with pytest.raises(AuthError, match="may not speak for 'hv1'"):
         DirectoryView(directory, Caller("hypervisor", "hv2")).release("a", lease.epoch)
     assert DirectoryView(directory, Caller("hypervisor", "hv1")).release("a", lease.epoch)
-
-
-def test_a_certificate_speaks_for_one_role_on_one_node() -> None:
-    assert certificate_caller(("bait.wnodes", "hv1.bait.wnodes")) == Caller("bait", "hv1")
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        (),
-        ("bait.wnodes",),
-        ("hv1.bait.wnodes",),
-        ("bait.wnodes", "hv1.hypervisor.wnodes"),
-        ("bait.wnodes", "hypervisor.wnodes", "hv1.bait.wnodes"),
-        ("bait.wnodes", "hv1.bait.wnodes", "hv2.bait.wnodes"),
-        ("bait.wnodes", ".bait.wnodes"),
-        ("root.wnodes", "hv1.root.wnodes"),
-        ("bait.example.org", "hv1.bait.example.org"),
-    ],
-)
-def test_any_other_certificate_speaks_for_nobody(names: tuple[str, ...]) -> None:
-    with pytest.raises(AuthError, match="exactly one role"):
-        certificate_caller(names)
 
 
 def test_root_at_the_socket_is_the_manager_and_others_are_users() -> None:

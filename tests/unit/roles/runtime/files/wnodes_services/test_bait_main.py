@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site
-from wnodes.model.errors import NotFoundError
+from wnodes.model.errors import AuthError, NotFoundError, RequestError
 from wnodes.model.job import Job, JobRequest
 from wnodes.model.resources import Resources
 from wnodes.model.states import JobState
@@ -60,6 +60,31 @@ def test_status_tells_the_host(calling: Any, app: Any, site: Site) -> None:
     site.bait.heartbeat()
     status = calling(app, uid=0).call("GET", "/v1/status")
     assert (status["ok"], status["host"], status["tags"]) == (True, "hv1", list(site.hypervisor.tags))
+
+
+MANAGER = ("manager.wnodes", "head.manager.wnodes")
+
+
+def test_a_manager_sees_and_does_what_root_does(calling: Any, app: Any, site: Site) -> None:
+    job_of(site, 2001)
+    manager = calling(app, names=MANAGER)
+    assert len(manager.call("GET", "/v1/jobs")) == 1
+    assert manager.call("POST", "/v1/drain", {"reason": "new kernel"})["drain"]["who"] == "root on head"
+    assert calling(app, uid=0).call("POST", "/v1/undrain")["changed"] is True
+
+
+def test_nobody_else_drains(calling: Any, app: Any, site: Site) -> None:
+    for call in ("/v1/drain", "/v1/undrain"):
+        for who in ({"uid": 2001}, {"names": ("bait.wnodes", "hv1.bait.wnodes")}, {}):
+            with pytest.raises(AuthError, match="only root may do this"):
+                calling(app, **who).call("POST", call, {"reason": "new kernel"})
+    assert site.bait.status()["drain"] is None
+
+
+@pytest.mark.parametrize("body", [{"reason": ""}, {"reason": "x", "then": "kill"}, {"reason": "x", "colour": "red"}])
+def test_a_drain_that_makes_no_sense_is_refused_by_name(calling: Any, app: Any, body: dict[str, str]) -> None:
+    with pytest.raises(RequestError, match=f"{list(body)[-1]}"):
+        calling(app, uid=0).call("POST", "/v1/drain", body)
 
 
 def test_metrics(calling: Any, app: Any, site: Site) -> None:

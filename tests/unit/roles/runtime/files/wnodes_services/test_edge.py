@@ -96,10 +96,15 @@ def test_bodies_are_checked_strictly_and_never_repeated(calling: Any) -> None:
         assert caught.value.object.startswith("body.")
 
 
-@pytest.mark.parametrize("caller", [{"uid": 2001}, {"names": ("manager.wnodes", "a.manager.wnodes")}, {}])
-def test_only_root_on_this_node_passes(calling: Any, caller: dict[str, Any]) -> None:
+BAIT = ("bait.wnodes", "hv1.bait.wnodes")
+MANAGER = ("manager.wnodes", "head.manager.wnodes")
+
+
+@pytest.mark.parametrize("caller", [{"uid": 2001}, {"names": BAIT}, {}])
+def test_only_root_passes(calling: Any, caller: dict[str, Any]) -> None:
     app = application()
-    assert calling(app, uid=0).call("GET", "/v1/root") == {"ok": True}
+    for root in ({"uid": 0}, {"names": MANAGER}):
+        assert calling(app, **root).call("GET", "/v1/root") == {"ok": True}
     with pytest.raises(AuthError, match="only root"):
         calling(app, **caller).call("GET", "/v1/root")
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 LAB = Path(os.environ.get("WNODES_LAB_DIR", "/var/lib/wnodes-lab"))
 REPO = Path(__file__).resolve().parent.parent.parent
+COLLECTIONS = REPO / ".venv" / "collections"
 #: the site's /shared/images, as the machine that runs the tests has it
 PUBLISHED = LAB / "site" / "shared" / "images"
 TAG = "worker_debian12_x86_64"
@@ -138,11 +139,11 @@ def status_text() -> str:
     return ssh("head", "wnodes", "status", check=False) + ssh("head", "wnodes", "jobs", check=False)
 
 
-def ansible(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def ansible(program: str, *arguments: str, collections: Path = COLLECTIONS) -> subprocess.CompletedProcess[str]:
     """Run one of Ansible's programs on the lab's inventory; for at most a quarter of an hour."""
     environment = {
         **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".venv/collections"),
+        "ANSIBLE_COLLECTIONS_PATH": str(collections),
         "ANSIBLE_HOME": str(REPO / ".ansible"),
         "ANSIBLE_FORCE_COLOR": "0",
     }

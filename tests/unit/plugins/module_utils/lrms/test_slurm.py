@@ -330,3 +330,9 @@ def test_a_wrong_configuration_says_which_key(settings: dict[str, object]) -> No
 def test_placeholders_of_other_nodes_are_theirs() -> None:
     played = Played(squeue="12 wnodes-abc hv1 wnhold\n13 wnodes-def hv2 wnhold\n14 backup hv1 wnhold\n")
     assert slurm(played).placeholders() == {"abc": "12"}
+
+
+def test_the_tags_that_are_offered_are_the_node_s_features_of_ours() -> None:
+    shown = NODE.replace("AvailableFeatures=", "AvailableFeatures=vm_x_y_z,")
+    assert "x_y_z" in slurm(Played(scontrol_show=shown)).advertised()
+    assert "bait" not in slurm(Played(scontrol_show=shown)).advertised()

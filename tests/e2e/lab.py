@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 LAB = Path(os.environ.get("WNODES_LAB_DIR", "/var/lib/wnodes-lab"))
 REPO = Path(__file__).resolve().parent.parent.parent
+COLLECTIONS = REPO / ".venv" / "collections"
 #: the site's /shared/images, as the machine that runs the tests has it
 PUBLISHED = LAB / "site" / "shared" / "images"
 TAG = "worker_debian12_x86_64"
@@ -138,12 +139,12 @@ def status_text() -> str:
     return ssh("head", "wnodes", "status", check=False) + ssh("head", "wnodes", "jobs", check=False)
 
 
-def _on_controller(*argv: str) -> subprocess.CompletedProcess[str]:
+def _on_controller(*argv: str, collections: Path = COLLECTIONS) -> subprocess.CompletedProcess[str]:
     """Run a program here, which is the lab's controller, for at most a quarter of an hour."""
     environment = {
         **os.environ,
         "PATH": f"{REPO}/.venv/bin:{os.environ['PATH']}",
-        "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".venv/collections"),
+        "ANSIBLE_COLLECTIONS_PATH": str(collections),
         "ANSIBLE_HOME": str(REPO / ".ansible"),
         "ANSIBLE_INVENTORY": str(REPO / "playbooks/inventory/lab.yml"),
         "ANSIBLE_FORCE_COLOR": "0",
@@ -151,9 +152,9 @@ def _on_controller(*argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=REPO, env=environment, capture_output=True, text=True, timeout=900, check=False)
 
 
-def ansible(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def ansible(program: str, *arguments: str, collections: Path = COLLECTIONS) -> subprocess.CompletedProcess[str]:
     """Run one of Ansible's programs on the lab's inventory."""
-    return _on_controller(program, *arguments)
+    return _on_controller(program, *arguments, collections=collections)
 
 
 def controller(script: str) -> str:

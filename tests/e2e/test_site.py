@@ -5,25 +5,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 
 from tests.e2e import lab
 from tests.e2e.lab import REPO
 
 
 def test_a_second_run_of_site_changes_nothing() -> None:
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(REPO / ".venv/collections"),
-        "ANSIBLE_HOME": str(REPO / ".ansible"),
-        "ANSIBLE_FORCE_COLOR": "0",
-    }
-    command = [str(REPO / ".venv/bin/ansible-playbook"), "-i", str(REPO / "playbooks/inventory/lab.yml")]
-    done = subprocess.run(
-        [*command, str(REPO / "playbooks/site.yml")], env=environment, capture_output=True, text=True, check=False
-    )
+    done = lab.ansible("ansible-playbook", str(REPO / "playbooks/site.yml"))
     assert done.returncode == 0, done.stdout
     assert re.findall(r"changed=(\d+)", done.stdout) == ["0"] * 3, done.stdout
 

@@ -122,3 +122,7 @@ class Directory(ABC):
     @abstractmethod
     def heartbeats(self) -> Tuple[Heartbeat, ...]:
         """Return the last heartbeat of each role and host."""
+
+    @abstractmethod
+    def forget(self, host: str) -> Tuple[str, ...]:
+        """Drop leases, configuration and heartbeats of a host that has left the site; return what there was."""

@@ -41,6 +41,9 @@ CREATE INDEX IF NOT EXISTS history_of ON history (tag, id);
 CREATE TABLE IF NOT EXISTS config (scope TEXT PRIMARY KEY, body TEXT NOT NULL);
 """
 
+#: whose services speak for a host
+_ROLES = ("bait", "hypervisor")
+
 _LEASE = "SELECT name, mac, address, network, holder, owner, epoch, expires FROM lease"
 
 #: A free name is one that no running lease has, neither by name nor by what a guest would be seen with. Names that
@@ -254,6 +257,20 @@ class SqliteDirectory(Directory):
     def heartbeats(self) -> Tuple[Heartbeat, ...]:
         with self._lock:
             return tuple(self._heartbeats[key] for key in sorted(self._heartbeats))
+
+    # -- a host that has left
+
+    def forget(self, host: str) -> Tuple[str, ...]:
+        scopes = tuple(f"{role}/{host}" for role in _ROLES)
+        with self._transaction() as db:
+            found = db.execute(
+                "SELECT 'lease', name FROM lease WHERE owner = ? UNION ALL "
+                "SELECT 'configuration', scope FROM config WHERE scope IN (?, ?) ORDER BY 1, 2", (host, *scopes),
+            ).fetchall()  # fmt: skip
+            db.execute("DELETE FROM lease WHERE owner = ?", (host,))
+            db.execute("DELETE FROM config WHERE scope IN (?, ?)", scopes)
+            found += [("heartbeat of the", role) for role in _ROLES if self._heartbeats.pop((host, role), None)]
+        return tuple(f"{what} {name}" for what, name in found)
 
     def close(self) -> None:
         """Close the file."""

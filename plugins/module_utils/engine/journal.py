@@ -14,7 +14,8 @@ import sqlite3
 import threading
 from typing import Any, Dict, Generic, List, Optional, Protocol, Type, TypeVar
 
-from ..model.codec import decode, encode
+from ..model.codec import decode, encode, known
+from ..model.errors import ConfigError
 
 
 class Record(Protocol):
@@ -50,7 +51,23 @@ class Journal(Generic[T]):
             os.chmod(path, 0o600)
         self._records: Dict[str, T] = {}
         for key, body in self._db.execute("SELECT id, body FROM record ORDER BY rowid"):
-            self._records[key] = decode(cls, json.loads(body), f"{path} record {key}")
+            self._records[key] = self._read(json.loads(body), f"{path} record {key}")
+
+    def _read(self, body: Any, where: str) -> T:
+        """Return a record; of one that is over, what this version understands of it.
+
+        :raises ConfigError: a newer version wrote it, and it is not over: this one could not go on where that stopped
+        """
+        try:
+            return decode(self._cls, body, where)
+        except ConfigError as error:
+            record = decode(self._cls, known(self._cls, body), where)
+            if self._ended(record):
+                return record
+            raise ConfigError(
+                object=where, value=error.object, reason="was written by a newer version, and is not over",
+                hint="roll out that version again; to go back from it, drain the node first (playbook `drain`)",
+            ) from None  # fmt: skip
 
     def put(self, record: T) -> T:
         """Store ``record`` durably and return it."""

@@ -274,6 +274,10 @@ class Lrms(ABC):
     # the node
 
     @abstractmethod
+    def advertised(self) -> Tuple[str, ...]:
+        """Return the tags that the LRMS offers on this node."""
+
+    @abstractmethod
     def inquiries(self) -> Dict[str, Tuple[str, ...]]:
         """Return commands (argv) that print what an expert would want to see of the LRMS, by name."""
 

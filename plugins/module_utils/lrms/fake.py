@@ -288,6 +288,9 @@ class FakeLrms(Lrms):
             raise LrmsError(object=f"host {name}", reason="is busy")
         self.hosts.pop(name, None)
 
+    def advertised(self) -> Tuple[str, ...]:
+        return self.tags
+
     def inquiries(self) -> Dict[str, Tuple[str, ...]]:
         return {}
 

@@ -432,6 +432,10 @@ class Slurm(Lrms):
 
     # the node
 
+    def advertised(self) -> Tuple[str, ...]:
+        present = text.fields(self._this_node()).get("AvailableFeatures", "").split(",")
+        return tuple(item[len(TAG_PREFIX) :] for item in present if item.startswith(TAG_PREFIX))
+
     def inquiries(self) -> Dict[str, Tuple[str, ...]]:
         return text.inquiries(self._config.node)
 

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Dataclasses from and to plain data (JSON, YAML), strictly: unknown and missing keys are errors."""
+"""Dataclasses from and to plain data (JSON, YAML), strictly: unknown and missing keys are errors.
+
+Two versions of one service meet in its journal: a key with a default may be missing there, for an older one wrote it.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,20 @@ def decode(cls: Type[T], data: Any, where: str = "") -> T:
     """
     result: T = _decode(cls, data, where or cls.__name__)
     return result
+
+
+def known(cls: Any, data: Any) -> Any:
+    """Return ``data`` without the keys that ``cls`` and the dataclasses in it do not have."""
+    origin, args = get_origin(cls), get_args(cls)
+    if origin is Union:
+        return None if data is None else known(next(arg for arg in args if arg is not type(None)), data)
+    if origin is tuple and isinstance(data, list):
+        return [known(args[0], item) for item in data]
+    if dataclasses.is_dataclass(cls) and isinstance(data, dict):
+        hints = get_type_hints(cls)
+        names = [field.name for field in dataclasses.fields(cls) if field.name in data]
+        return {name: known(hints[name], data[name]) for name in names}
+    return data
 
 
 def _decode(kind: Any, data: Any, where: str) -> Any:

@@ -90,6 +90,9 @@ class NameserverClient(Directory):
         answer = self._client.call("GET", path("v1", "heartbeats"))
         return tuple(decode(Heartbeat, item, "heartbeat") for item in answer)
 
+    def forget(self, host: str) -> Tuple[str, ...]:
+        return tuple(self._client.call("DELETE", path("v1", "hosts", host))["dropped"])
+
     def status(self) -> Dict[str, Any]:
         """Return ``{"ok", "problems", "heartbeat_s", "now", "pool", "leased"}`` of the nameserver itself."""
         return dict(self._client.call("GET", path("v1", "status")))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass
 from typing import Tuple
 from urllib.parse import urlsplit
@@ -125,6 +126,11 @@ class NameserverConfig:
     socket: str = SOCKET
     heartbeat_s: float = 10.0
     metrics_listen: str = ""
+
+    @property
+    def directory(self) -> str:
+        """The file of the directory."""
+        return os.path.join(self.state_dir, "directory.sqlite")
 
     def __post_init__(self) -> None:
         if not 0 < self.port < 65536:

@@ -99,6 +99,10 @@ class DirectoryView(Directory):
         beats = self._directory.heartbeats()
         return beats if self._caller.role == "manager" else own_part(beats, self._caller.uid)
 
+    def forget(self, host: str) -> Tuple[str, ...]:
+        self._allow("forget")
+        return self._directory.forget(host)
+
 
 def own_part(beats: Tuple[Heartbeat, ...], uid: Optional[int]) -> Tuple[Heartbeat, ...]:
     """Return heartbeats with only the jobs of ``uid`` and the VMs those run in."""

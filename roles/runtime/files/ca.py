@@ -4,6 +4,7 @@
 """The site's certificate authority, on the controller. Needs only openssl.
 
 ``ca.py DIR show`` makes the CA in DIR if there is none and prints its certificate.
+``ca.py DIR look`` prints its certificate, or nothing where there is no CA yet.
 ``ca.py DIR sign ROLE NODE DAYS`` reads a certificate request from standard input and prints a certificate that
 speaks for ROLE on NODE. The names in it come from here: what the request says of itself is not asked.
 """
@@ -69,17 +70,20 @@ def sign(folder: str, role: str, node: str, days: str, request: str) -> str:
 
 
 def main() -> None:
-    if len(sys.argv) not in (3, 6) or sys.argv[2] not in ("show", "sign"):
+    if len(sys.argv) not in (3, 6) or sys.argv[2] not in ("show", "look", "sign"):
         sys.exit(__doc__)
     folder = sys.argv[1]
+    certificate = os.path.join(folder, "ca.crt")
+    if sys.argv[2] == "look" and not os.path.exists(certificate):
+        return
     os.umask(0o077)
     os.makedirs(folder, exist_ok=True)
     # Ansible signs for several nodes at once.
     with open(os.path.join(folder, "lock"), "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         make_ca(folder)
-    if sys.argv[2] == "show":
-        with open(os.path.join(folder, "ca.crt"), encoding="ascii") as file:
+    if sys.argv[2] in ("show", "look"):
+        with open(certificate, encoding="ascii") as file:
             sys.stdout.write(file.read())
     else:
         sys.stdout.write(sign(folder, *sys.argv[3:], request=sys.stdin.read()))

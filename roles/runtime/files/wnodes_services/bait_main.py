@@ -154,20 +154,23 @@ def node_rules(config: BaitConfig) -> Rules:
     return rules
 
 
+def journals(config: BaitConfig) -> tuple[Journal[Job], Journal[PoolVm], Journal[Order]]:
+    """Return what the bait knows of jobs, of VMs that wait, and of orders to drain its node."""
+    folder = os.path.join(config.state_dir, "bait")
+    jobs = Journal(os.path.join(folder, "journal.sqlite"), Job, lambda job: job.state is JobState.CLOSED)
+    drains = Journal(os.path.join(folder, "drain.sqlite"), Order, is_lifted, keep=20)
+    return jobs, Journal(os.path.join(folder, "pool.sqlite"), PoolVm, is_over), drains
+
+
 def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     """Return the program around the real batch system."""
-    journal = Journal(
-        os.path.join(config.state_dir, "bait", "journal.sqlite"), Job, lambda job: job.state is JobState.CLOSED
-    )
-    waiting = Journal(os.path.join(config.state_dir, "bait", "pool.sqlite"), PoolVm, is_over)
-    drains = Journal(os.path.join(config.state_dir, "bait", "drain.sqlite"), Order, is_lifted, keep=20)
     directory = NameserverClient.connect(config.nameserver, "bait")
     hypervisor = HypervisorClient.local(os.path.join(config.run_dir, "hypervisor.sock"))
     observed = JobMetrics(config.host)
     seams = (Slurm(config.slurm), hypervisor, directory)
     rules = node_rules(config)
     statics.leave(config.state_dir, rules, config.slurm.own_partitions)
-    bait = Bait(config, *seams, journal, waiting, drains, clock, failpoints, observed.observe, rules)
+    bait = Bait(config, *seams, *journals(config), clock, failpoints, observed.observe, rules)
     hook = systemd.activated(HOOK)
     if hook is None:
         log.warning("systemd holds no hook socket for us: a restart of the bait would be noticed by jobs")

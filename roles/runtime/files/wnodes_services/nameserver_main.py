@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
@@ -152,6 +151,11 @@ def heartbeats(view: View) -> tuple[Heartbeat, ...]:
     return view.heartbeats()
 
 
+@router.delete("/hosts/{host}")
+def forget(view: View, host: str) -> dict[str, tuple[str, ...]]:
+    return {"dropped": view.forget(host)}
+
+
 def expiries(entries: Iterable[TagEntry]) -> Iterable[tuple[str, int]]:
     """Yield the tags whose images expire, and when (seconds since the epoch)."""
     for entry in entries:
@@ -197,7 +201,7 @@ def application(directory: Directory, config: NameserverConfig, clock: Clock) ->
 
 def build(config: NameserverConfig, clock: Clock, failpoints: Failpoints) -> Program:
     """Return the program with its directory opened and the pool of the configuration in it."""
-    directory = SqliteDirectory(os.path.join(config.state_dir, "directory.sqlite"), clock)
+    directory = SqliteDirectory(config.directory, clock)
     directory.set_pool(config.pool.pool())
 
     def listen() -> list[tuple[socket.socket, Tls | None]]:

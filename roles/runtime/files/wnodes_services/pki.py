@@ -5,6 +5,7 @@
 
 ``request ROLE NODE DAYS`` reads the site's CA certificate from standard input, keeps it, and prints as JSON whether it
 changed and, where the certificate of ROLE is missing, wrong or ends within DAYS days, a certificate request.
+``look ROLE NODE DAYS`` does nothing, and prints whether ``request`` would.
 ``accept ROLE`` reads the signed certificate from standard input and puts it into use with its key.
 """
 
@@ -57,11 +58,16 @@ def _good(role: str, node: str, days: int, ca: Path) -> bool:
     return same and set(re.findall(r"DNS:([^,\s]+)", names)) == {f"{role}.wnodes", f"{node}.{role}.wnodes"}
 
 
-def request(role: str, node: str, days: int) -> dict[str, object]:
-    """Keep the CA of standard input; return what is to be done."""
-    FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
+def request(role: str, node: str, days: int, act: bool = True) -> dict[str, object]:
+    """Keep the CA of standard input; return what is to be done.
+
+    :param act: else only tell
+    """
     ca, text = FOLDER / "ca.crt", sys.stdin.read().strip() + "\n"
     changed = not ca.exists() or ca.read_text(encoding="ascii") != text
+    if not act:
+        return {"changed": changed or not _good(role, node, days, ca), "request": ""}
+    FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
     if changed:
         _write(ca, text, 0o644)
     if _good(role, node, days, ca):
@@ -82,8 +88,8 @@ def accept(role: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Run as a program."""
-    if len(arguments) == 4 and arguments[0] == "request":
-        print(json.dumps(request(arguments[1], arguments[2], int(arguments[3]))))
+    if len(arguments) == 4 and arguments[0] in ("request", "look"):
+        print(json.dumps(request(arguments[1], arguments[2], int(arguments[3]), arguments[0] == "request")))
     elif len(arguments) == 2 and arguments[0] == "accept":
         accept(arguments[1])
     else:

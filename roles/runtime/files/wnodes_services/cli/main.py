@@ -35,6 +35,9 @@ COMMANDS = {
     "undrain": "drain",
     "console": "console",
     "support-bundle": "bundle",
+    "forget": "lifecycle",
+    "backup": "lifecycle",
+    "restore": "lifecycle",
 }
 
 

@@ -8,13 +8,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from wnodes.engine.journal import Journal
+from wnodes.model.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Move:
+    at: float = 0.0
 
 
 @dataclass(frozen=True)
 class Record:
     id: str
     over: bool = False
+    moves: tuple[Move, ...] = ()
+
+
+@dataclass(frozen=True)
+class OldRecord:
+    """As a version wrote it that knew less."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class NewMove(Move):
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class NewRecord:
+    """As a version wrote it that knows more."""
+
+    id: str
+    over: bool = False
+    moves: tuple[NewMove, ...] = (NewMove(1.0, "because"),)
+    colour: str = "red"
 
 
 def journal(path: Path | str, keep: int = 1000) -> Journal[Record]:
@@ -42,3 +73,21 @@ def test_a_second_put_replaces() -> None:
     records.put(Record("a"))
     records.put(Record("a", over=True))
     assert records.all() == [Record("a", over=True)]
+
+
+def test_what_an_older_version_wrote_is_read(tmp_path: Path) -> None:
+    Journal(str(tmp_path / "j.db"), OldRecord, lambda record: False).put(OldRecord("a"))
+    assert journal(tmp_path / "j.db").all() == [Record("a")]
+
+
+def test_what_a_newer_version_left_unfinished_is_not_taken_up_and_not_touched(tmp_path: Path) -> None:
+    newer = Journal(str(tmp_path / "j.db"), NewRecord, lambda record: record.over)
+    newer.put(NewRecord("a"))
+    with pytest.raises(ConfigError, match=r"record a \(.*colour\): was written by a newer version.*drain the node"):
+        journal(tmp_path / "j.db")
+    assert Journal(str(tmp_path / "j.db"), NewRecord, lambda record: record.over).all() == [NewRecord("a")]
+
+
+def test_what_ended_under_a_newer_version_is_read_as_far_as_it_is_understood(tmp_path: Path) -> None:
+    Journal(str(tmp_path / "j.db"), NewRecord, lambda record: record.over).put(NewRecord("a", over=True))
+    assert journal(tmp_path / "j.db").all() == [Record("a", over=True, moves=(Move(1.0),))]

@@ -45,6 +45,7 @@ CALLS: dict[str, tuple[Callable[[Directory], object], set[str]]] = {
     "config": (lambda d: d.config("site"), {"hypervisor", "bait"}),
     "beat as bait": (lambda d: d.beat(Heartbeat("bait", "hv1")), {"bait"}),
     "beat as hypervisor": (lambda d: d.beat(Heartbeat("hypervisor", "hv1")), {"hypervisor"}),
+    "forget": (lambda d: d.forget("hv1"), set()),
     "heartbeats": (lambda d: d.heartbeats(), {"user"}),
 }
 

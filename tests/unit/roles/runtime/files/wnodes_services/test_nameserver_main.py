@@ -105,6 +105,21 @@ def test_heartbeats(calling: Any, app: Any, manager: NameserverClient, clock: Fa
         bait.beat(Heartbeat("bait", "hv2"))
 
 
+def test_a_host_that_has_left_is_forgotten(manager: NameserverClient, hypervisor: NameserverClient) -> None:
+    for host in ("hv1", "hv2"):
+        manager.lease(f"vm of {host}", host, 60)
+        manager.beat(Heartbeat("bait", host))
+        manager.set_config(f"bait/{host}", {"open": False})
+    with pytest.raises(AuthError):
+        hypervisor.forget("hv2")
+    dropped = manager.forget("hv1")
+    assert dropped == ("configuration bait/hv1", "lease vm-1", "heartbeat of the bait")
+    assert manager.forget("hv1") == ()
+    assert [lease.owner for lease in manager.leases()] == ["hv2"]
+    assert [beat.host for beat in manager.heartbeats()] == ["hv2"]
+    assert (manager.config("bait/hv1"), manager.config("bait/hv2")) == ({}, {"open": False})
+
+
 def test_who_has_no_role_gets_nothing(calling: Any, app: Any) -> None:
     for names in ((), ("example.org",), ("bait.wnodes", "hypervisor.wnodes", "a.bait.wnodes")):
         with pytest.raises(AuthError, match="exactly one role"):

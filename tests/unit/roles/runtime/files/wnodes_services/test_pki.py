@@ -65,8 +65,10 @@ def call(monkeypatch: pytest.MonkeyPatch, stdin: str, *arguments: str) -> None:
     pki.main(list(arguments))
 
 
-def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ca: str = "CA") -> dict[str, object]:
-    call(monkeypatch, ca, "request", "bait", "hv1", "30")
+def ask(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ca: str = "CA", how: str = "request"
+) -> dict[str, object]:
+    call(monkeypatch, ca, how, "bait", "hv1", "30")
     answer: dict[str, object] = json.loads(capsys.readouterr().out)
     return answer
 
@@ -115,6 +117,21 @@ def test_another_ca_is_kept(
 ) -> None:
     assert ask(monkeypatch, capsys, "other CA")["changed"]
     assert (pki.FOLDER / "ca.crt").read_text() == "other CA\n"
+
+
+def test_looking_tells_what_would_be_done_and_does_nothing(
+    openssl: OpenSsl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(monkeypatch, capsys, how="look") == {"changed": True, "request": ""}
+    assert not pki.FOLDER.exists()
+    ask(monkeypatch, capsys)
+    call(monkeypatch, "certificate of 1", "accept", "bait")
+    assert ask(monkeypatch, capsys, how="look") == {"changed": False, "request": ""}
+    assert ask(monkeypatch, capsys, "other CA", "look") == {"changed": True, "request": ""}
+    openssl.expired = True
+    assert ask(monkeypatch, capsys, how="look") == {"changed": True, "request": ""}
+    assert (pki.FOLDER / "ca.crt").read_text() == "CA\n"
+    assert not (pki.FOLDER / "bait.key.new").exists()
 
 
 def test_a_certificate_for_another_key_is_refused(certified: OpenSsl, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A site that lives: rehearsed changes, an upgrade under running jobs, a node that goes and comes, a head node anew.
+
+In this order: each test begins where the one before it has ended, and the last one leaves the site as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import lab
+from tests.e2e.lab import REPO
+
+POOL = {"flavours": [{"tag": lab.TAG, "cpus": 1, "memory_mib": 512, "waiting": 1}]}
+#: all that is ours on a machine: files, units, users, domains, devices
+OURS = """
+find /etc /usr /opt /var /run -xdev \\( -name '*wnodes*' -o -path '*/wnodes/*' \\) -prune 2> /dev/null
+systemctl list-units --all --plain --no-legend 'wnodes*'
+systemctl list-unit-files --no-legend 'wnodes*'
+getent passwd wnodes-image
+virsh -q list --all --name | grep . | sed 's/^/domain /'
+ip -br link show type bridge | grep '^br\\.'
+true
+"""
+
+
+def play(name: str, *options: str, collections: Path = lab.COLLECTIONS, fails: bool = False, **variables: Any) -> str:
+    """Run a playbook of the collection and return what it said."""
+    path = collections / f"ansible_collections/wnodes/farm/playbooks/{name}.yml"
+    arguments = (str(path), "-e", json.dumps(variables), *options)
+    done = lab.ansible("ansible-playbook", *arguments, collections=collections)
+    assert (done.returncode != 0) is fails, done.stdout
+    return done.stdout
+
+
+def changes(said: str) -> dict[str, int]:
+    """Return how many tasks have changed something, by host."""
+    return {host: int(count) for host, count in re.findall(r"^(\w+) +: ok=\d+ +changed=(\d+)", said, re.MULTILINE)}
+
+
+def changed(said: str) -> list[str]:
+    """Return the tasks that have changed something, or would."""
+    tasks = re.split(r"^(?:TASK|RUNNING HANDLER) \[", said, flags=re.MULTILINE)[1:]
+    return [task.partition("]")[0].rpartition(" : ")[2] for task in tasks if re.search(r"^changed: ", task, re.M)]
+
+
+def services(*nodes: str) -> dict[str, str]:
+    """Return since when each of our services runs."""
+    show = "systemctl show --value -p Id,ExecMainStartTimestampMonotonic 'wnodes-*.service'"
+    return {node: lab.sh(node, show) for node in nodes}
+
+
+def health(node: str, service: str) -> dict[str, Any]:
+    script = f"curl -fs --unix-socket /run/wnodes/{service}.sock http://local/healthz"
+    return dict(json.loads(lab.sh(node, script)))
+
+
+def pool() -> dict[str, Any]:
+    """Return how VMs that wait stand on hv1."""
+    told = json.loads(lab.sh("hv1", "curl -s --unix-socket /run/wnodes/bait.sock http://bait/v1/status"))
+    return next(iter(told["pool"]), {})
+
+
+def domains(node: str) -> dict[str, str]:
+    """Return the domains of a node: name → id, which is another one after each start."""
+    rows = (line.split() for line in lab.ssh(node, "virsh", "-q", "list").splitlines())
+    return {row[1]: row[0] for row in rows if not row[1].startswith("template")}
+
+
+def left_of(node: str) -> list[str]:
+    """Return what the machine has of ours."""
+    return lab.sh(node, OURS).splitlines()
+
+
+def test_check_mode_tells_what_a_run_then_does_and_does_nothing() -> None:
+    assert changes(play("site", "--check", "--diff")) == {"head": 0, "hv1": 0, "hv2": 0}
+    told = play("site", "--check", "--diff", "--limit", "hv1", bait_pool=POOL)
+    assert re.search(r"^\+ +waiting: 1$", told, re.MULTILINE), told
+    assert pool() == {}
+    done = play("site", "--limit", "hv1", bait_pool=POOL)
+    assert changed(told) == changed(done) == ["Write the configuration", "Run the service"]
+    assert changes(done) == {"hv1": 2}
+
+
+@pytest.fixture
+def newer(tmp_path: Path) -> Path:
+    """Collections with this one in its next version."""
+    copy = tmp_path / "ansible_collections" / "wnodes" / "farm"
+    for name in ("galaxy.yml", "meta", "plugins", "roles", "playbooks"):
+        source = REPO / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+    bundle = copy / "roles" / "runtime" / "files" / "bundle.py"
+    for file in (bundle, copy / "galaxy.yml"):
+        file.write_text(file.read_text().replace("0.1.0", "0.1.1"))
+    return tmp_path
+
+
+def test_an_upgrade_under_running_jobs_touches_no_job_and_no_vm(newer: Path) -> None:
+    lab.until("a VM to wait", lambda: pool().get("waiting"), lab.START_S)
+    (waiting,) = domains("hv1")
+    virtual = lab.submit("#!/bin/sh\nsleep 60\nexit 5\n", "-C", lab.FEATURE, "-w", "hv1", "--mem=700")
+    real = lab.submit("#!/bin/sh\nsleep 60\nexit 6\n", "-w", "hv1")
+    host = lab.in_state(virtual, "RUNNING")["host"]
+    before = domains("hv1")
+    assert set(before) == {waiting, host}
+    said = play("site", "--limit", "head,hv1", collections=newer, bait_pool=POOL)
+    assert "Run the service" in changed(said)
+    for node, service in (("head", "nameserver"), ("hv1", "hypervisor"), ("hv1", "bait")):
+        assert str(health(node, service)["version"]).startswith("0.1.1+")
+    assert domains("hv1") == before
+    assert (lab.native(real, "State"), lab.virtual(virtual)["state"]) == ("RUNNING", "RUNNING")
+    job = lab.over(virtual)
+    assert (job["outcome"], job["exit_code"], job["host"]) == ("FINISHED", 5, host)
+    lab.until("the real job to end", lambda: lab.native(real, "State") == "FAILED", lab.CLEAN_S)
+    assert lab.native(real, "exit_code").startswith("6")
+    assert pool()["waiting"] == 1
+    assert domains("hv1") == {waiting: before[waiting]}
+
+
+def test_a_node_goes_with_all_that_is_ours_and_comes_back_alone() -> None:
+    others, before = services("head", "hv1"), left_of("hv2")
+    assert {"/opt/wnodes", "/etc/wnodes", "/var/lib/wnodes"} <= set(before)
+
+    number = lab.submit("#!/bin/sh\nsleep 600\n", "-w", "hv2")
+    lab.until("the job to run", lambda: lab.native(number, "State") == "RUNNING", lab.CLEAN_S)
+    assert "hv2 (1 jobs): is not empty" in play("node_remove", "--limit", "hv2", fails=True)
+    assert lab.node_state("hv2") == "mixed"
+    lab.ssh("head", "scancel", number)
+
+    play("node_remove", "--limit", "hv2", node_remove_keep_images=True)
+    assert left_of("hv2") == ["/var/lib/wnodes"], "the images, as it was asked for"
+    assert lab.ssh("head", "sinfo", "-h", "-N", "-n", "hv2", "-o", "%T %f").split() == ["idle", "bait"] * 2
+    assert "hv2" not in lab.ssh("head", "wnodes", "status", "--json", check=False)
+    assert set(changes(play("node_remove", "--limit", "hv2", node_remove_keep_images=True)).values()) == {0}
+
+    told = play("site", "--check", "--diff", "--limit", "hv2")
+    assert {"Write the configuration", "Run the service", "Remember what is installed"} <= set(changed(told))
+    assert left_of("hv2") == ["/var/lib/wnodes"]
+    assert set(changes(play("site", "--limit", "hv2"))) == {"hv2"}
+    assert services("head", "hv1") == others
+    assert left_of("hv2") == before
+    lab.until("hv2 to offer the image", lambda: lab.FEATURE in lab.ssh("head", "sinfo", "-hn", "hv2", "-o%f"), 60)
+    number = lab.submit("#!/bin/sh\nhostname\n", "-C", lab.FEATURE, "-w", "hv2")
+    job = lab.over(number)
+    assert (job["bait"], job["outcome"]) == ("hv2", "FINISHED")
+
+
+def test_a_head_node_made_anew_gets_its_directory_back(tmp_path: Path) -> None:
+    tags, images = "wnodes images list --json", {"nameserver_backup_dir": str(tmp_path / "backup")}
+    before = json.loads(lab.sh("head", tags))
+    play("backup", **images)
+    play("uninstall", "--limit", "head", uninstall_confirm="yes")
+    assert left_of("head") == []
+    play("site")
+    assert json.loads(lab.sh("head", tags)) == []
+    lab.until("the VM that waited to leave", lambda: not domains("hv1"), lab.CLEAN_S)
+    play("restore", **images)
+    assert [(tag["tag"], tag["digest"]) for tag in json.loads(lab.sh("head", tags))] == [
+        (tag["tag"], tag["digest"]) for tag in before
+    ]
+    lab.until("the site to be well", lambda: "PROBLEM" not in lab.ssh("head", "wnodes", "status", check=False), 60)

@@ -187,10 +187,25 @@ def test_action_groups_name_every_module() -> None:
     assert {path.stem for path in python(MODULES)} - set(runtime["action_groups"]["farm"]) == set()
 
 
-@pytest.mark.parametrize("role", sorted((ROOT / "roles").iterdir()), ids=lambda role: role.name)
-def test_roles_say_what_they_take(role: Path) -> None:
-    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
-    assert specs["argument_specs"]["main"]["short_description"]
+every_role = pytest.mark.parametrize("role", sorted((ROOT / "roles").iterdir()), ids=lambda role: role.name)
+
+
+@every_role
+def test_roles_say_what_they_take_and_what_if_nobody_says(role: Path) -> None:
+    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    assert specs["main"]["short_description"]
+    options = {name: option for entry in specs.values() for name, option in entry.get("options", {}).items()}
+    path = role / "defaults" / "main.yml"
+    defaults = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    assert sorted(set(defaults) - set(options)) == []
+    told = {name: options[name]["default"] for name in defaults if "default" in options[name]}
+    assert {name: defaults[name] for name in told} == told
+
+
+@every_role
+def test_roles_have_a_scenario(role: Path) -> None:
+    scenario = ROOT / "extensions" / "molecule" / role.name
+    assert [step for step in ("molecule", "converge", "verify") if not (scenario / f"{step}.yml").is_file()] == []
 
 
 def mirrors(source: Path) -> list[Path]:

@@ -13,12 +13,13 @@ PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
 # What the user adds, for example PYTEST_ARGS='-k bridge -x'.
 PYTEST_ARGS ?=
+MOLECULE_ARGS ?=
 export PATH := $(VENV)/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 -include make/*.mk
 
-.PHONY: help bootstrap test lint format sanity sanity-all test-unit test-integration test-e2e bench clean
+.PHONY: help bootstrap test lint format sanity sanity-all test-unit test-integration molecule test-e2e bench clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +27,7 @@ help:  ## show the targets
 bootstrap:  ## install what is missing (Debian packages, .venv); does nothing the second time
 	@tools/bootstrap
 
-test: bootstrap lint test-unit test-integration test-e2e  ## every gate, in this order
+test: bootstrap lint test-unit test-integration molecule test-e2e  ## every gate, in this order
 
 lint: bootstrap  ## ruff, mypy, yamllint, ansible-lint, ansible-test sanity
 	@tools/lint
@@ -45,6 +46,9 @@ test-unit: bootstrap  ## unit tests: no process, no socket, no sleep
 
 test-integration: bootstrap  ## modules and backends on real libvirt, QEMU and libguestfs
 	$(PYTEST) tests/integration $(PYTEST_ARGS)
+
+molecule: bootstrap  ## each role on the lab site; MOLECULE_ARGS='-s bait' takes one
+	@tools/molecule $(MOLECULE_ARGS)
 
 test-e2e: bootstrap  ## jobs on the lab site
 	$(PYTEST) tests/e2e $(PYTEST_ARGS)

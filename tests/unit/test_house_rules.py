@@ -175,6 +175,34 @@ def test_modules_are_thin_documented_and_tested(path: Path) -> None:
     assert (ROOT / "tests" / "unit" / "plugins" / "modules" / f"test_{path.name}").is_file()
 
 
+every_role = pytest.mark.parametrize("role", sorted((ROOT / "roles").iterdir()), ids=lambda role: role.name)
+
+
+@every_role
+def test_roles_say_what_they_take_and_what_if_nobody_says(role: Path) -> None:
+    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    assert specs["main"]["short_description"]
+    options = {name: option for entry in specs.values() for name, option in entry.get("options", {}).items()}
+    path = role / "defaults" / "main.yml"
+    defaults = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    assert sorted(set(defaults) - set(options)) == []
+    told = {name: options[name]["default"] for name in defaults if "default" in options[name]}
+    assert {name: defaults[name] for name in told} == told
+
+
+@every_role
+def test_internal_variables_of_roles_begin_with_two_underscores(role: Path) -> None:
+    below = [path for top in ("roles", "playbooks", "extensions") for path in walk(ROOT / top)]
+    texts = [path.read_text(encoding="utf-8") for path in below if path.suffix in {".yml", ".j2"}]
+    assert {found for text in texts for found in re.findall(rf"\b{role.name}__\w+", text)} == set()
+
+
+@every_role
+def test_roles_have_a_scenario(role: Path) -> None:
+    scenario = ROOT / "extensions" / "molecule" / role.name
+    assert [step for step in ("molecule", "converge", "verify") if not (scenario / f"{step}.yml").is_file()] == []
+
+
 def mirrors(source: Path) -> list[Path]:
     """Return where the test of a source file may be: the same folder below a test root."""
     relative = source.relative_to(ROOT)

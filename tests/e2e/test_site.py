@@ -20,7 +20,7 @@ def test_a_second_run_of_site_changes_nothing() -> None:
         "ANSIBLE_HOME": str(REPO / ".ansible"),
         "ANSIBLE_FORCE_COLOR": "0",
     }
-    command = [str(REPO / ".venv/bin/ansible-playbook"), "-i", str(REPO / "playbooks/inventory/lab.yml")]
+    command = [str(REPO / ".venv/bin/ansible-playbook"), "-i", str(lab.INVENTORY)]
     done = subprocess.run(
         [*command, str(REPO / "playbooks/site.yml")], env=environment, capture_output=True, text=True, check=False
     )

@@ -5,7 +5,10 @@
 # The lab: a site of three systemd-nspawn machines on this one. Needs root.
 COLLECTIONS := $(VENV)/collections
 LAB_PLAYBOOK := ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) ANSIBLE_HOME=$(CURDIR)/.ansible \
-	ansible-playbook -i $(CURDIR)/playbooks/inventory/lab.yml
+	ansible-playbook
+# Which lab: lab (Debian 12), lab_debian13.
+LAB ?= lab
+export WNODES_LAB := $(LAB)
 # What the user adds, for example LAB_ARGS='-e purge=true'.
 LAB_ARGS ?=
 NODE ?= head
@@ -14,10 +17,11 @@ CMD ?=
 .PHONY: lab-up lab-down lab-sh
 
 lab-up: bootstrap  ## build and start the lab site; quick when it is up
-	@$(LAB_PLAYBOOK) playbooks/lab_up.yml $(LAB_ARGS)
+	@$(LAB_PLAYBOOK) -i playbooks/inventory/$(LAB).yml playbooks/lab_up.yml $(LAB_ARGS)
 
-lab-down: bootstrap  ## stop and remove the lab; LAB_ARGS='-e purge=true' drops the caches too
-	@$(LAB_PLAYBOOK) playbooks/lab_down.yml $(LAB_ARGS)
+lab-down: bootstrap  ## stop and remove every lab; LAB_ARGS='-e purge=true' drops the caches too
+	@for lab in playbooks/inventory/lab*.yml; do \
+		$(LAB_PLAYBOOK) -i $$lab playbooks/lab_down.yml $(LAB_ARGS) || exit 1; done
 
 # $(value …): a dollar sign in CMD is the remote shell's business, not make's.
 lab-sh: override export CMD := $(value CMD)

@@ -17,12 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-LAB = Path(os.environ.get("WNODES_LAB_DIR", "/var/lib/wnodes-lab"))
+import yaml
+
 REPO = Path(__file__).resolve().parent.parent.parent
 COLLECTIONS = REPO / ".venv" / "collections"
+INVENTORY = REPO / "playbooks" / "inventory" / f"{os.environ.get('WNODES_LAB', 'lab')}.yml"
+SETTINGS = yaml.safe_load(INVENTORY.read_text())["all"]["vars"]
+LAB, TAG = Path(SETTINGS["lab_dir"]), SETTINGS["lab_image_tag"]
 #: the site's /shared/images, as the machine that runs the tests has it
 PUBLISHED = LAB / "site" / "shared" / "images"
-TAG = "worker_debian12_x86_64"
 FEATURE = f"vm_{TAG}"
 NODES = ("hv1", "hv2")
 #: a cold boot under TCG takes some 20 s, two at once twice that
@@ -146,7 +149,7 @@ def _on_controller(*argv: str, collections: Path = COLLECTIONS) -> subprocess.Co
         "PATH": f"{REPO}/.venv/bin:{os.environ['PATH']}",
         "ANSIBLE_COLLECTIONS_PATH": str(collections),
         "ANSIBLE_HOME": str(REPO / ".ansible"),
-        "ANSIBLE_INVENTORY": str(REPO / "playbooks/inventory/lab.yml"),
+        "ANSIBLE_INVENTORY": str(INVENTORY),
         "ANSIBLE_FORCE_COLOR": "0",
     }
     return subprocess.run(argv, cwd=REPO, env=environment, capture_output=True, text=True, timeout=900, check=False)

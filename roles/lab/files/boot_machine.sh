@@ -17,7 +17,7 @@ group=/sys/fs/cgroup/wnlab/$name
 mkdir -p "$group"
 echo $$ >"$group/cgroup.procs"
 
-if ! mount -t overlay "wnlab-$name" -o "lowerdir=$dir/layer:$base,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"; then
+if ! mount -t overlay "$name" -o "lowerdir=$dir/layer:$base,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"; then
     echo "boot_machine.sh: no overlay file system under $dir, copying $base instead" >&2
     [ -e "$dir/root/usr" ] || cp -a --reflink=auto "$base/." "$dir/root"
     cp -a "$dir/layer/." "$dir/root"

@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Starts and stops the systemd-nspawn machines of the lab, on hosts with and without systemd.
 
-    machines.py start SITE.json           every machine that is down or not as SITE.json says; returns when all booted
-    machines.py stop STATE_DIR SECONDS    every machine there is
+    machines.py start SITE.json               every machine that is down or not as SITE.json says; returns when all booted
+    machines.py stop LAB STATE_DIR SECONDS    every machine there is
 
 Both print one JSON object, machine name → {"action": "none" | "started" | "stopped" | "killed", …}. Exit code 1 and a
 text on stderr when a machine does not come up in time or can't be ended.
@@ -78,10 +78,11 @@ def start_time(pid: int) -> int:
 
 
 class Machine:
-    """One machine under STATE_DIR."""
+    """One machine under STATE_DIR; for the host its name begins with that of its lab, of which there may be several."""
 
-    def __init__(self, state_dir: pathlib.Path, name: str) -> None:
+    def __init__(self, lab: str, state_dir: pathlib.Path, name: str) -> None:
         self.name = name
+        self.on_host = f"{lab}-{name}"
         self.dir = state_dir / name
         self.log = state_dir / f"{name}.log"
         self.record = self.dir / "process.json"
@@ -92,8 +93,8 @@ class Machine:
         devices = [device for device in site["devices"] if os.path.exists(device)]
         return [
             "unshare", "--mount", "--propagation=private",
-            str(BOOT), self.name, site["base"], str(self.dir),
-            f"--machine=wnlab-{self.name}", f"--hostname={self.name}", f"--network-bridge={site['bridge']}",
+            str(BOOT), self.on_host, site["base"], str(self.dir),
+            f"--machine={self.on_host}", f"--hostname={self.name}", f"--network-bridge={site['bridge']}",
             # No unit, no machined: where the host's init is not systemd there is neither.
             "--register=no", "--keep-unit", "--boot", "--notify-ready=yes", "--capability=all",
             "--resolv-conf=off", "--timezone=off", "--link-journal=no",
@@ -151,7 +152,7 @@ class Machine:
                 if not ended(pidfd, 10):
                     raise LabError(f"machine {self.name}: process {process.pid if process else '?'} survives SIGKILL")
             os.close(pidfd)
-        remove_cgroup(self.name)
+        remove_cgroup(self.on_host)
         return action
 
     def forget(self) -> None:
@@ -201,7 +202,7 @@ def start(site: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
     waiting: Dict[str, Machine] = {}
     begin = time.monotonic()
     for name, files in site["machines"].items():
-        machine = Machine(state_dir, name)
+        machine = Machine(site["lab"], state_dir, name)
         command = machine.command(site)
         digest = hashlib.sha256(json.dumps([command, files]).encode()).hexdigest()
         before = Process.load(machine.record)
@@ -252,11 +253,11 @@ def logs(machines: Dict[str, Machine], names: Any) -> str:
     return "\n".join(tails)
 
 
-def stop(state_dir: pathlib.Path, seconds: float) -> Dict[str, Dict[str, Any]]:
+def stop(lab: str, state_dir: pathlib.Path, seconds: float) -> Dict[str, Dict[str, Any]]:
     if not state_dir.is_dir():
         return {}
     names = sorted(path.name for path in state_dir.iterdir() if path.is_dir())
-    return {name: {"action": Machine(state_dir, name).stop(seconds)} for name in names}
+    return {name: {"action": Machine(lab, state_dir, name).stop(seconds)} for name in names}
 
 
 def main(arguments: List[str]) -> int:
@@ -264,8 +265,8 @@ def main(arguments: List[str]) -> int:
     try:
         if len(arguments) == 2 and arguments[0] == "start":
             result = start(json.loads(pathlib.Path(arguments[1]).read_text(encoding="utf-8")))
-        elif len(arguments) == 3 and arguments[0] == "stop":
-            result = stop(pathlib.Path(arguments[1]), float(arguments[2]))
+        elif len(arguments) == 4 and arguments[0] == "stop":
+            result = stop(arguments[1], pathlib.Path(arguments[2]), float(arguments[3]))
         else:
             print(__doc__, file=sys.stderr)
             return 2

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ def test_errors_of_the_service_come_back_typed() -> None:
     ("answer", "said"),
     [
         (ConnectionRefusedError(111, "Connection refused"), "does not answer: Connection refused; start it"),
-        (TimeoutError("timed out"), "did not answer within 2 s"),
+        (socket.timeout("timed out"), "did not answer within 2 s"),
         (http.client.RemoteDisconnected("closed"), "does not answer: closed"),
         ((200, b"<html>"), "answered without JSON"),
         ((500, b'{"detail": "x"}'), "an error that is not ours"),

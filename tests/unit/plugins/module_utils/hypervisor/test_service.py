@@ -241,7 +241,7 @@ def test_whatever_happens_moves_are_allowed_and_nothing_stays(
         assert {vm.state for vm in node.hypervisor.list()} <= {VmState.GONE}
         for vm in node.hypervisor.list():
             names = [VmState(move.state) for move in vm.history]
-            assert all(new in VM_MOVES[old] for old, new in zip(names, names[1:], strict=False))
+            assert all(new in VM_MOVES[old] for old, new in zip(names, names[1:]))
         assert node.is_clean()
     finally:
         node.hypervisor.stop()

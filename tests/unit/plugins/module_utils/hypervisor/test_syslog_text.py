@@ -82,7 +82,7 @@ def test_whatever_comes_a_message_is_bounded_and_prints_on_one_line(data: bytes)
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in zip(places, places[1:])]
 
 
 CUTS = st.lists(st.integers(0, 40_000), max_size=12)

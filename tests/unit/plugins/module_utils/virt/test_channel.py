@@ -69,7 +69,7 @@ def test_any_cut_gives_the_same_frames(noise: bytes, data: st.DataObject) -> Non
     stream = noise + b"\n" + line(1) + b"junk\n" + line(2, "end", {"a": "b"})
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     reader, frames = FrameReader(), []
-    for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+    for begin, end in zip([0, *cuts], [*cuts, len(stream)]):
         frames += reader.feed(stream[begin:end])
     assert frames == FrameReader().feed(stream)
     assert frames[-2:] == [Frame(1, "start"), Frame(2, "end", {"a": "b"})]

@@ -41,18 +41,9 @@ options:
     type: float
 extends_documentation_fragment:
   - wnodes.farm.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: N/A
-    details: Nothing is changed.
-  idempotent:
-    support: N/A
-    details: Nothing is changed.
-  platform:
-    support: full
-    platforms: linux
+  - wnodes.farm.attributes.info_module
+seealso:
+  - module: wnodes.farm.node_info
 author:
   - The wnodes.farm contributors (@wnodes)
 """

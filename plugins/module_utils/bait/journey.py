@@ -363,7 +363,7 @@ class Journey:
         if seen is not None and seen.state not in _OVER:
             try:
                 if seen.tag:  # of others the LRMS decides alone: they asked for nothing of ours
-                    self._grants.granted(Wish(seen.tag), seen)
+                    self._grants.granted(Wish(job.request.tag), seen)  # it may have named several
                 self._hypervisor.use(job.vm_id, VmUser(job.user, groups(job.user), labels(job)))
             except RequestError as error:
                 self._lrms.stop(seen, self.mark(job, str(error)))

@@ -100,6 +100,14 @@ def test_a_job_that_a_site_rule_refuses_is_held_with_the_reason_and_its_vm_goes(
     assert site.hypervisor.vms[vm.id].state is VmState.GONE
 
 
+def test_a_job_that_names_several_images_is_judged_by_the_one_it_got() -> None:
+    site = offered(rules="- image: {allowed: ['mine_*']}\n")
+    number = sent(site, tag="mine_a_b|vm_" + TAG)
+    site.run(20)
+    assert site.job(number).outcome is JobState.REFUSED
+    assert f"image ({TAG}): is not for alice" in site.lrms.table[number].mark
+
+
 def test_a_job_that_names_no_image_is_not_judged_by_rules_about_virtual_jobs() -> None:
     site = offered(rules="- image: {allowed: []}\n")
     number = sent(site, tag="")

@@ -13,7 +13,7 @@ import os
 import platform
 import re
 import time
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Mapping, Sequence
 
 from .model.codec import encode
 from .process import Completed
@@ -125,6 +125,6 @@ def collect(
     return {name: attempted(part) if clock() < end else late for name, part in parts.items()}
 
 
-def file_names(names: Iterable[str]) -> Dict[str, Optional[str]]:
-    """Return under which name each part may be stored; None for one that is no plain file name."""
-    return {name: name if re.match(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z", name) else None for name in names}
+def is_plain(name: str) -> bool:
+    """Return whether what another machine calls a part can be the name of a file."""
+    return re.match(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z", name) is not None

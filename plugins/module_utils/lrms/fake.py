@@ -287,7 +287,7 @@ class FakeLrms(Lrms):
         return self.tags
 
     def inquiries(self) -> Dict[str, Tuple[str, ...]]:
-        return {"fake": ("fake-lrms", "--show")}
+        return {}
 
     def advertise(self, tags: Optional[Tuple[str, ...]], problem: str) -> bool:
         self._called("advertise")

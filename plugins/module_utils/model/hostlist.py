@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
-from typing import List, Tuple
+from typing import Iterable, List, Sequence, Tuple
 
-from .errors import RequestError
+from .errors import NotFoundError, RequestError
 
 #: a range that names more hosts is a slip of the pen
 MAX_HOSTS = 65536
@@ -57,3 +58,20 @@ def _numbers(inside: str, text: str) -> List[str]:
             )
         numbers += [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
     return numbers
+
+
+def chosen(wanted: Sequence[str], known: Iterable[str]) -> Tuple[str, ...]:
+    """Return which of the ``known`` hosts are meant by lists of names and shell patterns; all where none is given.
+
+    :raises NotFoundError: one of them means no host
+    :raises RequestError: a list can't be read
+    """
+    there = sorted(set(known))
+    items = [item for text in wanted for item in expand(text)]
+    for item in items:
+        if not fnmatch.filter(there, item):
+            raise NotFoundError(
+                object=f"host {item}", reason="there is no such host here",
+                hint="known hosts: " + (", ".join(there) or "none yet"),
+            )  # fmt: skip
+    return tuple(host for host in there if not items or any(fnmatch.fnmatchcase(host, item) for item in items))

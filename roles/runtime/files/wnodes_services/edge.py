@@ -8,7 +8,6 @@ The model's dataclasses are the bodies: pydantic validates them, unknown keys ar
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -34,15 +33,13 @@ from wnodes.model.errors import (
 )
 from wnodes.support import Part
 
+from . import version
 from .server import Peer
 
 log = logging.getLogger(__name__)
 
-try:
-    #: what this process runs with; what is installed may meanwhile be newer
-    VERSION = importlib.metadata.version("wnodes-farm")
-except importlib.metadata.PackageNotFoundError:  # a checkout
-    VERSION = ""
+#: what this process runs with; what is installed may meanwhile be newer
+VERSION = version()
 
 _STATUS: tuple[tuple[type[WnodesError], int], ...] = (
     (NotFoundError, 404),

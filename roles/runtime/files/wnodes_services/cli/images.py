@@ -31,6 +31,7 @@ from . import show, site
 app = typer.Typer(help="Images of virtual machines (on the head node).", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Tag = Annotated[str, typer.Argument(help="Image tag.")]
 Authority = Annotated[str, typer.Option(help="Certificate authority of those who may sign.")]
 Key = Annotated[str, typer.Option(help="The signer's private key.")]
 Certificate = Annotated[str, typer.Option(help="The signer's certificate.")]
@@ -64,7 +65,7 @@ def list_tags(as_json: Json = False) -> None:
 
 
 @app.command("show")
-def show_tag(tag: str, authority: Authority = catalogue.AUTHORITY, as_json: Json = False) -> None:
+def show_tag(tag: Tag, authority: Authority = catalogue.AUTHORITY, as_json: Json = False) -> None:
     """Show one tag: its image, who may use it, what it pointed to before, and which nodes have it."""
     directory = site.nameserver()
     history = [catalogue.described(entry) for entry in directory.history(tag)]
@@ -101,7 +102,7 @@ def publish(
 
 
 @app.command()
-def retire(tag: str, as_json: Json = False) -> None:
+def retire(tag: Tag, as_json: Json = False) -> None:
     """Take a tag away: no new VM gets its image; those that run go on (as root)."""
     _point(catalogue.Wish((tag,), None), as_json)
 

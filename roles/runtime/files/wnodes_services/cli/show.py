@@ -71,11 +71,44 @@ def status(view: View) -> RenderableType:
             told.append("images: " + (_plain(service.detail["tags"]) or "none"))
         if service.detail.get("pool"):
             told.append(_waiting(service.detail["pool"]))
+        if service.detail.get("drain"):
+            told.append(drained(service.detail["drain"]))
         table.add_row(service.host, service.role, _state(service.state), heard, Text(", ".join(told)))
         problems += [Text(f"{service.host} {service.role}: {problem}", style="yellow") for problem in service.problems]
     running = sum(job["state"] != "CLOSED" for job in view.jobs)
     up = sum(vm["state"] != "GONE" for vm in view.vms)
     return Group(table, Text(f"{running} virtual jobs under way, {up} virtual machines"), *problems)
+
+
+def drained(drain: dict[str, Any]) -> str:
+    """Return in a few words why a node is drained and how far it is."""
+    counts = f"{_count(drain.get('jobs'), 'job')}, {_count(drain.get('vms'), 'waiting VM')} left"
+    left = "empty" if drain.get("empty") else counts
+    late = ", late" if drain.get("late") else ""
+    return f"drained ({left}{late}): {drain.get('reason', '')}"
+
+
+def _count(number: Any, what: str) -> str:
+    return f"{'?' if number is None else number} {what}{'' if number == 1 else 's'}"
+
+
+def hosts(rows: Iterable[dict[str, Any]]) -> RenderableType:
+    """Show nodes, as :func:`site.hosts` tells them."""
+    numbers = ("JOBS", "VMS", "WAITING", "CPUS", "LOAD", "FREE MIB", "HEARD")
+    names = ("HOST", "BAIT", "HYPERVISOR", "JOBS", "VMS", "WAITING", "CPUS", "LOAD", "FREE MIB", "ACCEL", "IMAGES")
+    table = _table(*names, "HEARD", "DRAIN", numbers=numbers)
+    for row in rows:
+        node = row["node"] or {}
+        size = [str(node.get(key, "-")) for key in ("cpus", "load")] + [_memory(node)]
+        cells = [row["host"], _state(row["bait"] or "-"), _state(row["hypervisor"] or "-")]
+        cells += [str(row[key]) for key in ("jobs", "vms", "waiting")] + size
+        cells += [row["accel"] or "-", str(len(row["images"])), f"{row['age_s']:.0f} s"]
+        table.add_row(*cells, Text(drained(row["drain"]) if row["drain"] else "-"))
+    return _empty(table, "no nodes")
+
+
+def _memory(node: dict[str, Any]) -> str:
+    return f"{node['available_mib']}/{node['memory_mib']}" if {"available_mib", "memory_mib"} <= set(node) else "-"
 
 
 def _waiting(pool: Sequence[dict[str, Any]]) -> str:

@@ -6,20 +6,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from wnodes import jsonhttp
 from wnodes.directory.base import Heartbeat
 from wnodes.hypervisor.client import HypervisorClient
 from wnodes.jsonhttp import JsonClient, unix_client
 from wnodes.model.clock import Clock
 from wnodes.model.codec import encode
 from wnodes.model.errors import UnavailableError, WnodesError
+from wnodes.model.hostlist import chosen
 from wnodes.nameserver.client import NameserverClient
 from wnodes.nameserver.service import told
 
 RUN_DIR = "/run/wnodes"
+#: where this machine's certificates are
+PKI_DIR = jsonhttp.PKI_DIR
+NODE_ROLES = ("bait", "hypervisor")
 #: a host that was silent for so many heartbeats is down
 MISSED = 3
 
@@ -60,12 +65,35 @@ class View:
     vms: tuple[dict[str, Any], ...]
 
     @property
+    def nodes(self) -> tuple[str, ...]:
+        """The hosts that have a bait or a hypervisor."""
+        return tuple(sorted({service.host for service in self.services if service.role in NODE_ROLES}))
+
+    def of(self, role: str, host: str) -> Service | None:
+        """Return a service of a host, if it was ever heard of."""
+        return next((one for one in self.services if (one.role, one.host) == (role, host)), None)
+
+    def narrowed(self, wanted: Sequence[str]) -> View:
+        """Return what concerns the hosts meant by names, lists and patterns; all of it where none is given.
+
+        :raises NotFoundError: one of them means no host
+        """
+        hosts = set(chosen(wanted, (service.host for service in self.services)))
+        if not wanted or self.scope == "node":
+            return self
+        services = tuple(service for service in self.services if service.host in hosts)
+        jobs = tuple(job for job in self.jobs if job.get("bait") in hosts)
+        vms = tuple(vm for vm in self.vms if vm["hypervisor"] in hosts)
+        return replace(self, services=services, jobs=jobs, vms=vms)
+
+    @property
     def ok(self) -> bool:
         """Whether all services are well."""
         return all(service.state == OK for service in self.services)
 
 
-def _socket(service: str) -> str:
+def socket(service: str) -> str:
+    """Return where a service of this machine answers."""
     return os.path.join(RUN_DIR, f"{service}.sock")
 
 
@@ -74,7 +102,7 @@ def nameserver() -> NameserverClient:
 
     :raises UnavailableError: it is another machine's business
     """
-    path = _socket("nameserver")
+    path = socket("nameserver")
     if not os.path.exists(path):
         raise UnavailableError(object="nameserver", value=path, reason="is not here", hint="run this on the head node")
     return NameserverClient.local(path)
@@ -85,16 +113,16 @@ def look(clock: Clock) -> View:
 
     :raises UnavailableError: there is no service of ours here, or the nameserver of this machine does not answer
     """
-    if os.path.exists(_socket("nameserver")):
+    if os.path.exists(socket("nameserver")):
         return site_view(nameserver())
-    here = [service for service in ("bait", "hypervisor") if os.path.exists(_socket(service))]
+    here = [service for service in NODE_ROLES if os.path.exists(socket(service))]
     if not here:
         raise UnavailableError(
             object="wnodes", value=RUN_DIR, reason="no service has a socket here",
             hint="run this on the head node or on a node with bait and hypervisor; "
             "`systemctl status 'wnodes-*'` tells what is installed",
         )  # fmt: skip
-    return node_view(clock, unix_client("bait", _socket("bait")), HypervisorClient.local(_socket("hypervisor")))
+    return node_view(clock, unix_client("bait", socket("bait")), HypervisorClient.local(socket("hypervisor")))
 
 
 def site_view(directory: NameserverClient) -> View:
@@ -160,6 +188,33 @@ def _with_vms(jobs: list[dict[str, Any]], vms: list[dict[str, Any]]) -> tuple[di
 
 def _by_age(items: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     return tuple(sorted(items, key=lambda item: item["history"][0]["at"] if item.get("history") else 0.0))
+
+
+def hosts(view: View) -> list[dict[str, Any]]:
+    """Return what each node does, a line each."""
+    return [_host(view, host) for host in view.nodes]
+
+
+def _host(view: View, host: str) -> dict[str, Any]:
+    bait, hypervisor = (view.of(role, host) for role in NODE_ROLES)
+    asked, has = (service.detail if service else {} for service in (bait, hypervisor))
+    here = [service for service in (bait, hypervisor) if service]
+    images = has.get("images")
+    ready = [image["tag"] for image in images or () if isinstance(image, dict) and image.get("state") == "ready"]
+    return {
+        "host": host,
+        "bait": bait.state if bait else "",
+        "hypervisor": hypervisor.state if hypervisor else "",
+        "drain": asked.get("drain"),
+        "jobs": sum(job["state"] != "CLOSED" for job in view.jobs if view.scope == "node" or job.get("bait") == host),
+        "vms": sum(vm["state"] != "GONE" for vm in view.vms if vm["hypervisor"] == host),
+        "waiting": sum(kind.get("waiting", 0) for kind in asked.get("pool", ())),
+        "node": has.get("node"),
+        "images": ready if images is not None else list(has.get("tags", ())),
+        "accel": has.get("accel", ""),
+        "age_s": max((service.age_s for service in here), default=0.0),
+        "problems": [f"{service.role}: {problem}" for service in here for problem in service.problems],
+    }
 
 
 def seconds(item: dict[str, Any], now: float) -> dict[str, float]:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
 
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import IMAGE, Tools
 from wnodes.hypervisor.files import VmFiles
+from wnodes.model.errors import NotFoundError
 from wnodes.model.image import CachedImage
 
 CACHED = CachedImage(IMAGE, "/images/disk.qcow2", "/images/vmlinuz", "/images/initrd")
@@ -65,3 +67,25 @@ def test_a_console_is_plain_text_and_short(files: VmFiles) -> None:
     assert lines[-1] == "last"
     assert lines[0] == "red�"
     assert files.console_tail("nobody") == ""
+
+
+def read(files: VmFiles, offset: int) -> tuple[int, int, bytes]:
+    part = files.console("r1", offset)
+    return part.offset, part.next, base64.b64decode(part.data)
+
+
+def test_a_console_is_read_piece_by_piece_from_either_end(files: VmFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Path(files.prepare("r1", CACHED, 0).console)
+    console.write_bytes(b"0123456789")
+    monkeypatch.setattr("wnodes.hypervisor.files.CONSOLE_PIECE", 4)
+    assert read(files, 0) == (0, 4, b"0123")
+    assert read(files, 8) == (8, 10, b"89")
+    assert read(files, 10) == (10, 10, b"")
+    assert read(files, -3) == (7, 10, b"789")
+    assert read(files, -99) == (0, 4, b"0123")
+    assert read(files, 99) == (0, 4, b"0123")
+
+
+def test_a_console_that_went_with_its_vm_is_not_found(files: VmFiles) -> None:
+    with pytest.raises(NotFoundError, match="it goes with its VM"):
+        files.console("r1", 0)

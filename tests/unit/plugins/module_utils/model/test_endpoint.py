@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from wnodes.model.endpoint import endpoint
+from wnodes.model.endpoint import endpoint, reachable
 from wnodes.model.errors import ConfigError
 
 
@@ -24,3 +24,10 @@ def test_anything_else_is_refused_under_its_key(text: str) -> None:
     with pytest.raises(ConfigError, match="metrics_listen") as caught:
         endpoint(text, "metrics_listen")
     assert caught.value.value == repr(text)
+
+
+@pytest.mark.parametrize(
+    ("listen", "place"), [("0.0.0.0:8444", "hv1:8444"), ("10.0.0.1:8444", "10.0.0.1:8444"), ("", "")]
+)
+def test_others_reach_it_by_its_address_or_by_the_host_s_name(listen: str, place: str) -> None:
+    assert reachable(listen, "hv1") == place

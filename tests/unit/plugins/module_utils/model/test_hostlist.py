@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnodes.model.errors import RequestError
-from wnodes.model.hostlist import expand
+from wnodes.model.errors import NotFoundError, RequestError
+from wnodes.model.hostlist import chosen, expand
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,26 @@ def test_any_text_is_expanded_or_refused(text: str) -> None:
     except RequestError:
         return
     assert all(names)
+
+
+KNOWN = ("hv2", "hv1", "head", "node01", "hv1")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hosts"),
+    [
+        ((), ("head", "hv1", "hv2", "node01")),
+        (("hv*",), ("hv1", "hv2")),
+        (("hv[1-2],head",), ("head", "hv1", "hv2")),
+        (("node[01-01]", "hv[!1]"), ("hv2", "node01")),
+    ],
+)
+def test_names_lists_and_patterns_choose_hosts(wanted: tuple[str, ...], hosts: tuple[str, ...]) -> None:
+    assert chosen(wanted, KNOWN) == hosts
+
+
+def test_what_means_no_host_is_an_error_that_names_those_there_are() -> None:
+    with pytest.raises(NotFoundError, match=r"host hv3: there is no such host here; known hosts: head, hv1, hv2"):
+        chosen(("hv[1-3]",), KNOWN)
+    with pytest.raises(NotFoundError, match="none yet"):
+        chosen(("hv*",), ())

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from wnodes.model.job import Job, JobRequest
 from wnodes.model.resources import Resources
 from wnodes.model.states import JobState
 from wnodes.model.vm import Move
-from wnodes_services import bait_main
+from wnodes_services import bait_main, edge
 from wnodes_services.observed import JobMetrics, Shapes
 
 
@@ -125,3 +126,14 @@ def test_shapes_that_share_a_label_are_added_up() -> None:
         (name, labels["flavour"], value) for name, _text, labels, value in bait_main.pool_figures(pool, observed)
     ]
     assert figures == [("wnodes_pool_waiting", "other", 3), ("wnodes_pool_target", "other", 6)]
+
+
+def test_a_bundle_has_what_the_service_and_this_bait_tell(
+    calling: Any, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "evidence", lambda *units: {"units.txt": lambda: " ".join(units)})
+    told = calling(app, names=MANAGER).call("GET", "/v1/bundle")
+    assert set(told) == {"units.txt", "status.json", "config.json", "waiting.json"}
+    assert json.loads(told["config.json"])["host"] == "hv1"
+    with pytest.raises(AuthError):
+        calling(app, uid=2001).call("GET", "/v1/bundle")

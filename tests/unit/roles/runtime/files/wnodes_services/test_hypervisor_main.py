@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from wnodes.model.errors import AuthError, NotFoundError, RequestError, StateErr
 from wnodes.model.resources import Resources
 from wnodes.model.states import VmState
 from wnodes.model.vm import GuestFile, GuestSetup, Mount, VmRequest, VmUser
-from wnodes_services import hypervisor_main
+from wnodes_services import edge, hypervisor_main
 from wnodes_services.observed import VmMetrics
 
 REQUEST = VmRequest("r1", "alice", "worker_debian12_x86_64", Resources(1, 512, 10), (Mount("/home", "/home"),))
@@ -146,3 +147,22 @@ def test_a_cache_that_can_not_be_read_takes_no_other_figure_away(calling: Any, f
 def test_labels_go_through_http(client: HypervisorClient, fake: FakeHypervisor) -> None:
     client.create(replace(REQUEST, labels={"job": "7"}))
     assert fake.vms["r1"].request.labels == client.get("r1").request.labels == {"job": "7"}
+
+
+def test_a_console_is_for_root_alone(calling: Any, app: Any, client: HypervisorClient, fake: FakeHypervisor) -> None:
+    vm = client.create(REQUEST)
+    fake.consoles["r1"] = b"booting\n"
+    assert base64.b64decode(client.console(vm.name, -5).data) == b"ting\n"
+    with pytest.raises(AuthError):
+        HypervisorClient(calling(app, uid=2001)).console("r1", 0)
+
+
+def test_a_bundle_has_what_the_service_and_this_hypervisor_tell(
+    calling: Any, fake: FakeHypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "evidence", lambda *units: {"units.txt": lambda: " ".join(units)})
+    app = hypervisor_main.application(fake, evidence=lambda: {"status.json": lambda: "{}"})
+    told = HypervisorClient(calling(app, names=("manager.wnodes", "head.manager.wnodes"))).bundle()
+    assert told == {"units.txt": "wnodes-hypervisor.service libvirtd.service", "status.json": "{}"}
+    with pytest.raises(AuthError):
+        HypervisorClient(calling(app, uid=2001)).bundle()

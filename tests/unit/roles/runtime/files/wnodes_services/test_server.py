@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,3 +223,41 @@ def test_a_port_that_is_taken_keeps_no_service_from_its_work(
 
     assert len(listeners(monkeypatch, "127.0.0.1:9717", taken)) == 1
     assert "metrics are not served at 127.0.0.1:9717" in caplog.text
+
+
+MANAGER = ("manager.wnodes", "head.manager.wnodes")
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [
+        (MANAGER, 200),
+        (("bait.wnodes", "hv1.bait.wnodes"), 403),
+        (("hypervisor.wnodes", "hv1.hypervisor.wnodes"), 403),
+        (("nameserver.wnodes", "head.nameserver.wnodes"), 403),
+        (("manager.wnodes",), 403),
+        ((*MANAGER, "bait.wnodes"), 403),
+        ((), 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/status", "/metrics", "/healthz"])
+def test_from_other_machines_managers_get_through_and_nobody_else(
+    names: tuple[str, ...], status: int, path: str
+) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "state": {"peer": Peer(names=names)}}
+    asyncio.run(server.only_managers(everything)(scope, None, send))
+    assert sent[0]["status"] == status
+
+
+def test_managers_are_served_over_tls_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "tcp_socket", lambda *place: place)
+    tls = Tls("ca", "cert", "key")
+    program = Program(App, list, manage="0.0.0.0:8444", tls=tls)
+    (managers,) = server._servers(program)
+    assert (managers._listener, managers.config.ssl_certfile) == (("0.0.0.0", 8444), "cert")
+    assert managers.config.ssl_cert_reqs == ssl.CERT_REQUIRED

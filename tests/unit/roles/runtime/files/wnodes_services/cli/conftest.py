@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ class Cli:
         self._monkeypatch.setattr(site, "look", lambda clock: view)
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        self._monkeypatch.setattr(main.sys, "argv", ["wnodes", *arguments])
+        self._monkeypatch.setattr(sys, "argv", ["wnodes", *arguments])
         with pytest.raises(SystemExit) as caught:
             main.main()
         said = self._capsys.readouterr()

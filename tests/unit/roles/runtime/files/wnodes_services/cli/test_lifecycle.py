@@ -94,6 +94,6 @@ def test_leases_that_can_not_be_read_change_nothing(wnodes: Cli, kept: str, tmp_
     wnodes("backup", str(tmp_path / "backup"))
     (tmp_path / "leases.json").write_text("[{}]")
     before = Path(kept).read_bytes()
-    for file in ("leases.json", "nowhere.json"):
-        assert wnodes("restore", str(tmp_path / "backup"), "--leases", str(tmp_path / file))[0] == 1
+    for file, code in (("leases.json", 1), ("nowhere.json", 2)):
+        assert wnodes("restore", str(tmp_path / "backup"), "--leases", str(tmp_path / file))[0] == code
     assert Path(kept).read_bytes() == before

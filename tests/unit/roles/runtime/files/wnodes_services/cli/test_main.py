@@ -1,76 +1,17 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands, exit codes and tables."""
+"""How commands end, and what a shell completes."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from tests.releases import TAG
-from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import ODD, WELL, Cli, Directory, job
-from wnodes.model.errors import AuthError, UnavailableError
-from wnodes_services.cli import site
-
-
-def test_status_is_0_when_well_and_1_with_the_problem_when_not(wnodes: Cli) -> None:
-    code, out, _err = wnodes("status")
-    assert code == 0
-    assert f"images: {TAG}" in out
-    wnodes.see(WELL, ODD)
-    code, out, _err = wnodes("status")
-    assert code == 1
-    assert "hv1 hypervisor: libvirt: does not answer" in out
-    code, out, _err = wnodes("status", "--json")
-    assert code == 1
-    assert json.loads(out)["ok"] is False
-
-
-def test_jobs_shows_what_is_under_way_and_all_with_all(wnodes: Cli) -> None:
-    _code, out, _err = wnodes("jobs")
-    assert "VM_REQUESTED" in out
-    assert "FINISHED" not in out
-    _code, out, _err = wnodes("jobs", "--all")
-    assert "FINISHED" in out
-    assert [item["lrms_id"] for item in json.loads(wnodes("jobs", "--json")[1])] == ["7"]
-    assert len(json.loads(wnodes("jobs", "--json", "--all")[1])) == 2
-
-
-def test_vms(wnodes: Cli) -> None:
-    assert "vwn-100  READY" in wnodes("vms")[1]
-    assert len(json.loads(wnodes("vms", "--json", "--all")[1])) == 2
-
-
-def test_explain_says_all_that_is_known(wnodes: Cli) -> None:
-    code, out, _err = wnodes("explain", "7")
-    assert code == 0
-    for text in (
-        "its VM",
-        "[bold]not markup[/bold]",
-        "2 CPUs, 512 MiB memory",
-        "RECEIVED 5.0, VM_REQUESTED 5.0",
-        "hv1",
-    ):
-        assert text in out
-    assert json.loads(wnodes("explain", "r7", "--json")[1])["seconds"] == {"RECEIVED": 5.0, "VM_REQUESTED": 5.0}
-    code, _out, err = wnodes("explain", "99")
-    assert code == 1
-    assert "no bait knows it" in err
-
-
-def test_explain_tells_of_earlier_attempts(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    again = {**job("7", "HELD"), "history": [{"state": "RECEIVED", "at": 998.0}, {"state": "HELD", "at": 999.0}]}
-    before = job("7", "CLOSED", outcome="RETURNED", reason="the guest did not answer")
-    monkeypatch.setattr(site, "look", lambda clock: site.View("site", 1000.0, (), (before, again), ()))
-    assert "on hv1: RETURNED: the guest did not answer" in wnodes("explain", "7")[1]
-
-
-def test_leases(wnodes: Cli, directory: Directory) -> None:
-    assert "no leases" in wnodes("leases")[1]
-    assert json.loads(wnodes("leases", "--json")[1]) == []
+from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import Cli
+from wnodes.model.errors import AuthError, RequestError, UnavailableError
+from wnodes_services.cli import main, site
 
 
 @pytest.mark.parametrize(
@@ -78,6 +19,7 @@ def test_leases(wnodes: Cli, directory: Directory) -> None:
     [
         (UnavailableError(object="nameserver (/run/x)", reason="does not answer", hint="start it"), 3),
         (AuthError(object="leases", reason="is not allowed"), 1),
+        (RequestError(object="time", reason="can't be read"), 2),
     ],
 )
 def test_exit_codes_of_errors(wnodes: Cli, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int) -> None:
@@ -92,3 +34,24 @@ def test_exit_codes_of_errors(wnodes: Cli, monkeypatch: pytest.MonkeyPatch, erro
 def test_wrong_usage_is_2(wnodes: Cli) -> None:
     assert wnodes("jobs", "--nonsense")[0] == 2
     assert wnodes("nonsense")[0] == 2
+
+
+def test_a_shell_is_told_how_a_line_goes_on(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(main.COMPLETE, "complete_bash")
+    for line, wanted in (("dra", ["drain"]), ("drain h", ["hv1"]), ("console v", ["vwn-100"]), ("explain 7", ["7"])):
+        words = f"wnodes {line}"
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+        assert wnodes()[1].split() == wanted
+
+
+def test_a_shell_is_told_nothing_where_nothing_answers(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(clock: Any) -> Any:
+        raise UnavailableError(object="nameserver", reason="does not answer")
+
+    monkeypatch.setattr(site, "look", fail)
+    monkeypatch.setenv(main.COMPLETE, "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "wnodes drain h")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    code, out, err = wnodes()
+    assert (code, out.strip(), err) == (0, "", "")

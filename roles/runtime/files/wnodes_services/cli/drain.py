@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``wnodes drain`` and ``undrain``: nodes take no more jobs, until they do again."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from wnodes.bait.client import BaitClient
+from wnodes.bait.drain import THEN, WAIT, DrainWish
+from wnodes.model.errors import AuthError, NotFoundError, WnodesError
+
+from . import nodes, show, site
+from .common import (
+    FOUND_PROBLEM,
+    REFRESH_S,
+    UNREACHABLE,
+    WELL,
+    Json,
+    Timeout,
+    complain,
+    complete_hosts,
+    print_json,
+    view_of,
+)
+from .common import seconds as seconds_of
+
+#: how long ``--wait`` waits beyond the deadline, and where there is none
+AFTER_S, LONGEST_S = 600.0, 86400.0
+
+Wanted = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="HOSTS...", help="Names, shell patterns (hv*), lists (node[01-04,7]).", autocompletion=complete_hosts
+    ),
+]
+
+
+def drain(
+    hosts: Wanted,
+    reason: Annotated[str, typer.Option(help="Why, for others.")],
+    deadline: Annotated[str, typer.Option(metavar="TIME", help="How long jobs may go on, for example 2h.")] = "",
+    then: Annotated[
+        str, typer.Option(help=f"What becomes of jobs after the deadline: {' or '.join(THEN)}.", metavar="|".join(THEN))
+    ] = WAIT,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when the nodes are empty.")] = False,
+    wait_limit: Annotated[
+        str, typer.Option(metavar="TIME", help="How long --wait waits; by default 10m after the deadline, or a day.")
+    ] = "",
+    timeout: Timeout = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Let nodes take no more jobs: those that run go on, VMs that wait leave (as root)."""
+    wish = DrainWish(reason, seconds_of(deadline) if deadline else None, then)
+    wish.check()
+    limit_s = seconds_of(wait_limit) if wait_limit else _limit_s(wish)
+    told, outcomes = _call(hosts, lambda bait: bait.drain(wish), timeout, as_json)
+    code = nodes.exit_code(outcomes)
+    if wait:
+        drained = [outcome.host for outcome in outcomes if outcome.error is None]
+        state, ended = wait_until_empty(drained, limit_s, as_json)
+        told = [{**item, "drain": state.get(item["host"], item.get("drain"))} for item in told]
+        code = max(code, ended)
+    if as_json:
+        print_json(told)
+    raise typer.Exit(code)
+
+
+def undrain(hosts: Wanted, timeout: Timeout = 10.0, as_json: Json = False) -> None:
+    """Let nodes take jobs again (as root)."""
+    told, outcomes = _call(hosts, lambda bait: bait.undrain(), timeout, as_json)
+    if as_json:
+        print_json(told)
+    raise typer.Exit(nodes.exit_code(outcomes))
+
+
+def _limit_s(wish: DrainWish) -> float:
+    return LONGEST_S if wish.deadline_s is None else wish.deadline_s + AFTER_S
+
+
+def _call(
+    hosts: Sequence[str], action: Any, timeout_s: float, quiet: bool
+) -> tuple[list[dict[str, Any]], list[nodes.Outcome]]:
+    view = view_of(list(hosts))
+    if view.scope == "site" and not view.nodes:
+        raise NotFoundError(object=", ".join(hosts), reason="is no node that takes jobs", hint="see `wnodes hosts`")
+
+    def call(target: nodes.Target) -> Any:
+        bait = nodes.client(view, target, timeout_s)
+        assert isinstance(bait, BaitClient)
+        return action(bait)
+
+    def tell(outcome: nodes.Outcome) -> None:
+        if outcome.error is not None:
+            complain(f"{outcome.host}: {outcome.error}")
+        elif not quiet:
+            _say(outcome.host, outcome.answer)
+
+    outcomes = nodes.each([("bait", host) for host in view.nodes], call, timeout_s, tell)
+    return [outcome.plain() for outcome in outcomes], outcomes
+
+
+def _say(host: str, answer: dict[str, Any]) -> None:
+    state = show.drained(answer["drain"]) if answer["drain"] else "takes jobs"
+    print(f"{host}: {state}{'' if answer['changed'] else ' (unchanged)'}")
+    for problem in answer["problems"]:
+        complain(f"{host}: {problem}")
+
+
+# waiting
+
+
+def wait_until_empty(hosts: Sequence[str], limit_s: float, quiet: bool) -> tuple[dict[str, Any], int]:
+    """Return what is told of the hosts' drains when all are empty or the time is over, and how the command ends."""
+    end, console = time.monotonic() + limit_s, show.console()
+    on_terminal = console.is_terminal and not quiet
+    with Live(console=console, auto_refresh=False, transient=True) if on_terminal else _Lines(quiet) as shown:
+        while True:
+            state, silent = _states(hosts)
+            left = [host for host in hosts if host in silent or not (state[host] or {}).get("empty")]
+            shown.update(Text("\n".join(_lines(hosts, state, silent))), refresh=True)
+            if not left or time.monotonic() >= end:
+                break
+            time.sleep(REFRESH_S)
+    for host in left:
+        complain(f"{host}: not empty after {limit_s:g} s" if host not in silent else f"{host}: {silent[host]}")
+    return state, WELL if not left else UNREACHABLE if silent else FOUND_PROBLEM
+
+
+def _states(hosts: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what the baits tell of their drains, and why nothing is known of some."""
+    try:
+        view = view_of(None)
+    except AuthError:
+        raise
+    except WnodesError as error:  # the nameserver may well be restarted meanwhile
+        return {}, dict.fromkeys(hosts, str(error))
+    state: dict[str, Any] = {}
+    silent: dict[str, str] = {}
+    for host in hosts:
+        bait = view.of("bait", host)
+        if bait is None or bait.state == site.DOWN:
+            silent[host] = bait.problems[0] if bait else "its bait was forgotten"
+        else:
+            state[host] = bait.detail.get("drain")
+            if state[host] is None:
+                silent[host] = "somebody has lifted its drain"
+    return state, silent
+
+
+def _lines(hosts: Iterable[str], state: dict[str, Any], silent: dict[str, str]) -> list[str]:
+    return [f"{host}: {silent.get(host) or show.drained(state[host])}" for host in hosts]
+
+
+class _Lines:
+    """Prints what has changed since it was last told, for logs and pipes."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet, self._seen = quiet, set[str]()
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        sys.stdout.flush()
+
+    def update(self, text: Text, *, refresh: bool) -> None:
+        """Print the lines that are new."""
+        lines = text.plain.splitlines()
+        for line in lines if not self._quiet else ():
+            if line not in self._seen:
+                print(line, flush=refresh)
+        self._seen = set(lines)

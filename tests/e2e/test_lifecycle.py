@@ -20,6 +20,8 @@ from tests.e2e import lab
 from tests.e2e.lab import REPO
 
 POOL = {"flavours": [{"tag": lab.TAG, "cpus": 1, "memory_mib": 512, "waiting": 1}]}
+GO = "/home/alice/go"
+UNTIL_TOLD = f"#!/bin/sh\nfor second in $(seq 600); do [ -e {GO} ] && break; sleep 1; done\n"
 #: all that is ours on a machine: files, units, users, domains, devices
 OURS = """
 find /etc /usr /opt /var /run -xdev \\( -name '*wnodes*' -o -path '*/wnodes/*' \\) -prune 2> /dev/null |
@@ -107,8 +109,9 @@ def newer(tmp_path: Path) -> Path:
 def test_an_upgrade_under_running_jobs_touches_no_job_and_no_vm(newer: Path) -> None:
     lab.until("a VM to wait", lambda: pool().get("waiting"), lab.START_S)
     (waiting,) = domains("hv1")
-    virtual = lab.submit("#!/bin/sh\nsleep 60\nexit 5\n", "-C", lab.FEATURE, "-w", "hv1", "--mem=700")
-    real = lab.submit("#!/bin/sh\nsleep 60\nexit 6\n", "-w", "hv1")
+    lab.ssh("head", "rm", "-f", GO)
+    virtual = lab.submit(UNTIL_TOLD + "exit 5\n", "-C", lab.FEATURE, "-w", "hv1", "--mem=700")
+    real = lab.submit(UNTIL_TOLD + "exit 6\n", "-w", "hv1")
     host = lab.in_state(virtual, "RUNNING")["host"]
     before = domains("hv1")
     assert set(before) == {waiting, host}
@@ -117,13 +120,16 @@ def test_an_upgrade_under_running_jobs_touches_no_job_and_no_vm(newer: Path) -> 
     for node, service in (("head", "nameserver"), ("hv1", "hypervisor"), ("hv1", "bait")):
         assert str(health(node, service)["version"]).startswith("0.1.1+")
     assert domains("hv1") == before
-    assert (lab.native(real, "State"), lab.virtual(virtual)["state"]) == ("RUNNING", "RUNNING")
+    assert lab.native(real, "State") == "RUNNING"
+    assert lab.in_state(virtual, "RUNNING", limit_s=lab.CLEAN_S)["host"] == host
+    lab.ssh("head", "touch", GO)
     job = lab.over(virtual)
     assert (job["outcome"], job["exit_code"], job["host"]) == ("FINISHED", 5, host)
     lab.until("the real job to end", lambda: lab.native(real, "State") == "FAILED", lab.CLEAN_S)
     assert lab.native(real, "exit_code").startswith("6")
     assert pool()["waiting"] == 1
     assert domains("hv1") == {waiting: before[waiting]}
+    lab.ssh("head", "rm", "-f", GO)
 
 
 def test_a_node_goes_with_all_that_is_ours_and_comes_back_alone() -> None:
@@ -133,8 +139,9 @@ def test_a_node_goes_with_all_that_is_ours_and_comes_back_alone() -> None:
     number = lab.submit("#!/bin/sh\nsleep 600\n", "-w", "hv2")
     lab.until("the job to run", lambda: lab.native(number, "State") == "RUNNING", lab.CLEAN_S)
     assert "hv2 (1 jobs): is not empty" in play("node_remove", "--limit", "hv2", fails=True)
-    assert lab.node_state("hv2") == "mixed"
+    lab.until("the node to be open", lambda: lab.node_state("hv2") == "mixed", lab.CLEAN_S)
     lab.ssh("head", "scancel", number)
+    lab.until("the job to be gone", lambda: lab.node_state("hv2") == "idle", lab.CLEAN_S)
 
     play("node_remove", "--limit", "hv2", node_remove_keep_images=True)
     assert left_of("hv2") == ["/var/lib/wnodes"], "the images, as it was asked for"

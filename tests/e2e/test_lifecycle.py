@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,17 @@ def left_of(node: str) -> list[str]:
     return sorted(lab.sh(node, OURS).splitlines())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left(site: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Between these tests a VM waits. After them nothing is left, and the site is as it was, whatever went wrong."""
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        (lab.LAB / "demo.sha256").unlink(missing_ok=True)
+        lab.roll_out()
+    lab.until("the site to be clean", lambda: lab.left() == "", lab.CLEAN_S)
+
+
 def test_check_mode_tells_what_a_run_then_does_and_does_nothing() -> None:
     assert changes(play("site", "--check", "--diff")) == {"head": 0, "hv1": 0, "hv2": 0}
     told = play("site", "--check", "--diff", "--limit", "hv1", bait_pool=POOL)
@@ -97,6 +109,7 @@ def test_check_mode_tells_what_a_run_then_does_and_does_nothing() -> None:
 def newer(tmp_path: Path) -> Path:
     """Collections with this one in its next version."""
     copy = tmp_path / "ansible_collections" / "wnodes" / "farm"
+    copy.mkdir(parents=True)
     for name in ("galaxy.yml", "meta", "plugins", "roles", "playbooks"):
         source = REPO / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)

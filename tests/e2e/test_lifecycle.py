@@ -79,6 +79,11 @@ def domains(node: str) -> dict[str, str]:
     return {row[1]: row[0] for row in rows if not row[1].startswith("template")}
 
 
+def image_tags() -> list[tuple[str, str]]:
+    """Return the image tags and the digests they point to."""
+    return [(tag["tag"], tag["digest"]) for tag in json.loads(lab.ssh("head", "wnodes", "images", "list", "--json"))]
+
+
 def left_of(node: str) -> list[str]:
     """Return what the machine has of ours."""
     return sorted(lab.sh(node, OURS).splitlines())
@@ -89,6 +94,7 @@ def nothing_left(site: None, request: pytest.FixtureRequest) -> Iterator[None]:
     """Between these tests a VM waits. After them nothing is left, and the site is as it was, whatever went wrong."""
     failed = request.session.testsfailed
     yield
+    lab.ssh("head", "scancel", "-u", "alice")
     if request.session.testsfailed > failed:
         (lab.LAB / "demo.sha256").unlink(missing_ok=True)
         lab.roll_out()
@@ -174,17 +180,20 @@ def test_a_node_goes_with_all_that_is_ours_and_comes_back_alone() -> None:
     assert (job["bait"], job["outcome"]) == ("hv2", "FINISHED")
 
 
-def test_a_head_node_made_anew_gets_its_directory_back(tmp_path: Path) -> None:
-    tags, images = "wnodes images list --json", {"nameserver_backup_dir": str(tmp_path / "backup")}
-    before = json.loads(lab.sh("head", tags))
-    play("backup", **images)
+def test_a_head_node_made_anew_gets_its_directory_back_and_vms_keep_their_names(tmp_path: Path) -> None:
+    backup = {"nameserver_backup_dir": str(tmp_path / "backup")}
+    tags, before = image_tags(), domains("hv1")
+    assert tags
+    play("backup", **backup)
     play("uninstall", "--limit", "head", uninstall_confirm="yes")
     assert left_of("head") == []
+    play("site", "--limit", "head")
+    assert image_tags() == []
+    play("restore", **backup)
+    assert image_tags() == tags
+    held = {lease["name"] for lease in json.loads(lab.ssh("head", "wnodes", "leases", "--json"))}
+    assert held == set(before)
+    assert domains("hv1") == before
+    # the version and the pool of before, on hv1 too
     play("site")
-    assert json.loads(lab.sh("head", tags)) == []
-    lab.until("the VM that waited to leave", lambda: not domains("hv1"), lab.CLEAN_S)
-    play("restore", **images)
-    assert [(tag["tag"], tag["digest"]) for tag in json.loads(lab.sh("head", tags))] == [
-        (tag["tag"], tag["digest"]) for tag in before
-    ]
     lab.until("the site to be well", lambda: "PROBLEM" not in lab.ssh("head", "wnodes", "status", check=False), 60)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -16,14 +15,7 @@ from tests.e2e import lab
 @pytest.fixture(scope="session", autouse=True)
 def site() -> None:
     """The lab with the collection rolled out."""
-    done = subprocess.run(
-        [str(lab.REPO / ".venv/bin/python"), str(lab.REPO / "tools/demo"), "--site-only"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    lab.roll_out()
     # a new lab counts its jobs from one again, and homes outlive it
     lab.sh("head", "rm -f /home/*/slurm-*.out /home/*/result.* /home/*/started.*")
 

@@ -177,3 +177,11 @@ def sign(folder: str, tag: str) -> None:
     done = ansible("ansible", "localhost", "-m", "wnodes.farm.image_sign", "-a", json.dumps({**options, **keys}))
     if done.returncode:
         raise Failed(done.stdout)
+
+
+def roll_out() -> None:
+    """Bring the lab up with the collection rolled out and its image published; what is so already is left alone."""
+    command = [str(REPO / ".venv/bin/python"), str(REPO / "tools/demo"), "--site-only"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(done.stdout + done.stderr)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from tests.e2e import lab
 from tests.e2e.lab import REPO
 
 POOL = {"flavours": [{"tag": lab.TAG, "cpus": 1, "memory_mib": 512, "waiting": 1}]}
+GO = "/home/alice/go"
+UNTIL_TOLD = f"#!/bin/sh\nfor second in $(seq 600); do [ -e {GO} ] && break; sleep 1; done\n"
 #: all that is ours on a machine: files, units, users, domains, devices
 OURS = """
-find /etc /usr /opt /var /run -xdev \\( -name '*wnodes*' -o -path '*/wnodes/*' \\) -prune 2> /dev/null
+find /etc /usr /opt /var /run -xdev \\( -name '*wnodes*' -o -path '*/wnodes/*' \\) -prune 2> /dev/null |
+    grep -vE 'systemd-private|^/run/systemd'
 systemctl list-units --all --plain --no-legend 'wnodes*'
 systemctl list-unit-files --no-legend 'wnodes*'
 getent passwd wnodes-image
@@ -75,9 +79,26 @@ def domains(node: str) -> dict[str, str]:
     return {row[1]: row[0] for row in rows if not row[1].startswith("template")}
 
 
+def image_tags() -> list[tuple[str, str]]:
+    """Return the image tags and the digests they point to."""
+    return [(tag["tag"], tag["digest"]) for tag in json.loads(lab.ssh("head", "wnodes", "images", "list", "--json"))]
+
+
 def left_of(node: str) -> list[str]:
     """Return what the machine has of ours."""
-    return lab.sh(node, OURS).splitlines()
+    return sorted(lab.sh(node, OURS).splitlines())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left(site: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Between these tests a VM waits. After them nothing is left, and the site is as it was, whatever went wrong."""
+    failed = request.session.testsfailed
+    yield
+    lab.ssh("head", "scancel", "-u", "alice")
+    if request.session.testsfailed > failed:
+        (lab.LAB / "demo.sha256").unlink(missing_ok=True)
+        lab.roll_out()
+    lab.until("the site to be clean", lambda: lab.left() == "", lab.CLEAN_S)
 
 
 def test_check_mode_tells_what_a_run_then_does_and_does_nothing() -> None:
@@ -94,6 +115,7 @@ def test_check_mode_tells_what_a_run_then_does_and_does_nothing() -> None:
 def newer(tmp_path: Path) -> Path:
     """Collections with this one in its next version."""
     copy = tmp_path / "ansible_collections" / "wnodes" / "farm"
+    copy.mkdir(parents=True)
     for name in ("galaxy.yml", "meta", "plugins", "roles", "playbooks"):
         source = REPO / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
@@ -106,8 +128,9 @@ def newer(tmp_path: Path) -> Path:
 def test_an_upgrade_under_running_jobs_touches_no_job_and_no_vm(newer: Path) -> None:
     lab.until("a VM to wait", lambda: pool().get("waiting"), lab.START_S)
     (waiting,) = domains("hv1")
-    virtual = lab.submit("#!/bin/sh\nsleep 60\nexit 5\n", "-C", lab.FEATURE, "-w", "hv1", "--mem=700")
-    real = lab.submit("#!/bin/sh\nsleep 60\nexit 6\n", "-w", "hv1")
+    lab.ssh("head", "rm", "-f", GO)
+    virtual = lab.submit(UNTIL_TOLD + "exit 5\n", "-C", lab.FEATURE, "-w", "hv1", "--mem=700")
+    real = lab.submit(UNTIL_TOLD + "exit 6\n", "-w", "hv1")
     host = lab.in_state(virtual, "RUNNING")["host"]
     before = domains("hv1")
     assert set(before) == {waiting, host}
@@ -116,13 +139,16 @@ def test_an_upgrade_under_running_jobs_touches_no_job_and_no_vm(newer: Path) -> 
     for node, service in (("head", "nameserver"), ("hv1", "hypervisor"), ("hv1", "bait")):
         assert str(health(node, service)["version"]).startswith("0.1.1+")
     assert domains("hv1") == before
-    assert (lab.native(real, "State"), lab.virtual(virtual)["state"]) == ("RUNNING", "RUNNING")
+    assert lab.native(real, "State") == "RUNNING"
+    assert lab.in_state(virtual, "RUNNING", limit_s=lab.CLEAN_S)["host"] == host
+    lab.ssh("head", "touch", GO)
     job = lab.over(virtual)
     assert (job["outcome"], job["exit_code"], job["host"]) == ("FINISHED", 5, host)
     lab.until("the real job to end", lambda: lab.native(real, "State") == "FAILED", lab.CLEAN_S)
     assert lab.native(real, "exit_code").startswith("6")
     assert pool()["waiting"] == 1
     assert domains("hv1") == {waiting: before[waiting]}
+    lab.ssh("head", "rm", "-f", GO)
 
 
 def test_a_node_goes_with_all_that_is_ours_and_comes_back_alone() -> None:
@@ -132,12 +158,13 @@ def test_a_node_goes_with_all_that_is_ours_and_comes_back_alone() -> None:
     number = lab.submit("#!/bin/sh\nsleep 600\n", "-w", "hv2")
     lab.until("the job to run", lambda: lab.native(number, "State") == "RUNNING", lab.CLEAN_S)
     assert "hv2 (1 jobs): is not empty" in play("node_remove", "--limit", "hv2", fails=True)
-    assert lab.node_state("hv2") == "mixed"
+    lab.until("the node to be open", lambda: lab.node_state("hv2") == "mixed", lab.CLEAN_S)
     lab.ssh("head", "scancel", number)
+    lab.until("the job to be gone", lambda: lab.node_state("hv2") == "idle", lab.CLEAN_S)
 
     play("node_remove", "--limit", "hv2", node_remove_keep_images=True)
     assert left_of("hv2") == ["/var/lib/wnodes"], "the images, as it was asked for"
-    assert lab.ssh("head", "sinfo", "-h", "-N", "-n", "hv2", "-o", "%T %f").split() == ["idle", "bait"] * 2
+    assert set(lab.ssh("head", "sinfo", "-h", "-N", "-n", "hv2", "-o", "%T %f").splitlines()) == {"idle bait"}
     assert "hv2" not in lab.ssh("head", "wnodes", "status", "--json", check=False)
     assert set(changes(play("node_remove", "--limit", "hv2", node_remove_keep_images=True)).values()) == {0}
 
@@ -153,17 +180,20 @@ def test_a_node_goes_with_all_that_is_ours_and_comes_back_alone() -> None:
     assert (job["bait"], job["outcome"]) == ("hv2", "FINISHED")
 
 
-def test_a_head_node_made_anew_gets_its_directory_back(tmp_path: Path) -> None:
-    tags, images = "wnodes images list --json", {"nameserver_backup_dir": str(tmp_path / "backup")}
-    before = json.loads(lab.sh("head", tags))
-    play("backup", **images)
+def test_a_head_node_made_anew_gets_its_directory_back_and_vms_keep_their_names(tmp_path: Path) -> None:
+    backup = {"nameserver_backup_dir": str(tmp_path / "backup")}
+    tags, before = image_tags(), domains("hv1")
+    assert tags
+    play("backup", **backup)
     play("uninstall", "--limit", "head", uninstall_confirm="yes")
     assert left_of("head") == []
+    play("site", "--limit", "head")
+    assert image_tags() == []
+    play("restore", **backup)
+    assert image_tags() == tags
+    held = {lease["name"] for lease in json.loads(lab.ssh("head", "wnodes", "leases", "--json"))}
+    assert held == set(before)
+    assert domains("hv1") == before
+    # the version and the pool of before, on hv1 too
     play("site")
-    assert json.loads(lab.sh("head", tags)) == []
-    lab.until("the VM that waited to leave", lambda: not domains("hv1"), lab.CLEAN_S)
-    play("restore", **images)
-    assert [(tag["tag"], tag["digest"]) for tag in json.loads(lab.sh("head", tags))] == [
-        (tag["tag"], tag["digest"]) for tag in before
-    ]
     lab.until("the site to be well", lambda: "PROBLEM" not in lab.ssh("head", "wnodes", "status", check=False), 60)

@@ -55,9 +55,10 @@ class Directory(ABC):
     """Leases, tags, configuration, heartbeats. Every call is atomic; DirectoryError means nothing was changed."""
 
     @abstractmethod
-    def lease(self, holder: str, owner: str, ttl_s: float) -> Lease:
+    def lease(self, holder: str, owner: str, ttl_s: float, name: str = "") -> Lease:
         """Lease a free host name to ``holder``, or renew and return the one it has.
 
+        :param name: which one is liked best
         :raises DirectoryError: none is free
         """
 

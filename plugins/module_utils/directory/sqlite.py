@@ -53,7 +53,8 @@ _FREE = """
 SELECT name, mac, address FROM pool LEFT JOIN epoch USING (name)
 WHERE NOT EXISTS (SELECT 1 FROM lease WHERE expires > :now
                   AND (lease.name = pool.name OR lease.mac = pool.mac OR lease.address = pool.address))
-ORDER BY EXISTS (SELECT 1 FROM lease WHERE lease.name = pool.name), COALESCE(value, 0), position LIMIT 1
+ORDER BY pool.name != :name, EXISTS (SELECT 1 FROM lease WHERE lease.name = pool.name), COALESCE(value, 0), position
+LIMIT 1
 """
 
 
@@ -112,13 +113,13 @@ class SqliteDirectory(Directory):
 
     # -- leases
 
-    def lease(self, holder: str, owner: str, ttl_s: float) -> Lease:
+    def lease(self, holder: str, owner: str, ttl_s: float, name: str = "") -> Lease:
         now = self._clock.now()
         with self._transaction() as db:
             row = db.execute(f"{_LEASE} WHERE holder = ?", (holder,)).fetchone()
             if row is not None:
                 return self._again(db, _lease(row), owner, now, ttl_s)
-            free = db.execute(_FREE, {"now": now}).fetchone()
+            free = db.execute(_FREE, {"now": now, "name": name}).fetchone()
             network = db.execute("SELECT body FROM network").fetchone()
             if free is None or network is None:
                 total = db.execute("SELECT count(*) FROM pool").fetchone()[0]

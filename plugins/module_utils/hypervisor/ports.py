@@ -43,7 +43,7 @@ class Trust(Protocol):
 class Nameserver(Protocol):
     """The part of the directory that a hypervisor uses; see directory/base.py."""
 
-    def lease(self, holder: str, owner: str, ttl_s: float) -> Lease:
+    def lease(self, holder: str, owner: str, ttl_s: float, name: str = "") -> Lease:
         """Lease a host name to ``holder``, or return the one it has."""
 
     def renew(self, owner: str, holders: Tuple[str, ...], ttl_s: float) -> Tuple[Lease, ...]:

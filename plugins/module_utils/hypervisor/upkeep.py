@@ -116,7 +116,9 @@ class Upkeep:
         return self._p.config.lease_ttl_s / 4
 
     def _keep(self, vm: Vm, lease: Optional[Lease]) -> None:
-        """Note a renewed lease. A lost one is asked for again: after a long outage its name may still be free."""
+        """Note a renewed lease. A lost one is asked for again: after a long outage, or at a nameserver that has lost
+        its directory, its name may still be free.
+        """
         held = vm.lease
         if held is None:
             return
@@ -125,7 +127,7 @@ class Upkeep:
             self._p.host.destroy(vm.uuid)
             return
         if lease is None:
-            lease = self._p.nameserver.lease(vm.id, self._p.config.host, self._p.config.lease_ttl_s)
+            lease = self._p.nameserver.lease(vm.id, self._p.config.host, self._p.config.lease_ttl_s, held.name)
         try:
             # another step may have changed the record while the nameserver was asked
             current = self._p.vms.get(vm.id)

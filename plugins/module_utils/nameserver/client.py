@@ -39,8 +39,9 @@ class NameserverClient(Directory):
         """Return a client of the nameserver on this machine."""
         return cls(unix_client("nameserver", socket_path))
 
-    def lease(self, holder: str, owner: str, ttl_s: float) -> Lease:
-        answer = self._client.call("PUT", path("v1", "leases", holder), {"owner": owner, "ttl_s": ttl_s})
+    def lease(self, holder: str, owner: str, ttl_s: float, name: str = "") -> Lease:
+        body = {"owner": owner, "ttl_s": ttl_s, **({"name": name} if name else {})}
+        answer = self._client.call("PUT", path("v1", "leases", holder), body)
         return decode(Lease, answer, "lease")
 
     def renew(self, owner: str, holders: Tuple[str, ...], ttl_s: float) -> Tuple[Lease, ...]:

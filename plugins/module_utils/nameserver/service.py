@@ -35,9 +35,9 @@ class DirectoryView(Directory):
         if self._caller.role != "manager" and self._caller.node != node:
             raise AuthError(object=what, value=str(self._caller), reason=f"may not speak for {node!r}")
 
-    def lease(self, holder: str, owner: str, ttl_s: float) -> Lease:
+    def lease(self, holder: str, owner: str, ttl_s: float, name: str = "") -> Lease:
         self._allow_own("lease", owner, "hypervisor")
-        return self._directory.lease(holder, owner, ttl_s)
+        return self._directory.lease(holder, owner, ttl_s, name)
 
     def renew(self, owner: str, holders: Tuple[str, ...], ttl_s: float) -> Tuple[Lease, ...]:
         self._allow_own("renew", owner, "hypervisor")

@@ -29,10 +29,11 @@ from .server import Program, Tls, main, tcp_socket, unix_socket
 
 @dataclass(frozen=True)
 class LeaseBody:
-    """Who renews the lease, and for how many seconds it is good."""
+    """Who renews the lease, for how many seconds it is good, and which name would be liked best."""
 
     owner: str
     ttl_s: float
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ router = APIRouter(prefix="/v1")
 
 @router.put("/leases/{holder}")
 def lease(view: View, holder: str, body: LeaseBody) -> Lease:
-    return view.lease(holder, body.owner, body.ttl_s)
+    return view.lease(holder, body.owner, body.ttl_s, body.name)
 
 
 @router.post("/renewals")

@@ -20,13 +20,16 @@ from wnodes.nameserver.config import NameserverConfig
 
 from .. import config as configuration
 from . import site
+from .common import Json, complete_hosts, print_json
 
 CONFIG = "/etc/wnodes/nameserver.yml"
 
 
 def forget(
-    host: Annotated[str, typer.Argument(metavar="HOST", help="The node's name, as `wnodes status` has it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    host: Annotated[
+        str, typer.Argument(metavar="HOST", help="As `wnodes hosts` has it.", autocompletion=complete_hosts)
+    ],
+    as_json: Json = False,
     stopped: Annotated[bool, typer.Option("--stopped", help="Its services were stopped just now.")] = False,
 ) -> None:
     """Drop leases, configuration and heartbeats of a node that has left the site (on the head node, as root)."""
@@ -40,7 +43,7 @@ def forget(
         )  # fmt: skip
     dropped = directory.forget(host)
     if as_json:
-        print(json.dumps({"host": host, "dropped": dropped}, indent=2))
+        print_json({"host": host, "dropped": dropped})
         return
     for what in dropped or (f"nothing is known of {host}",):
         print(what)

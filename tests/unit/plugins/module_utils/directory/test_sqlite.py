@@ -107,6 +107,14 @@ def test_what_ran_out_can_be_renewed_until_somebody_else_has_it(directory: Sqlit
     assert not directory.release("a", lease.epoch)
 
 
+def test_a_name_that_is_liked_best_is_given_where_it_is_free(directory: SqliteDirectory) -> None:
+    directory.set_pool(pool(4))
+    assert directory.lease("a", "hv1", 60, "vm-2").name == "vm-2"
+    assert directory.lease("b", "hv1", 60, "vm-2").name != "vm-2"
+    assert directory.lease("c", "hv1", 60, "nowhere").name != "vm-2"
+    assert directory.lease("a", "hv1", 60, "vm-1").name == "vm-2", "who holds one keeps it"
+
+
 def test_only_the_owner_renews(directory: SqliteDirectory) -> None:
     directory.lease("a", "hv1", 60)
     assert directory.renew("hv2", ("a",), 60) == ()

@@ -5,13 +5,21 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wnodes.engine.journal import Journal
 from wnodes.model.errors import ConfigError
+from wnodes.model.job import Job
+from wnodes.model.pool import PoolVm
+from wnodes.model.vm import Vm
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 @dataclass(frozen=True)
@@ -91,3 +99,15 @@ def test_what_a_newer_version_left_unfinished_is_not_taken_up_and_not_touched(tm
 def test_what_ended_under_a_newer_version_is_read_as_far_as_it_is_understood(tmp_path: Path) -> None:
     Journal(str(tmp_path / "j.db"), NewRecord, lambda record: record.over).put(NewRecord("a", over=True))
     assert journal(tmp_path / "j.db").all() == [Record("a", over=True, moves=(Move(1.0),))]
+
+
+@pytest.mark.parametrize("version", sorted(path.stem for path in GOLDEN.iterdir()))
+@pytest.mark.parametrize("kind", [Job, PoolVm, Vm])
+def test_journals_of_released_versions_are_read(tmp_path: Path, version: str, kind: Any) -> None:
+    """A field that comes new needs a default, and none may go; a release adds its own records to the golden ones."""
+    body = json.loads((GOLDEN / f"{version}.json").read_text())[kind.__name__]
+    Journal(str(tmp_path / "j.db"), kind, lambda record: False).close()
+    with sqlite3.connect(tmp_path / "j.db") as db:
+        db.execute("INSERT INTO record VALUES ('a', ?)", (json.dumps(body),))
+    (record,) = Journal(str(tmp_path / "j.db"), kind, lambda record: False).all()
+    assert record.state.value == body["state"]

@@ -73,6 +73,14 @@ def test_a_lease_that_ran_out_is_taken_up_again_while_its_name_is_free(node: Nod
     assert [(lease.holder, lease.name) for lease in node.directory.leases()] == [("r1", "vwn-100")]
 
 
+def test_a_nameserver_that_has_lost_its_leases_gives_vms_their_names_again(node: Node) -> None:
+    node.make()
+    node.directory.release("r1", 1)
+    node.run(60)
+    assert node.state() == "READY"
+    assert [(lease.holder, lease.name) for lease in node.directory.leases()] == [("r1", "vwn-100")]
+
+
 def test_a_name_that_went_to_somebody_else_breaks_the_vm(node: Node) -> None:
     node.make()
     node.nameserver.down = True

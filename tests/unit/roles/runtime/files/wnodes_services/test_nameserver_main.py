@@ -54,7 +54,8 @@ def hypervisor(calling: Any, app: Any) -> NameserverClient:
 
 
 def test_leases(hypervisor: NameserverClient, manager: NameserverClient) -> None:
-    lease = hypervisor.lease("a b?c", "hv1", 60)
+    lease = hypervisor.lease("a b?c", "hv1", 60, "vm-2")
+    assert lease.name == "vm-2"
     assert manager.leases() == (lease,)
     assert hypervisor.renew("hv1", ("a b?c", "unknown"), 60) == (lease,)
     assert hypervisor.release("a b?c", lease.epoch)

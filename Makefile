@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 -include make/*.mk
 
-.PHONY: help bootstrap test lint format sanity sanity-all test-unit test-integration molecule test-e2e bench clean
+.PHONY: help bootstrap test lint format sanity sanity-all test-unit test-integration molecule test-e2e test-debian13 bench clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ help:  ## show the targets
 bootstrap:  ## install what is missing (Debian packages, .venv); does nothing the second time
 	@tools/bootstrap
 
-test: bootstrap lint test-unit test-integration molecule test-e2e  ## every gate, in this order
+test: bootstrap lint test-unit test-integration molecule test-e2e test-debian13  ## every gate, in this order
 
 lint: bootstrap  ## ruff, mypy, yamllint, ansible-lint, ansible-test sanity
 	@tools/lint
@@ -52,6 +52,9 @@ molecule: bootstrap  ## each role on the lab site; MOLECULE_ARGS='-s bait' takes
 
 test-e2e: bootstrap  ## jobs on the lab site
 	$(PYTEST) tests/e2e $(PYTEST_ARGS)
+
+test-debian13: bootstrap  ## the same jobs on a lab of Debian 13, of everything a little
+	WNODES_LAB=lab_debian13 $(PYTEST) tests/e2e -m every_release $(PYTEST_ARGS)
 
 bench: bootstrap  ## the figures: hook, job start by phase, footprint
 	$(PY) -m tests.bench

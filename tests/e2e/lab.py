@@ -126,6 +126,14 @@ def left() -> str:
     return seen.strip()
 
 
+def service_status(node: str, service: str) -> dict[str, Any]:
+    """Return what a service on a node tells of itself; empty while it does not answer."""
+    script = "import json, sys; from wnodes.jsonhttp import unix_client as client; name = sys.argv[1]; "
+    script += "print(json.dumps(client(name, f'/run/wnodes/{name}.sock').call('GET', '/v1/status')))"
+    told = ssh(node, "/opt/wnodes/bin/python", "-c", script, service, check=False)
+    return json.loads(told) if told.startswith("{") else {}
+
+
 def allocated_mib(node: str) -> int:
     """Return the memory the batch system has given away on a node."""
     shown = ssh("head", "scontrol", "show", "-o", "node", node)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from tests.e2e.lab import REPO
 
 
+@pytest.mark.every_release
 def test_the_demo_ends_with_demo_ok() -> None:
     done = subprocess.run(
         [str(REPO / ".venv/bin/python"), str(REPO / "tools/demo")], capture_output=True, text=True, check=False

@@ -59,6 +59,7 @@ def test_a_service_killed_in_mid_flight_loses_nothing(service: str) -> None:
     assert lab.output(number).strip() == job["host"]
 
 
+@pytest.mark.every_release
 def test_a_job_that_comes_while_no_bait_answers_is_kept_and_runs_when_the_bait_is_back() -> None:
     lab.ssh("hv1", "systemctl", "stop", "wnodes-bait.service", "wnodes-hook.socket")
     try:

@@ -43,6 +43,7 @@ def test_two_jobs_at_once_get_a_vm_each_with_signals_environment_and_time_limit_
     assert {node: lab.allocated_mib(node) for node in lab.NODES} == before
 
 
+@pytest.mark.every_release
 def test_an_unmodified_job_sees_the_same_account_and_files_as_on_the_node() -> None:
     script = "#!/bin/sh\nid; pwd; umask; echo $HOME; cat shared.txt; echo also > by.$1\n"
     lab.sh("head", "echo 'written at home' > /home/alice/shared.txt; chown alice: /home/alice/shared.txt")
@@ -53,6 +54,7 @@ def test_an_unmodified_job_sees_the_same_account_and_files_as_on_the_node() -> N
     assert lab.output(virtual) == lab.output(real)
 
 
+@pytest.mark.every_release
 def test_the_tasks_of_an_array_get_a_vm_each_and_keep_their_numbers_and_exit_codes() -> None:
     script = "#!/bin/sh\necho task=$SLURM_ARRAY_TASK_ID host=$(hostname)\nexit $SLURM_ARRAY_TASK_ID\n"
     array = lab.submit(script, "--array=1-2", "-C", lab.FEATURE, "--output=/home/alice/slurm-%A_%a.out")
@@ -71,6 +73,7 @@ def test_an_image_that_nobody_serves_is_refused_at_submit() -> None:
         lab.submit("#!/bin/sh\n", "-C", "vm_nosuch_debian12_x86_64")
 
 
+@pytest.mark.every_release
 def test_a_request_no_node_can_ever_meet_is_held_and_says_what_would_fit() -> None:
     number = lab.submit("#!/bin/sh\n", "-C", lab.FEATURE, "--mem=5900")
     job = lab.over(number, 60)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from tests.e2e import lab
 
 NODE = "hv1"
@@ -51,9 +53,7 @@ def pool(**settings: Any) -> Iterator[str]:
 
 
 def counted(*what: str) -> int:
-    script = "curl -s --unix-socket /run/wnodes/bait.sock http://bait/v1/status"
-    told = json.loads(lab.sh(NODE, script, check=False) or "{}")
-    return sum(kind[key] for kind in told.get("pool", []) for key in what)
+    return sum(kind[key] for kind in lab.service_status(NODE, "bait").get("pool", []) for key in what)
 
 
 def hosts() -> list[str]:
@@ -68,10 +68,10 @@ def waiting(number: int = 1) -> str:
 
 
 def answers(service: str) -> bool:
-    script = f"curl -fs --unix-socket /run/wnodes/{service}.sock http://local/v1/status"
-    return bool(json.loads(lab.sh(NODE, script, check=False) or "{}").get("ok"))
+    return bool(lab.service_status(NODE, service).get("ok"))
 
 
+@pytest.mark.every_release
 def test_a_job_takes_the_vm_that_waits_and_another_one_waits_for_the_next() -> None:
     with pool(flavours=[ONE]) as first:
         assert lab.allocated_mib(NODE) == 0, "a VM that waits is off the books"
@@ -128,6 +128,7 @@ def test_a_node_that_is_drained_keeps_no_vm_waiting() -> None:
         waiting()
 
 
+@pytest.mark.every_release
 def test_the_batch_system_sends_a_job_straight_to_a_vm_that_is_offered() -> None:
     with pool(flavours=[ONE], offer=True) as first:
         charge = 512 + 192 + 256

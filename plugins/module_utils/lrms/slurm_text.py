@@ -145,9 +145,15 @@ def _job(row: Mapping[str, str]) -> LrmsJob:
 
 
 def _exit_code(text: str) -> int:
-    """Return the exit code a shell would show for a raw wait status: the code, or 128 + signal."""
-    status = int(text or 0)
-    return 128 + (status & 0x7F) if status & 0x7F else status >> 8
+    """Return the exit code a shell would show: the code, or 128 + signal.
+
+    Slurm 22.05 prints a raw wait status, 24.11 ``code:signal``.
+    """
+    code, colon, signal = text.partition(":")
+    if not colon:
+        status = int(code or 0)
+        code, signal = str(status >> 8), str(status & 0x7F)
+    return 128 + int(signal) if int(signal) else int(code)
 
 
 def wish(constraints: str, comment: str) -> Optional[Wish]:

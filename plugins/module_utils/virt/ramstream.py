@@ -16,7 +16,9 @@ from typing import BinaryIO
 from ..model.errors import ImageError
 
 _MAGIC = struct.pack(">II", 0x5145564D, 3)
-_CONFIGURATION, _START, _PART, _END, _FOOTER = 0x07, 0x01, 0x02, 0x03, 0x7E
+_CONFIGURATION, _START, _PART, _END, _FOOTER, _COMMAND = 0x07, 0x01, 0x02, 0x03, 0x7E, 0x08
+#: QEMU 10 says with it that the guest has stopped and all that is left comes
+_SWITCHOVER = 0x0B
 _ZERO, _MEM_SIZE, _PAGE, _EOS, _CONTINUE = 0x02, 0x04, 0x08, 0x10, 0x20
 _FLAGS = 0xFFF
 _PAGE_SIZE = 4096
@@ -27,7 +29,7 @@ _GUEST = b"pc.ram"
 def make_lean(path: str, offset: int) -> int:
     """Write the file ``path`` anew, its stream begins at ``offset``; return the number of pages left out.
 
-    :raises ImageError: it is not written as QEMU 7.2 writes it, and stays as it is
+    :raises ImageError: it is not written as QEMU 7.2 and 10.0 write it, and stays as it is
     """
     lean = path + ".lean"
     try:
@@ -44,7 +46,7 @@ def make_lean(path: str, offset: int) -> int:
 def without_zero_pages(source: BinaryIO, target: BinaryIO) -> int:
     """Copy a stream from where ``source`` stands; return the number of pages left out.
 
-    :raises ImageError: it is not written as QEMU 7.2 writes it
+    :raises ImageError: it is not written as QEMU 7.2 and 10.0 write it
     """
     return _Copy(source, target).run()
 
@@ -75,7 +77,7 @@ class _Copy:
                 raise self._bad("a section has no footer")
             if kind == _END:
                 break
-            kind = self._pass(1)[0]
+            kind = self._next()
             if kind not in (_PART, _END) or self._pass(4) != section:
                 raise self._bad(f"has a section of kind {kind} in the memory")
         while True:
@@ -83,6 +85,16 @@ class _Copy:
             if not piece:
                 return self._dropped
             self._target.write(piece)
+
+    def _next(self) -> int:
+        kind = self._pass(1)[0]
+        while kind == _COMMAND:
+            command, length = struct.unpack(">HH", self._pass(4))
+            if command != _SWITCHOVER:
+                raise self._bad(f"has command {command} in the memory")
+            self._pass(length)
+            kind = self._pass(1)[0]
+        return kind
 
     def _records(self) -> None:
         while True:

@@ -4,7 +4,8 @@
 """The file in which libvirt saves a domain: a header, the domain's XML, a cookie of its own, then the memory.
 
 libvirt restores a domain under no other name than it was saved with. So the XML is replaced on the way in: libvirt
-reads a FIFO, which gets a new head and then the memory as it is, from the page cache and uncopied.
+reads a FIFO, which gets a new head and then the memory as it is, from the page cache and uncopied. libvirt 11 opens it
+twice, the first time for its XML only, so that whoever opens it finds a FIFO of its own there, from the beginning.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import struct
 import threading
 from dataclasses import dataclass
+from io import FileIO
 from typing import Iterator
 
 from ..model.errors import ImageError, VirtError
@@ -106,16 +108,16 @@ def offered(save: SaveFile, xml: str, fifo: str) -> Iterator[None]:
     :raises VirtError: the FIFO can't be made
     """
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(fifo)
-        os.mkfifo(fifo, 0o600)
+        _make(fifo)
     except OSError as error:
         raise VirtError(object=f"FIFO {fifo}", reason=f"can't be made: {error.strerror}") from None
-    feeder = threading.Thread(target=_feed, args=(save, xml, fifo), name="restore-feeder", daemon=True)
+    over = threading.Event()
+    feeder = threading.Thread(target=_serve, args=(save, xml, fifo, over), name="restore-feeder", daemon=True)
     feeder.start()
     try:
         yield
     finally:
+        over.set()
         while feeder.is_alive():
             # one to whom nobody listened still waits for a reader: it gets one that leaves at once
             os.close(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
@@ -123,9 +125,29 @@ def offered(save: SaveFile, xml: str, fifo: str) -> Iterator[None]:
         os.unlink(fifo)
 
 
-def _feed(save: SaveFile, xml: str, fifo: str) -> None:
+def _make(fifo: str) -> None:
+    """Put a new FIFO there; whoever has the one before open keeps that."""
+    fresh = fifo + ".new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(fresh)
+    os.mkfifo(fresh, 0o600)
+    os.replace(fresh, fifo)
+
+
+def _serve(save: SaveFile, xml: str, fifo: str, over: threading.Event) -> None:
     try:
-        with open(fifo, "wb", buffering=0) as out, open(save.path, "rb") as memory:
+        while not over.is_set():
+            with open(fifo, "wb", buffering=0) as out:
+                # before this reader gets anything, so that it can't come back to what is left in its own
+                _make(fifo)
+                _feed(save, xml, out)
+    except OSError as error:
+        log.error("FIFO %s can't be offered to libvirt: %s", fifo, error)
+
+
+def _feed(save: SaveFile, xml: str, out: FileIO) -> None:
+    try:
+        with open(save.path, "rb") as memory:
             with contextlib.suppress(OSError):  # a small pipe is slower, no more
                 fcntl.fcntl(out, _F_SETPIPE_SZ, _PIECE)
             head = memoryview(save.head(xml))

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Starts and stops the systemd-nspawn machines of the lab, on hosts with and without systemd.
 
-    machines.py start SITE.json               every machine that is down or not as it says; returns when all booted
+    machines.py start SITE.json               what is down or not as SITE.json says; returns when all booted
     machines.py stop LAB STATE_DIR SECONDS    every machine there is
 
 Both print one JSON object, machine name → {"action": "none" | "started" | "stopped" | "killed", …}. Exit code 1 and a

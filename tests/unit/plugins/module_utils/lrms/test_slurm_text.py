@@ -88,7 +88,7 @@ def test_native_states_are_ours(state: str, priority: str, ours: LrmsJobState) -
     assert jobs(row(State=state, prioritylong=priority))["7"].state is ours
 
 
-@pytest.mark.parametrize(("text", "code"), [("768", 3), ("9", 137), ("0", 0)])
+@pytest.mark.parametrize(("text", "code"), [("768", 3), ("9", 137), ("0", 0), ("3:0", 3), ("0:9", 137), ("0:0", 0)])
 def test_exit_codes_are_those_a_shell_shows(text: str, code: int) -> None:
     assert jobs(row(State="FAILED", exit_code=text))["7"].exit_code == code
 

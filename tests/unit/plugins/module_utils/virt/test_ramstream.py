@@ -67,6 +67,14 @@ def test_other_memory_is_written_even_where_it_is_zero() -> None:
     assert lean(written) == (0, written)
 
 
+SWITCHOVER = b"\x08" + struct.pack(">HH", 11, 0)
+
+
+def test_that_the_guest_has_stopped_is_told_on() -> None:
+    written = stream(page(0, DATA, b"pc.ram")).replace(FOOT + END, FOOT + SWITCHOVER + END)
+    assert lean(written) == (0, written)
+
+
 GOOD = stream(page(0, DATA, b"pc.ram"))
 
 
@@ -79,6 +87,7 @@ GOOD = stream(page(0, DATA, b"pc.ram"))
         (BEGIN + b"\x04" + GOOD[8:], "kind 4"),
         (GOOD[: -len(DEVICES) - 1], "ends in the middle"),
         (GOOD.replace(FOOT + END, FOOT + b"\x04" + END[1:]), "kind 4 in the memory"),
+        (GOOD.replace(FOOT + END, FOOT + b"\x08" + struct.pack(">HH", 3, 4) + END), "command 3"),
         (GOOD.replace(FOOT, FOOT[:8] + b"\x7d" + FOOT[9:]), "no footer"),
         (GOOD.replace(page(0, DATA, b"pc.ram"), struct.pack(">Q", 0x40 | 0x20)), "page of kind 0x60"),
     ],

@@ -115,6 +115,15 @@ def test_the_reader_gets_the_new_head_and_the_old_memory(tmp_path: Path) -> None
     assert not fifo.exists()
 
 
+def test_each_reader_begins_at_the_beginning_whatever_the_one_before_has_left(tmp_path: Path) -> None:
+    save, fifo = read(str(saved(tmp_path, head()))), tmp_path / "fifo"
+    with offered(save, "<b/>", str(fifo)):
+        with fifo.open("rb") as first:
+            assert first.read(97) == save.head("<b/>")
+        assert fifo.read_bytes() == save.head("<b/>") + MEMORY
+    assert [path.name for path in tmp_path.iterdir()] == ["memory.save"]
+
+
 @pytest.mark.parametrize("much", [0, 1, 4096])
 def test_a_reader_that_leaves_early_or_never_comes_holds_nobody_up(much: int, tmp_path: Path) -> None:
     save, fifo = read(str(saved(tmp_path, head()))), tmp_path / "fifo"

@@ -330,3 +330,10 @@ def test_a_wrong_configuration_says_which_key(settings: dict[str, object]) -> No
 def test_placeholders_of_other_nodes_are_theirs() -> None:
     played = Played(squeue="12 wnodes-abc hv1 wnhold\n13 wnodes-def hv2 wnhold\n14 backup hv1 wnhold\n")
     assert slurm(played).placeholders() == {"abc": "12"}
+
+
+def test_what_an_expert_would_ask_slurm_is_about_this_node_and_changes_nothing() -> None:
+    asked = slurm(Played()).inquiries()
+    assert asked["slurm-node"] == ("scontrol", "show", "node", "hv1")
+    assert {argv[0] for argv in asked.values()} == {"scontrol", "sinfo", "squeue"}
+    assert {argv[1] for argv in asked.values() if argv[0] == "scontrol"} == {"show", "--version"}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Annotated
 
@@ -30,6 +31,8 @@ def doctor(
     """Check machines and services, and tell the cure. On the head node: the whole site; elsewhere: this node."""
     if os.geteuid() != 0:
         raise AuthError(object="wnodes doctor", reason="looks at what only root may see", hint="run it as root")
+    # what the library logs is among its findings
+    logging.getLogger("wnodes").addHandler(logging.NullHandler())
     with Console(stderr=True).status("") as status:
         reports = checkup.examine(hosts or (), timeout, status.update)
     if as_json:

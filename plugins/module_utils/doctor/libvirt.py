@@ -50,7 +50,7 @@ def control_groups(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
         yield warning(
             "control groups",
             "",
-            "there are no controllers: libvirt gives VMs no group, and can't plug a file system into one that was restored",
+            "without controllers libvirt gives VMs no group, and plugs no file system into restored ones",
             "give libvirtd a control group tree with controllers, or set hypervisor_settings.template_cache_mib: 0",
         )
     yield ok("control groups", (controllers or "").strip())

@@ -50,7 +50,7 @@ def page(words: tuple[str, ...], command: Any, version: str) -> str:
     below = getattr(command, "commands", {})
     usage = [f"\\fB{roff(' '.join(words))}\\fR", "[\\fIOPTIONS\\fR]", *(["\\fICOMMAND\\fR"] if below else [])]
     usage += [f"\\fI{roff(_placeholder(one))}\\fR" for one in arguments]
-    lines = [f'.TH "{roff(name.upper())}" "1" "" "wnodes {roff(version)}" "wnodes"', ".SH NAME"]
+    lines = [f'.TH "{roff(name.upper())}" "1" "" "wnodes {roff(version)}" "wnodes"', ".nh", ".ad l", ".SH NAME"]
     lines += [f"{roff(name)} \\- {about.partition('. ')[0].rstrip('.') or roff(name)}", ".SH SYNOPSIS", " ".join(usage)]
     lines += [".SH DESCRIPTION", about or "See its commands."]
     if below:

@@ -18,6 +18,7 @@ from .machine import Machine
 TESTED_LIBVIRT, TESTED_QEMU = (9, 0), (7, 0)
 VIRTIOFSD = ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd")
 CONTROLLERS, LEGACY_CPU = "/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/cpu"
+MODULES = "/lib/modules"
 INSTALL = "run the playbook site: the role hypervisor installs it"
 
 
@@ -44,17 +45,15 @@ def answers(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
 
 def control_groups(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     controllers = machine.read(CONTROLLERS)
-    there = "cpu" in (controllers or "").split() or (controllers is None and machine.there(LEGACY_CPU))
-    templates = wanted.hypervisor is None or wanted.hypervisor.template_cache_mib > 0
-    if not there and templates:
+    there = bool((controllers or "").strip()) or (controllers is None and machine.there(LEGACY_CPU))
+    if not there and (wanted.hypervisor is None or wanted.hypervisor.template_cache_mib > 0):
         yield warning(
             "control groups",
-            (controllers or "").strip(),
-            "libvirt can't give VMs a CPU group here: templates that need "
-            "a file system plugged in fail, and VMs boot instead",
+            "",
+            "without controllers libvirt gives VMs no group, and plugs no file system into restored ones",
             "give libvirtd a control group tree with controllers, or set hypervisor_settings.template_cache_mib: 0",
         )
-    yield ok("control groups", "with a CPU controller" if there else "not needed")
+    yield ok("control groups", (controllers or "").strip())
 
 
 def qemu(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
@@ -86,8 +85,11 @@ def appliance(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     if config is None or _untouched(config):
         yield skipped("libguestfs", "this node puts nothing on its images")
         return
+    if machine.mode(MODULES) == 0:
+        yield skipped(MODULES, "can't be seen from within the service", "run `wnodes doctor` on the node itself")
+        return
     kernels = [name.partition("-")[2] for name in machine.entries("/boot") if name.startswith("vmlinuz-")]
-    usable = [kernel for kernel in kernels if machine.there(f"/lib/modules/{kernel}")]
+    usable = [kernel for kernel in kernels if machine.there(f"{MODULES}/{kernel}")]
     if not usable:
         yield failure(
             "libguestfs' appliance",

@@ -9,6 +9,7 @@ import ipaddress
 from typing import Dict, Iterator, List, Tuple
 
 from ..directory.base import PoolName
+from ..model.errors import NotFoundError
 from .check import HEAD, NODE, Check, Finding, Wanted, failure, ok, skipped, warning
 from .machine import Machine
 from .slurm import where_slurm_answers
@@ -28,7 +29,11 @@ def own(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     if not name:
         yield skipped("name of this node", "is not known")
         return
-    addresses = machine.addresses_of(name)
+    try:
+        addresses = machine.addresses_of(name)
+    except NotFoundError as error:  # Slurm may know it by its address alone
+        yield warning(error.object, "", "does not resolve here: nor may it on the head node", error.hint)
+        return
     outside = [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
     if not outside:
         yield warning(

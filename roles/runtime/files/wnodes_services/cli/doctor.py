@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from wnodes.model.clock import Clock
 from wnodes.model.errors import AuthError
 
-from . import show
+from . import checkup, show
 from .common import FOUND_PROBLEM, UNREACHABLE, Hosts, Json, Timeout, print_json
 
 #: a boot that hangs takes 20 of them
@@ -30,8 +31,8 @@ def doctor(
     """Check machines and services, and tell the cure. On the head node: the whole site; elsewhere: this node."""
     if os.geteuid() != 0:
         raise AuthError(object="wnodes doctor", reason="looks at what only root may see", hint="run it as root")
-    from . import checkup  # takes as long as all the rest, and no other command needs it
-
+    # what the library logs is among its findings
+    logging.getLogger("wnodes").addHandler(logging.NullHandler())
     with Console(stderr=True).status("") as status:
         reports = checkup.examine(hosts or (), timeout, status.update)
     if as_json:

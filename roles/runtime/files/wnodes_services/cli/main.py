@@ -34,6 +34,7 @@ COMMANDS = {
     "drain": "drain",
     "undrain": "drain",
     "console": "console",
+    "doctor": "doctor",
     "support-bundle": "bundle",
     "forget": "lifecycle",
     "backup": "lifecycle",

@@ -56,6 +56,17 @@ def test_without_configuration_checks_have_nothing_to_say() -> None:
     assert bad(Recorded(), replace(head(), nameserver=None)) == {}
 
 
+def skipped(wanted: Wanted) -> set[str]:
+    return {name for name, found in outcomes(Recorded(), wanted).items() if found.outcome is Outcome.SKIPPED}
+
+
+def test_what_there_is_no_need_to_look_at_is_told_apart_from_what_is_well() -> None:
+    assert skipped(node()) == {"libvirt.appliance", "memory.flavours", "slurm.offer"}
+    unknown = {"disk.room", "libvirt.virtiofsd", "names.own", "network.bridge", "slurm.offer", "libvirt.appliance"}
+    assert skipped(replace(node(), hypervisor=None, bait=None)) == unknown
+    assert skipped(replace(head(), now=None)) == {"clock.difference"}
+
+
 def test_failures_come_first_and_are_counted() -> None:
     found = [Finding(outcome, "it") for outcome in (Outcome.OK, Outcome.WARNING, Outcome.FAILURE, Outcome.OK)]
     assert [finding.outcome.value for finding in worst_first(found)] == ["failure", "warning", "ok", "ok"]

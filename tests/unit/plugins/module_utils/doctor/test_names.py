@@ -12,10 +12,11 @@ from wnodes.doctor.check import Outcome
 from wnodes.nameserver.config import NameserverAccess
 
 
-def test_a_name_that_does_not_resolve_or_is_another_machines_is_a_failure() -> None:
+def test_a_name_that_is_another_machines_is_a_failure_and_one_that_does_not_resolve_a_warning() -> None:
     machine = Recorded()
     machine.says["getent ahostsv4 hv1"] = ""
-    assert only(machine, node(), "names.own").reason == "does not resolve here"
+    found = only(machine, node(), "names.own")
+    assert (found.object, found.outcome) == ("host name hv1", Outcome.WARNING)
     machine = Recorded()
     machine.mine = {"10.0.0.12"}
     found = only(machine, node(), "names.own")

@@ -39,6 +39,12 @@ def test_a_bridge_that_is_down_is_a_failure() -> None:
     assert only(machine, node(), "network.bridge").reason == "is not up"
 
 
+def test_a_bridge_without_an_address_is_a_warning() -> None:
+    machine = Recorded()
+    machine.addressed = False
+    assert only(machine, node(), "network.bridge").outcome is Outcome.WARNING
+
+
 def test_an_uplink_that_can_not_be_taken_is_refused_with_what_the_role_would_say() -> None:
     machine = Recorded()
     machine.says["ip"] = json.dumps([{"ifname": "eth0", "master": "bond0"}, {"ifname": "bond0"}])
@@ -54,7 +60,9 @@ def test_before_the_roll_out_a_missing_bridge_is_missed_only_without_an_uplink()
     assert "hypervisor_uplink" in only(machine, node(False), "network.bridge").hint
     wanted = node()
     assert wanted.hypervisor is not None
-    assert bad(machine, replace(wanted, hypervisor=replace(wanted.hypervisor, bridge=""))) == {}
+    without = replace(wanted, hypervisor=replace(wanted.hypervisor, bridge=""))
+    assert outcomes(machine, without)["network.bridge"].outcome is Outcome.SKIPPED
+    assert outcomes(machine, node(False))["network.uplink"].outcome is Outcome.SKIPPED
 
 
 def test_a_packet_filter_that_drops_what_is_forwarded_is_a_warning_where_it_is_asked() -> None:

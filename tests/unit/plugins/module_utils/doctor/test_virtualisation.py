@@ -39,7 +39,8 @@ def test_a_processor_without_virtualisation_is_as_bad_as_the_site_says(
 def test_a_site_that_does_without_kvm_is_not_told_of_it() -> None:
     machine = without_flag(True)
     del machine.files["/dev/kvm"]
-    assert bad(machine, asking("qemu")) == {}
+    found = outcomes(machine, asking("qemu"))
+    assert {found[f"virtualisation.{what}"].outcome for what in ("cpu", "kvm")} == {Outcome.SKIPPED}
 
 
 def test_a_device_that_is_not_there_and_a_guest_that_does_not_boot_are_named() -> None:

@@ -20,7 +20,7 @@ import yaml
 
 from wnodes.bait.config import BaitConfig
 from wnodes.hypervisor.config import HypervisorConfig
-from wnodes.image.operations import Recipe
+from wnodes.image.recipe.operations import Recipe
 from wnodes.model.states import JOB_MOVES, POOL_MOVES, VM_MOVES
 from wnodes.nameserver.config import NameserverConfig
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # The recipe of an image; its specification is RECIPE_SPEC of module_utils/image/spec.py.
+    # The recipe of an image; its specification is RECIPE_SPEC of module_utils/image/recipe/spec.py.
     DOCUMENTATION = r"""
 options:
   groups:

@@ -226,14 +226,14 @@ from typing import Any, Callable, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.wnodes.farm.plugins.module_utils.image.accel import decide
 from ansible_collections.wnodes.farm.plugins.module_utils.image.build import Build
-from ansible_collections.wnodes.farm.plugins.module_utils.image.customise import Engine
 from ansible_collections.wnodes.farm.plugins.module_utils.image.meter import silent
-from ansible_collections.wnodes.farm.plugins.module_utils.image.operations import Recipe
 from ansible_collections.wnodes.farm.plugins.module_utils.image.publish import Target
+from ansible_collections.wnodes.farm.plugins.module_utils.image.recipe.accel import decide
+from ansible_collections.wnodes.farm.plugins.module_utils.image.recipe.engine import Engine
+from ansible_collections.wnodes.farm.plugins.module_utils.image.recipe.operations import Recipe
+from ansible_collections.wnodes.farm.plugins.module_utils.image.recipe.spec import RECIPE_SPEC
 from ansible_collections.wnodes.farm.plugins.module_utils.image.signature import Signer
-from ansible_collections.wnodes.farm.plugins.module_utils.image.spec import RECIPE_SPEC
 from ansible_collections.wnodes.farm.plugins.module_utils.model.codec import decode, encode
 from ansible_collections.wnodes.farm.plugins.module_utils.model.errors import WnodesError
 from ansible_collections.wnodes.farm.plugins.module_utils.model.image import Allowed

@@ -26,10 +26,10 @@ from tests.integration.repository_fixture import differing, repository_in
 from tests.unit.plugins.module_utils.image.image_fixture import qcow2
 from wnodes.image import cache as cache_module
 from wnodes.image.cache import ImageCache
-from wnodes.image.customise import Engine
 from wnodes.image.disk import sha256, sync
 from wnodes.image.manifest import read_release
-from wnodes.image.operations import FileOp, Recipe
+from wnodes.image.recipe.engine import Engine
+from wnodes.image.recipe.operations import FileOp, Recipe
 from wnodes.model.image import Artefact, Image
 
 CACHE = Path(__file__).resolve().parent.parent.parent / ".cache"

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 from tests.integration.libvirt_fixture import PrivateLibvirt
 from tests.releases import TAG
-from wnodes.directory.base import Pool, PoolName
+from wnodes.directory.base import HostName, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.service import Hypervisor
@@ -73,10 +73,10 @@ def running(image: CachedImage, published: Release, accel: str, names: int = 2, 
         home.mkdir()
         (home / "greeting").write_text("hello from the node\n")
         machine.directory = SqliteDirectory(":memory:", Clock())
-        machine.directory.set_pool(
-            Pool(
+        machine.directory.set_host_names(
+            HostNames(
                 NetworkSettings(24, "10.0.2.2", ("10.0.2.3",), "lab"),
-                tuple(PoolName(f"vwn-{i}", f"52:54:00:00:01:{i:02x}", f"10.0.2.{i}") for i in range(100, 100 + names)),
+                tuple(HostName(f"vwn-{i}", f"52:54:00:00:01:{i:02x}", f"10.0.2.{i}") for i in range(100, 100 + names)),
             )
         )
         machine.directory.set_tags((TAG,), published)

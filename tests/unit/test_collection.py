@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from wnodes.hypervisor.client import ACCESS_SPEC as HYPERVISOR_SPEC
-from wnodes.image.spec import RECIPE_SPEC
+from wnodes.image.recipe.spec import RECIPE_SPEC
 from wnodes.nameserver.client import ACCESS_SPEC as NAMESERVER_SPEC
 
 ROOT = Path(__file__).resolve().parents[2]

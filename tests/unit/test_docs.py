@@ -23,7 +23,7 @@ from tests.documents import DOCS, FENCE, ROOT, blocks, commands
 from wnodes.bait.config import BaitConfig, PoolConfig, PoolFlavour
 from wnodes.doctor.catalogue import CHECKS
 from wnodes.hypervisor.config import HypervisorConfig
-from wnodes.image.spec import RECIPE_SPEC
+from wnodes.image.recipe.spec import RECIPE_SPEC
 from wnodes.model.codec import decode
 from wnodes_services.cli.main import app
 from wnodes_services.rules import parse

@@ -31,7 +31,7 @@ from wnodes.model.phases import PHASES
 from wnodes.model.resources import Resources
 from wnodes.model.states import JOB_OUTCOMES, JobState, VmState
 from wnodes.model.vm import Move, VmRequest
-from wnodes.nameserver.config import NameserverConfig, PoolConfig, PoolRange
+from wnodes.nameserver.config import HostNameRange, HostNamesConfig, NameserverConfig
 from wnodes_services import bait_main, hypervisor_main, nameserver_main
 from wnodes_services.cli.show import CAME
 from wnodes_services.observed import NONE, JobMetrics, VmMetrics
@@ -94,7 +94,7 @@ def hypervisor() -> Any:
 
 
 def nameserver() -> Any:
-    config = NameserverConfig(PoolConfig(NetworkSettings(24), (PoolRange("vm-", 1, "10.0.0.1", 2),)))
+    config = NameserverConfig(HostNamesConfig(NetworkSettings(24), (HostNameRange("vm-", 1, "10.0.0.1", 2),)))
     clock = FakeClock()
     directory = SqliteDirectory(":memory:", clock)
     directory.set_tags((TAG,), release(replace(MANIFEST, expires=2_000_000)))

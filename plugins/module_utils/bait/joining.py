@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Set, Tuple
 
 from ..hypervisor.api import HypervisorApi
-from ..lrms.base import HostState, Lrms, VmHost
+from ..lrms.base import HostState, Lrms, WorkerNode
 from ..model.clock import Failpoints
 from ..model.vm import GuestFile, GuestSetup
 
@@ -20,7 +20,7 @@ class Joining:
         self._lrms, self._hypervisor, self._failpoints = lrms, hypervisor, failpoints
         self._told: Set[str] = set()
 
-    def step(self, vm_id: str, host: VmHost, files: Tuple[GuestFile, ...] = ()) -> HostState:
+    def step(self, vm_id: str, host: WorkerNode, files: Tuple[GuestFile, ...] = ()) -> HostState:
         """Do the next thing that makes the VM a host that waits, and return how far it is.
 
         :param files: what else is to be written into the VM

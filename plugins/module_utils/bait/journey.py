@@ -16,7 +16,7 @@ from typing import Callable, Dict, Optional, Set
 
 from ..engine.journal import Journal
 from ..hypervisor.api import HypervisorApi
-from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, VmHost, Wish
+from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, Wish, WorkerNode
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError, StateError
 from ..model.job import Job
@@ -281,7 +281,7 @@ class Journey:
         if not job.joined:
             self._lrms.remove_host(job.host)  # left by an earlier VM of this name
             job = self._put(replace(job, joined=True))
-        host = VmHost(job.host, job.address, job.request.resources, job.request.tag)
+        host = WorkerNode(job.host, job.address, job.request.resources, job.request.tag)
         state = self._joining.step(job.id, host, self._lrms.account(job.user))
         if state is HostState.READY:
             return self._move(job, JobState.MIGRATING)

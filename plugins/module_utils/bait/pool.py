@@ -23,7 +23,7 @@ from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequenc
 from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
-from ..lrms.base import HostState, Lrms, LrmsJob, VmHost
+from ..lrms.base import HostState, Lrms, LrmsJob, WorkerNode
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError, StateError, UnavailableError
 from ..model.job import Job, JobRequest
@@ -364,7 +364,7 @@ class Pool:
             placeholder = self._offers.place(vm)
             if not placeholder:
                 return self._await_room(vm)
-        host = VmHost(vm.host, vm.address, asked.resources, asked.tag, vm.offered)
+        host = WorkerNode(vm.host, vm.address, asked.resources, asked.tag, vm.offered)
         state = self._joining.step(vm.id, host, self._lrms.accounts() if vm.offered else ())
         if state is HostState.READY:
             if not vm.offered and not vm.uses and not self._lrms.rehearsed(vm.id, vm.host):

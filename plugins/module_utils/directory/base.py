@@ -14,7 +14,7 @@ from ..model.lease import Lease, NetworkSettings
 
 
 @dataclass(frozen=True)
-class PoolName:
+class HostName:
     """One leasable host name with its MAC and address.
 
     :param name: host name
@@ -28,11 +28,11 @@ class PoolName:
 
 
 @dataclass(frozen=True)
-class Pool:
+class HostNames:
     """The host names of one network."""
 
     network: NetworkSettings
-    names: Tuple[PoolName, ...]
+    names: Tuple[HostName, ...]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Directory(ABC):
         """Return all leases that have not run out."""
 
     @abstractmethod
-    def set_pool(self, pool: Pool) -> None:
+    def set_host_names(self, pool: HostNames) -> None:
         """Replace the leasable names; leases of names no longer listed run out by themselves."""
 
     @abstractmethod

@@ -23,7 +23,7 @@ from ..model.codec import decode, encode
 from ..model.errors import DirectoryError, NotFoundError, StateError
 from ..model.image import Release, Rollout, TagEntry, check_tag
 from ..model.lease import Lease, NetworkSettings
-from .base import Directory, Heartbeat, Pool
+from .base import Directory, Heartbeat, HostNames
 
 _SCHEMA = """
 PRAGMA journal_mode=WAL;
@@ -167,7 +167,7 @@ class SqliteDirectory(Directory):
             rows = db.execute(f"{_LEASE} WHERE expires > ? ORDER BY name", (self._clock.now(),)).fetchall()
         return tuple(_lease(row) for row in rows)
 
-    def set_pool(self, pool: Pool) -> None:
+    def set_host_names(self, pool: HostNames) -> None:
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO network VALUES (0, ?)", (_dump(pool.network),))
             db.execute("DELETE FROM pool")

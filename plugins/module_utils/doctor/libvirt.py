@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Iterator
 
 from ..hypervisor.config import HypervisorConfig
-from ..image.operations import Recipe
+from ..image.recipe.operations import Recipe
 from ..model.errors import WnodesError
 from ..virt.accel import QEMU
 from .check import NODE, Check, Finding, Wanted, failure, first_line, ok, skipped, warning

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Dict, Iterator, List, Tuple
 
-from ..directory.base import PoolName
+from ..directory.base import HostName
 from ..model.errors import NotFoundError
 from .check import HEAD, NODE, Check, Finding, Wanted, failure, ok, skipped, warning
 from .machine import Machine
@@ -88,7 +88,7 @@ def ranges(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     yield ok("host names of VMs", f"{len(names)}, {len(looked)} of them looked up")
 
 
-def judge_ranges(names: Tuple[PoolName, ...], told: List[Tuple[str, Tuple[str, ...]]]) -> Iterator[Finding]:
+def judge_ranges(names: Tuple[HostName, ...], told: List[Tuple[str, Tuple[str, ...]]]) -> Iterator[Finding]:
     """Judge what the resolver says: names and addresses of VMs must be nobody else's."""
     address_of = {name.name: name.address for name in names}
     name_of = {name.address: name.name for name in names}

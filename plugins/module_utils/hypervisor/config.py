@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Tuple
 
-from ..image.operations import Recipe, RemoteSyslog
+from ..image.recipe.operations import Recipe, RemoteSyslog
 from ..model.endpoint import endpoint
 from ..model.errors import ConfigError, RequestError
 from ..model.image import check_tag

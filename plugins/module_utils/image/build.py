@@ -14,18 +14,18 @@ from typing import Dict, Iterator, List, Optional, Tuple
 
 from ..model.clock import Clock
 from ..model.errors import ImageError
-from .customise import Engine
 from .disk import copy, sync
 from .fetch import fetch
-from .guest import Handle
 from .header import check_header
 from .meter import Meter, Say, silent
-from .nodes import View
-from .operations import Recipe
-from .plan import Difference
 from .publish import Published, Target, publish
+from .recipe.engine import Engine
+from .recipe.family import release_name
+from .recipe.guest import Handle
+from .recipe.operations import Recipe
+from .recipe.plan import Difference
+from .recipe.view import View
 from .seal import check_sealed, extract_boot, meant_keys
-from .tree import release_name
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from typing import Any, Callable, List, Sequence, Tuple
 from ..model.codec import decode, encode
 from ..model.errors import CommandFailed, ImageError, WnodesError
 from ..process import Completed, run
-from .customise import Engine
 from .header import check_header
-from .operations import Recipe
+from .recipe.engine import Engine
+from .recipe.operations import Recipe
 
 #: the distribution's own, which has libguestfs' bindings
 PYTHON = "/usr/bin/python3"

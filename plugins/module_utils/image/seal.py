@@ -10,9 +10,9 @@ import re
 from typing import Collection, FrozenSet, Iterator, List, Tuple
 
 from ..model.errors import ImageError
-from .guest import Handle
-from .nodes import File, LargeFile, View
-from .operations import Recipe
+from .recipe.guest import Handle
+from .recipe.operations import Recipe
+from .recipe.view import File, LargeFile, View
 
 #: a password field that lets nobody in: locked, or "no password login"; ``x`` says that shadow has it
 _LOCKED = re.compile(r"[!*]|x\Z")

@@ -20,8 +20,8 @@ from ..model.codec import encode
 from ..model.errors import UnavailableError
 from ..model.image import CachedImage, Image
 from .disk import READABLE, sync
-from .journal_sender import SCRIPT, UNIT
-from .operations import Recipe
+from .recipe.journal_sender import SCRIPT, UNIT
+from .recipe.operations import Recipe
 
 log = logging.getLogger(__name__)
 

@@ -94,7 +94,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class VmHost:
+class WorkerNode:
     """A VM as a host of the LRMS.
 
     :param offered: whether the LRMS may send jobs that want its image straight to it
@@ -231,7 +231,7 @@ class Lrms(ABC):
     # VMs as hosts
 
     @abstractmethod
-    def guest_setup(self, host: VmHost) -> GuestSetup:
+    def guest_setup(self, host: WorkerNode) -> GuestSetup:
         """Return what makes the VM join the LRMS, open to no job yet."""
 
     @abstractmethod

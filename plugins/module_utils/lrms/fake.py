@@ -15,7 +15,7 @@ from ..model.errors import LrmsError
 from ..model.job import Dispatch
 from ..model.resources import Resources
 from ..model.vm import GuestFile, GuestSetup
-from .base import DefaultImage, HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, VmHost, Wish, no_image
+from .base import DefaultImage, HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, Wish, WorkerNode, no_image
 from .slurm_text import options as read_options
 from .slurm_text import wish as read_wish
 
@@ -246,7 +246,7 @@ class FakeLrms(Lrms):
         self._called("placeholders")
         return {**self.offers, **self.holders}
 
-    def guest_setup(self, host: VmHost) -> GuestSetup:
+    def guest_setup(self, host: WorkerNode) -> GuestSetup:
         self.hosts[host.name] = FakeHost(HostState.READY if host.offered else HostState.CLOSED)
         return GuestSetup((GuestFile("/etc/fake", host.name),), (("start-fake",),))
 

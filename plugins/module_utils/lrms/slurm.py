@@ -25,7 +25,7 @@ from ..model.resources import Resources
 from ..model.vm import GuestFile, GuestSetup
 from ..process import Completed, run
 from . import slurm_text as text
-from .base import DefaultImage, HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, VmHost, Wish, no_image
+from .base import DefaultImage, HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, Wish, WorkerNode, no_image
 
 log = logging.getLogger(__name__)
 
@@ -336,7 +336,7 @@ class Slurm(Lrms):
 
     # VMs as hosts
 
-    def guest_setup(self, host: VmHost) -> GuestSetup:
+    def guest_setup(self, host: WorkerNode) -> GuestSetup:
         settings = {
             "CPUs": str(host.resources.cpus),
             "RealMemory": str(host.resources.memory_mib),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional, Tuple
 
-from ..directory.base import Directory, Heartbeat, Pool
+from ..directory.base import Directory, Heartbeat, HostNames
 from ..jsonhttp import JsonClient, path, tls_client, unix_client
 from ..model.caller import DOMAIN
 from ..model.codec import decode, encode
@@ -54,7 +54,7 @@ class NameserverClient(Directory):
     def leases(self) -> Tuple[Lease, ...]:
         return tuple(decode(Lease, item, "lease") for item in self._client.call("GET", path("v1", "leases")))
 
-    def set_pool(self, pool: Pool) -> None:
+    def set_host_names(self, pool: HostNames) -> None:
         self._client.call("PUT", path("v1", "pool"), encode(pool))
 
     def set_tags(self, tags: Tuple[str, ...], release: Release) -> Tuple[TagEntry, ...]:

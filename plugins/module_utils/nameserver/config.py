@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Tuple
 from urllib.parse import urlsplit
 
-from ..directory.base import Pool, PoolName
+from ..directory.base import HostName, HostNames
 from ..model.endpoint import endpoint
 from ..model.errors import ConfigError
 from ..model.lease import NetworkSettings
@@ -51,7 +51,7 @@ class NameserverAccess:
 
 
 @dataclass(frozen=True)
-class PoolRange:
+class HostNameRange:
     """``count`` host names with addresses in a row: ``<prefix><number>``, counted up from ``first``.
 
     :param prefix: what the host names begin with
@@ -69,7 +69,7 @@ class PoolRange:
 
 
 @dataclass(frozen=True)
-class PoolConfig:
+class HostNamesConfig:
     """The leasable host names: ranges, single names, or both.
 
     :param network: what a guest needs to use its address
@@ -78,13 +78,13 @@ class PoolConfig:
     """
 
     network: NetworkSettings
-    ranges: Tuple[PoolRange, ...] = ()
-    names: Tuple[PoolName, ...] = ()
+    ranges: Tuple[HostNameRange, ...] = ()
+    names: Tuple[HostName, ...] = ()
 
     def __post_init__(self) -> None:
         self.pool()
 
-    def pool(self) -> Pool:
+    def pool(self) -> HostNames:
         """Return the pool; every name, MAC and address in it is there once.
 
         :raises ConfigError: an address is wrong or something is there twice
@@ -101,7 +101,7 @@ class PoolConfig:
                 if value in seen:
                     raise ConfigError(object=f"pool: {key}", value=value, reason="is there twice")
                 seen.add(value)
-        return Pool(self.network, tuple(names))
+        return HostNames(self.network, tuple(names))
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class NameserverConfig:
     :param heartbeat_s: how often baits and hypervisors of this site tell that they are alive, in seconds
     """
 
-    pool: PoolConfig
+    pool: HostNamesConfig
     listen: str = "0.0.0.0"  # noqa: S104 - mutual TLS guards it
     port: int = PORT
     pki_dir: str = "/etc/wnodes/pki"
@@ -155,11 +155,11 @@ def _mac(text: str, octets: int, key: str) -> str:
     return text.lower()
 
 
-def _check(name: PoolName) -> PoolName:
-    return PoolName(name.name, _mac(name.mac, 6, "pool.names: mac"), str(_ipv4(name.address, "pool.names: address")))
+def _check(name: HostName) -> HostName:
+    return HostName(name.name, _mac(name.mac, 6, "pool.names: mac"), str(_ipv4(name.address, "pool.names: address")))
 
 
-def _names(item: PoolRange) -> Tuple[PoolName, ...]:
+def _names(item: HostNameRange) -> Tuple[HostName, ...]:
     start = _ipv4(item.address, "pool.ranges: address")
     mac_prefix = _mac(item.mac_prefix, 3, "pool.ranges: mac_prefix")
     if not 0 < item.count <= 65536:
@@ -168,5 +168,5 @@ def _names(item: PoolRange) -> Tuple[PoolName, ...]:
     for index in range(item.count):
         address = start + index
         mac = ":".join([mac_prefix] + [f"{octet:02x}" for octet in address.packed[1:]])
-        names.append(PoolName(f"{item.prefix}{item.first + index}", mac, str(address)))
+        names.append(HostName(f"{item.prefix}{item.first + index}", mac, str(address)))
     return tuple(names)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Dict, Optional, Tuple
 
-from ..directory.base import Directory, Heartbeat, Pool
+from ..directory.base import Directory, Heartbeat, HostNames
 from ..model.caller import Caller
 from ..model.errors import AuthError
 from ..model.image import Release, Rollout, TagEntry
@@ -54,9 +54,9 @@ class DirectoryView(Directory):
         self._allow("leases")
         return self._directory.leases()
 
-    def set_pool(self, pool: Pool) -> None:
-        self._allow("set_pool")
-        self._directory.set_pool(pool)
+    def set_host_names(self, pool: HostNames) -> None:
+        self._allow("set_host_names")
+        self._directory.set_host_names(pool)
 
     def set_tags(self, tags: Tuple[str, ...], release: Release) -> Tuple[TagEntry, ...]:
         self._allow("set_tags")

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 
-from wnodes.directory.base import Directory, Heartbeat, Pool
+from wnodes.directory.base import Directory, Heartbeat, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.caller import certificate_caller
 from wnodes.model.clock import Clock, Failpoints
@@ -60,7 +60,7 @@ class RolloutBody:
     rollout: Rollout | None
 
 
-edge.strict(LeaseBody, RenewBody, TagsBody, RolloutBody, Rollout, Release, Pool)
+edge.strict(LeaseBody, RenewBody, TagsBody, RolloutBody, Rollout, Release, HostNames)
 
 
 def view_of(request: Request) -> DirectoryView:
@@ -95,8 +95,8 @@ def leases(view: View) -> tuple[Lease, ...]:
 
 
 @router.put("/pool")
-def set_pool(view: View, body: Pool) -> dict[str, bool]:
-    view.set_pool(body)
+def set_host_names(view: View, body: HostNames) -> dict[str, bool]:
+    view.set_host_names(body)
     return {"ok": True}
 
 
@@ -203,7 +203,7 @@ def application(directory: Directory, config: NameserverConfig, clock: Clock) ->
 def build(config: NameserverConfig, clock: Clock, failpoints: Failpoints) -> Program:
     """Return the program with its directory opened and the pool of the configuration in it."""
     directory = SqliteDirectory(config.directory, clock)
-    directory.set_pool(config.pool.pool())
+    directory.set_host_names(config.pool.pool())
 
     def listen() -> list[tuple[socket.socket, Tls | None]]:
         tls = Tls.of("nameserver", config.pki_dir)

@@ -16,9 +16,9 @@ from ansible.module_utils import basic
 from ansible_collections.wnodes.farm.plugins.modules import image as module_under_test
 from tests.unit.plugins.module_utils.image.image_fixture import engine, image, qcow2
 from tests.unit.plugins.modules.matrix import Answer, Call, Step, run, walk
-from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import File
-from wnodes.image.spec import RECIPE_SPEC
+from wnodes.image.recipe.fake import FakeHandle
+from wnodes.image.recipe.spec import RECIPE_SPEC
+from wnodes.image.recipe.view import File
 
 EVERYTHING: dict[str, Any] = {
     "files": [{"path": "/etc/motd", "content": "hello\n"}],

@@ -11,15 +11,15 @@ import pytest
 
 from ansible_collections.wnodes.farm.plugins.modules import lease_info
 from tests.unit.plugins.modules.matrix import Call, only_reads
-from wnodes.directory.base import Pool, PoolName
+from wnodes.directory.base import HostName, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.lease import NetworkSettings
 
 
 @pytest.fixture
 def read(call: Call, directory: SqliteDirectory, monkeypatch: pytest.MonkeyPatch) -> Call:
-    names = tuple(PoolName(f"vwn-{n}", f"52:54:00:00:00:{n:02}", f"192.0.2.{n}") for n in (10, 11))
-    directory.set_pool(Pool(NetworkSettings(24), names))
+    names = tuple(HostName(f"vwn-{n}", f"52:54:00:00:00:{n:02}", f"192.0.2.{n}") for n in (10, 11))
+    directory.set_host_names(HostNames(NetworkSettings(24), names))
     directory.lease("r1", "hv1", 60.0)
     directory.lease("r2", "hv2", 60.0)
     monkeypatch.setattr(lease_info, "backend", lambda socket: directory)

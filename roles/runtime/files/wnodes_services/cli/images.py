@@ -14,10 +14,10 @@ import typer
 
 from wnodes.directory.base import Heartbeat
 from wnodes.image.build import Build
-from wnodes.image.customise import Engine
 from wnodes.image.manifest import read_release
-from wnodes.image.operations import Recipe
 from wnodes.image.publish import Target, republish
+from wnodes.image.recipe.engine import Engine
+from wnodes.image.recipe.operations import Recipe
 from wnodes.image.signature import Keyring, Signer
 from wnodes.model.clock import Clock
 from wnodes.model.codec import encode

@@ -34,7 +34,6 @@ COMMANDS = {
     "drain": "drain",
     "undrain": "drain",
     "console": "console",
-    "doctor": "doctor",
     "support-bundle": "bundle",
     "forget": "lifecycle",
     "backup": "lifecycle",

@@ -9,21 +9,21 @@ import pytest
 
 from wnodes.bait.joining import Joining
 from wnodes.hypervisor.fake import FakeHypervisor
-from wnodes.lrms.base import HostState, VmHost
+from wnodes.lrms.base import HostState, WorkerNode
 from wnodes.lrms.fake import FakeHost, FakeLrms
 from wnodes.model.clock import Failpoints
 from wnodes.model.errors import LrmsError, VirtError
 from wnodes.model.resources import Resources
 from wnodes.model.vm import GuestFile, VmRequest
 
-HOST = VmHost("vwn-100", "10.0.0.100", Resources(1, 512), "a_b_c")
+HOST = WorkerNode("vwn-100", "10.0.0.100", Resources(1, 512), "a_b_c")
 ACCOUNT = (GuestFile("/etc/passwd", "alice"),)
 
 
 class Slow(FakeLrms):
     """A batch system that hears of a host only when it is told to."""
 
-    def guest_setup(self, host: VmHost) -> object:  # type: ignore[override]
+    def guest_setup(self, host: WorkerNode) -> object:  # type: ignore[override]
         setup = super().guest_setup(host)
         self.hosts.clear()
         return setup

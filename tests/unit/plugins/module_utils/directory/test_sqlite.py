@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from tests.releases import MANIFEST, RELEASE, TAG, release
-from wnodes.directory.base import Heartbeat, Pool, PoolName
+from wnodes.directory.base import Heartbeat, HostName, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.clock import FakeClock
 from wnodes.model.errors import DirectoryError, NotFoundError, RequestError, StateError
@@ -24,9 +24,9 @@ from wnodes.model.lease import Lease, NetworkSettings
 NETWORK = NetworkSettings(24, "10.0.0.1")
 
 
-def pool(count: int, first: int = 0) -> Pool:
+def pool(count: int, first: int = 0) -> HostNames:
     numbers = range(first, first + count)
-    return Pool(NETWORK, tuple(PoolName(f"vm-{n}", f"52:54:00:00:00:{n:02x}", f"10.0.0.{n}") for n in numbers))
+    return HostNames(NETWORK, tuple(HostName(f"vm-{n}", f"52:54:00:00:00:{n:02x}", f"10.0.0.{n}") for n in numbers))
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def directory(clock: FakeClock) -> SqliteDirectory:
     made = SqliteDirectory(":memory:", clock)
-    made.set_pool(pool(2))
+    made.set_host_names(pool(2))
     return made
 
 
@@ -85,7 +85,7 @@ def test_only_the_epoch_that_was_leased_can_release(directory: SqliteDirectory) 
 
 
 def test_the_epoch_rises_with_each_holder(directory: SqliteDirectory) -> None:
-    directory.set_pool(pool(1))
+    directory.set_host_names(pool(1))
     epochs = []
     for holder in "abc":
         epochs.append(directory.lease(holder, "hv1", 60).epoch)
@@ -94,7 +94,7 @@ def test_the_epoch_rises_with_each_holder(directory: SqliteDirectory) -> None:
 
 
 def test_what_ran_out_can_be_renewed_until_somebody_else_has_it(directory: SqliteDirectory, clock: FakeClock) -> None:
-    directory.set_pool(pool(1))
+    directory.set_host_names(pool(1))
     lease = directory.lease("a", "hv1", 60)
     clock.advance(61)
     assert directory.leases() == ()
@@ -108,7 +108,7 @@ def test_what_ran_out_can_be_renewed_until_somebody_else_has_it(directory: Sqlit
 
 
 def test_a_name_that_is_liked_best_is_given_where_it_is_free(directory: SqliteDirectory) -> None:
-    directory.set_pool(pool(4))
+    directory.set_host_names(pool(4))
     assert directory.lease("a", "hv1", 60, "vm-2").name == "vm-2"
     assert directory.lease("b", "hv1", 60, "vm-2").name != "vm-2"
     assert directory.lease("c", "hv1", 60, "nowhere").name != "vm-2"
@@ -122,7 +122,7 @@ def test_only_the_owner_renews(directory: SqliteDirectory) -> None:
 
 def test_a_name_that_is_no_longer_listed_runs_out_by_itself(directory: SqliteDirectory, clock: FakeClock) -> None:
     lease = directory.lease("a", "hv1", 60)
-    directory.set_pool(pool(1, first=7))
+    directory.set_host_names(pool(1, first=7))
     assert directory.leases() == (lease,)
     directory.release("a", lease.epoch)
     assert directory.lease("b", "hv1", 60).name == "vm-7"
@@ -130,7 +130,7 @@ def test_a_name_that_is_no_longer_listed_runs_out_by_itself(directory: SqliteDir
 
 def test_an_address_moves_to_another_name_only_when_it_is_free(directory: SqliteDirectory) -> None:
     lease = directory.lease("a", "hv1", 60)
-    directory.set_pool(Pool(NETWORK, (PoolName("renamed", lease.mac, lease.address),)))
+    directory.set_host_names(HostNames(NETWORK, (HostName("renamed", lease.mac, lease.address),)))
     with pytest.raises(DirectoryError):
         directory.lease("b", "hv1", 60)
 
@@ -138,7 +138,7 @@ def test_an_address_moves_to_another_name_only_when_it_is_free(directory: Sqlite
 def test_everything_but_heartbeats_survives_a_restart(tmp_path: Path, clock: FakeClock) -> None:
     path = str(tmp_path / "state" / "directory.sqlite")
     directory = SqliteDirectory(path, clock)
-    directory.set_pool(pool(2))
+    directory.set_host_names(pool(2))
     lease = directory.lease("a", "hv1", 60)
     (entry,) = directory.set_tags((TAG,), RELEASE)
     directory.set_config("bait/hv1", {"open": False})
@@ -233,7 +233,7 @@ class Leases(RuleBasedStateMachine):
         super().__init__()
         self.clock = FakeClock()
         self.directory = SqliteDirectory(":memory:", self.clock)
-        self.directory.set_pool(pool(self.SIZE))
+        self.directory.set_host_names(pool(self.SIZE))
         self.promised: dict[str, Lease] = {}
         self.epochs: dict[str, tuple[int, str]] = {}
 

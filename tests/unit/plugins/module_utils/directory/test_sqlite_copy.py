@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.releases import RELEASE, TAG
-from wnodes.directory.base import Pool, PoolName
+from wnodes.directory.base import HostName, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.directory.sqlite_copy import EPOCHS, load, save
 from wnodes.model.clock import FakeClock
 from wnodes.model.errors import DirectoryError
 from wnodes.model.lease import NetworkSettings
 
-NAMES = tuple(PoolName(f"vm-{n}", f"52:54:00:00:00:0{n}", f"10.0.0.{n}") for n in (1, 2, 3))
+NAMES = tuple(HostName(f"vm-{n}", f"52:54:00:00:00:0{n}", f"10.0.0.{n}") for n in (1, 2, 3))
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def path(tmp_path: Path, clock: FakeClock) -> str:
     """A directory with a pool, a tag and a lease of vm-1."""
     path = str(tmp_path / "state" / "directory.sqlite")
     directory = SqliteDirectory(path, clock)
-    directory.set_pool(Pool(NetworkSettings(24), NAMES))
+    directory.set_host_names(HostNames(NetworkSettings(24), NAMES))
     directory.set_tags((TAG,), RELEASE)
     directory.lease("a", "hv1", 60)
     directory.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from tests.releases import MANIFEST, RELEASE, TAG
-from wnodes.directory.base import Directory, Pool, PoolName
+from wnodes.directory.base import Directory, HostName, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.files import VmFiles
@@ -105,8 +105,8 @@ class Node:
     def __init__(self, folder: Path, names: int = 4, **config: object) -> None:
         self.clock, self.host, self.images, self.tools = FakeClock(), FakeHost(), Images(folder / "images"), Tools()
         self.directory = SqliteDirectory(":memory:", self.clock)
-        pool = tuple(PoolName(f"vwn-{i}", f"52:54:00:00:01:{i:02x}", f"10.77.0.{i}") for i in range(100, 100 + names))
-        self.directory.set_pool(Pool(NetworkSettings(24, "10.77.0.1", ("10.77.0.10",), "lab"), pool))
+        pool = tuple(HostName(f"vwn-{i}", f"52:54:00:00:01:{i:02x}", f"10.77.0.{i}") for i in range(100, 100 + names))
+        self.directory.set_host_names(HostNames(NetworkSettings(24, "10.77.0.1", ("10.77.0.10",), "lab"), pool))
         self.directory.set_tags((TAG,), RELEASE)
         self.trust = FakeTrust()
         self.nameserver = Nameserver(self.directory)

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Union
 
-from wnodes.image.customise import Engine
 from wnodes.image.disk import DiskTools, Overlay
-from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import Directory, File, Link
+from wnodes.image.recipe.engine import Engine
+from wnodes.image.recipe.fake import FakeHandle
+from wnodes.image.recipe.view import Directory, File, Link
 
 STATUS = """Package: apt
 Status: install ok installed

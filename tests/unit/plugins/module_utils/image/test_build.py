@@ -13,11 +13,11 @@ import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import engine, image, qcow2
 from wnodes.image.build import Build
-from wnodes.image.customise import Engine
-from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import File
-from wnodes.image.operations import FileOp, Recipe
 from wnodes.image.publish import Target
+from wnodes.image.recipe.engine import Engine
+from wnodes.image.recipe.fake import FakeHandle
+from wnodes.image.recipe.operations import FileOp, Recipe
+from wnodes.image.recipe.view import File
 from wnodes.model.errors import ImageError
 
 TAG = "worker_debian12_x86_64"

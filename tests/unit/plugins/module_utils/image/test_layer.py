@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import qcow2
 from wnodes.image.layer import PYTHON, LayerMaker
-from wnodes.image.operations import Recipe, RemoteSyslog
+from wnodes.image.recipe.operations import Recipe, RemoteSyslog
 from wnodes.model.errors import CommandFailed, ImageError
 from wnodes.process import Completed
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import enterprise_linux, image
-from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import LIMIT, Directory, File, Link, Node, Other
-from wnodes.image.operations import FileOp, Recipe, SshKeys
+from wnodes.image.recipe.fake import FakeHandle
+from wnodes.image.recipe.operations import FileOp, Recipe, SshKeys
+from wnodes.image.recipe.view import LIMIT, Directory, File, Link, Node, Other
 from wnodes.image.seal import check_sealed, extract_boot, meant_keys
 from wnodes.model.errors import ImageError
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.releases import MANIFEST
-from wnodes.image.operations import Recipe, RemoteSyslog
+from wnodes.image.recipe.operations import Recipe, RemoteSyslog
 from wnodes.image.sealed import SealedImages
 from wnodes.model.errors import ImageError
 from wnodes.model.image import CachedImage, Image

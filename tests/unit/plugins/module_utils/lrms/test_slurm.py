@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.lrms.test_slurm_text import NODE, row
-from wnodes.lrms.base import HostState, LrmsJob, LrmsJobState, NodeRoom, VmHost, Wish
+from wnodes.lrms.base import HostState, LrmsJob, LrmsJobState, NodeRoom, Wish, WorkerNode
 from wnodes.lrms.slurm import Slurm, SlurmConfig
 from wnodes.model.errors import CommandFailed, ConfigError, LrmsError, NotFoundError, RequestError
 from wnodes.model.job import Dispatch
@@ -203,7 +203,7 @@ def test_a_job_on_several_hosts_is_on_each_of_them() -> None:
 def test_an_offered_vm_has_its_own_feature_and_comes_before_the_nodes() -> None:
     played = Played(scontrol_show_config="SlurmctldHost[0] = head\n")
     setup = slurm(played, munge_key="").guest_setup(
-        VmHost("vwn-1", "10.0.0.9", Resources(1, 512), "a_b_c", offered=True)
+        WorkerNode("vwn-1", "10.0.0.9", Resources(1, 512), "a_b_c", offered=True)
     )
     assert "Feature=wndirect,vm_a_b_c NodeAddr=10.0.0.9 Weight=1" in setup.files[0].content
 
@@ -291,7 +291,7 @@ def test_the_guest_gets_key_account_and_its_own_node_definition(tmp_path: Path) 
     key = tmp_path / "munge.key"
     key.write_bytes(b"\x00\x01secret")
     played = Played(scontrol_show_config="SlurmctldHost[0] = head(10.0.0.1)\nSlurmctldPort  = 6817\n")
-    host = VmHost("vwn-100", "10.0.0.9", Resources(2, 700, 1024), "a_b_c")
+    host = WorkerNode("vwn-100", "10.0.0.9", Resources(2, 700, 1024), "a_b_c")
     setup = slurm(played, munge_key=str(key)).guest_setup(host)
     files = {file.path: file for file in setup.files}
     assert "--conf-server 10.0.0.1:6817" in files["/etc/default/slurmd"].content

@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import pytest
 
-from wnodes.directory.base import PoolName
+from wnodes.directory.base import HostName
 from wnodes.model.errors import ConfigError
 from wnodes.model.lease import NetworkSettings
-from wnodes.nameserver.config import NameserverAccess, NameserverConfig, PoolConfig, PoolRange
+from wnodes.nameserver.config import HostNameRange, HostNamesConfig, NameserverAccess, NameserverConfig
 
 NETWORK = NetworkSettings(24)
-RANGE = PoolRange("vwn-", 100, "10.77.0.254", 3)
+RANGE = HostNameRange("vwn-", 100, "10.77.0.254", 3)
 
 
 def test_a_range_counts_names_addresses_and_macs_up() -> None:
-    assert PoolConfig(NETWORK, (RANGE,)).pool().names == (
-        PoolName("vwn-100", "52:54:00:4d:00:fe", "10.77.0.254"),
-        PoolName("vwn-101", "52:54:00:4d:00:ff", "10.77.0.255"),
-        PoolName("vwn-102", "52:54:00:4d:01:00", "10.77.1.0"),
+    assert HostNamesConfig(NETWORK, (RANGE,)).pool().names == (
+        HostName("vwn-100", "52:54:00:4d:00:fe", "10.77.0.254"),
+        HostName("vwn-101", "52:54:00:4d:00:ff", "10.77.0.255"),
+        HostName("vwn-102", "52:54:00:4d:01:00", "10.77.1.0"),
     )
 
 
 def test_single_names_come_first() -> None:
-    single = PoolName("special", "52:54:00:AA:00:01", "10.0.0.1")
-    first = PoolConfig(NETWORK, (RANGE,), (single,)).pool().names[0]
-    assert first == PoolName("special", "52:54:00:aa:00:01", "10.0.0.1")
+    single = HostName("special", "52:54:00:AA:00:01", "10.0.0.1")
+    first = HostNamesConfig(NETWORK, (RANGE,), (single,)).pool().names[0]
+    assert first == HostName("special", "52:54:00:aa:00:01", "10.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,16 @@ def test_single_names_come_first() -> None:
     [
         ((), (), "has no host names"),
         ((RANGE, RANGE), (), r"pool: name \(vwn-100\): is there twice"),
-        ((PoolRange("a", 0, "10.0.0.x", 1),), (), r"pool.ranges: address \('10.0.0.x'\): must be an IPv4 address"),
-        ((PoolRange("a", 0, "10.0.0.1", 0),), (), "must be from 1 to 65536"),
-        ((PoolRange("a", 0, "10.0.0.1", 1, "52:54"),), (), "must be 3 octets"),
-        ((), (PoolName("a", "no", "10.0.0.1"),), "must be 6 octets"),
-        ((), (PoolName("a", "52:54:00:00:00:01", "10.0.0.1"), PoolName("b", "52:54:00:00:00:01", "10.0.0.2")), "mac"),
+        ((HostNameRange("a", 0, "10.0.0.x", 1),), (), r"pool.ranges: address \('10.0.0.x'\): must be an IPv4 address"),
+        ((HostNameRange("a", 0, "10.0.0.1", 0),), (), "must be from 1 to 65536"),
+        ((HostNameRange("a", 0, "10.0.0.1", 1, "52:54"),), (), "must be 3 octets"),
+        ((), (HostName("a", "no", "10.0.0.1"),), "must be 6 octets"),
+        ((), (HostName("a", "52:54:00:00:00:01", "10.0.0.1"), HostName("b", "52:54:00:00:00:01", "10.0.0.2")), "mac"),
     ],
 )
-def test_what_is_wrong_with_a_pool(ranges: tuple[PoolRange, ...], names: tuple[PoolName, ...], said: str) -> None:
+def test_what_is_wrong_with_a_pool(ranges: tuple[HostNameRange, ...], names: tuple[HostName, ...], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        PoolConfig(NETWORK, ranges, names)
+        HostNamesConfig(NETWORK, ranges, names)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_what_is_wrong_with_a_pool(ranges: tuple[PoolRange, ...], names: tuple[P
 )
 def test_what_is_wrong_with_a_configuration(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=key):
-        NameserverConfig(PoolConfig(NETWORK, (RANGE,)), **{key: value})
+        NameserverConfig(HostNamesConfig(NETWORK, (RANGE,)), **{key: value})
 
 
 def test_where_a_nameserver_is() -> None:

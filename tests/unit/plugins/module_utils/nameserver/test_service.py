@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.releases import RELEASE, TAG
-from wnodes.directory.base import Directory, Heartbeat, Pool, PoolName
+from wnodes.directory.base import Directory, Heartbeat, HostName, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.caller import ROLES, Caller
 from wnodes.model.clock import FakeClock
@@ -18,13 +18,13 @@ from wnodes.model.errors import AuthError
 from wnodes.model.lease import NetworkSettings
 from wnodes.nameserver.service import DirectoryView, user_caller
 
-POOL = Pool(NetworkSettings(24), (PoolName("vm-1", "52:54:00:00:00:01", "10.0.0.1"),))
+POOL = HostNames(NetworkSettings(24), (HostName("vm-1", "52:54:00:00:00:01", "10.0.0.1"),))
 
 
 @pytest.fixture
 def directory() -> Directory:
     made = SqliteDirectory(":memory:", FakeClock())
-    made.set_pool(POOL)
+    made.set_host_names(POOL)
     made.set_tags((TAG,), RELEASE)
     return made
 
@@ -34,7 +34,7 @@ CALLS: dict[str, tuple[Callable[[Directory], object], set[str]]] = {
     "renew": (lambda d: d.renew("hv1", ("a",), 60), {"hypervisor"}),
     "release": (lambda d: d.release("a", 1), {"hypervisor"}),
     "leases": (lambda d: d.leases(), set()),
-    "set_pool": (lambda d: d.set_pool(POOL), set()),
+    "set_host_names": (lambda d: d.set_host_names(POOL), set()),
     "set_tags": (lambda d: d.set_tags((TAG,), RELEASE), set()),
     "tag": (lambda d: d.tag(TAG), {"hypervisor", "bait", "user"}),
     "tags": (lambda d: d.tags(), {"hypervisor", "bait", "user"}),

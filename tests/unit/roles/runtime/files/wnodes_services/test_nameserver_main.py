@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from tests.releases import MANIFEST, RELEASE, TAG, release
-from wnodes.directory.base import Heartbeat, Pool, PoolName
+from wnodes.directory.base import Heartbeat, HostName, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.clock import FakeClock
 from wnodes.model.errors import AuthError, DirectoryError, NotFoundError, RequestError
 from wnodes.model.image import Rollout, TagEntry
 from wnodes.model.lease import NetworkSettings
 from wnodes.nameserver.client import NameserverClient
-from wnodes.nameserver.config import NameserverConfig, PoolConfig, PoolRange
+from wnodes.nameserver.config import HostNameRange, HostNamesConfig, NameserverConfig
 from wnodes_services import nameserver_main
 
-CONFIG = NameserverConfig(PoolConfig(NetworkSettings(24), (PoolRange("vm-", 1, "10.0.0.1", 2),)))
+CONFIG = NameserverConfig(HostNamesConfig(NetworkSettings(24), (HostNameRange("vm-", 1, "10.0.0.1", 2),)))
 HYPERVISOR = ("hypervisor.wnodes", "hv1.hypervisor.wnodes")
 BAIT = ("bait.wnodes", "hv1.bait.wnodes")
 
@@ -34,7 +34,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def directory(clock: FakeClock) -> SqliteDirectory:
     made = SqliteDirectory(":memory:", clock)
-    made.set_pool(CONFIG.pool.pool())
+    made.set_host_names(CONFIG.pool.pool())
     return made
 
 
@@ -70,7 +70,9 @@ def test_a_pool_that_is_used_up(hypervisor: NameserverClient) -> None:
 
 
 def test_the_pool_can_be_replaced(hypervisor: NameserverClient, manager: NameserverClient) -> None:
-    manager.set_pool(Pool(NetworkSettings(16, dns=("10.0.0.53",)), (PoolName("x", "52:54:00:00:00:09", "10.0.0.9"),)))
+    manager.set_host_names(
+        HostNames(NetworkSettings(16, dns=("10.0.0.53",)), (HostName("x", "52:54:00:00:00:09", "10.0.0.9"),))
+    )
     lease = hypervisor.lease("a", "hv1", 60)
     assert (lease.name, lease.network) == ("x", NetworkSettings(16, dns=("10.0.0.53",)))
 

@@ -14,8 +14,8 @@ import pytest
 from tests.releases import MANIFEST, TAG, release
 from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import WELL, Cli, Directory
 from wnodes.image.build import Build, Outcome
-from wnodes.image.plan import Difference
 from wnodes.image.publish import Published
+from wnodes.image.recipe.plan import Difference
 from wnodes.model.errors import ImageError
 from wnodes.model.image import Manifest, Release, Rollout
 from wnodes_services.cli import images, site

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import WELL, Cli, Directory
-from wnodes.directory.base import Heartbeat, Pool, PoolName
+from wnodes.directory.base import Heartbeat, HostName, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.clock import Clock
 from wnodes.model.codec import encode
@@ -54,7 +54,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(NameserverClient, "local", Stopped)
     path = str(tmp_path / "state" / "directory.sqlite")
     directory = SqliteDirectory(path, Clock())
-    directory.set_pool(Pool(NetworkSettings(24), (PoolName("vm-1", "52:54:00:00:00:01", "10.0.0.1"),)))
+    directory.set_host_names(HostNames(NetworkSettings(24), (HostName("vm-1", "52:54:00:00:00:01", "10.0.0.1"),)))
     directory.close()
     return path
 

@@ -12,14 +12,14 @@ import tempfile
 from dataclasses import dataclass
 from typing import Callable, ContextManager, Iterator, Optional
 
-from ..model.errors import ImageError
-from .disk import TOOLS, DiskTools
+from ...model.errors import ImageError
+from ..disk import TOOLS, DiskTools
+from ..header import check_header
 from .guest import Factory, Guest, Handle, libguestfs, open_guest
-from .header import check_header
-from .nodes import Change, Directory, File, Link
 from .operations import CommandOp, Recipe, ScriptOp
 from .packages import PackageManager, package_manager
 from .plan import Difference, plan_packages, plan_rest
+from .view import Change, Directory, File, Link
 
 #: what goes into one message to the appliance; larger content is uploaded from a file
 _INLINE = 1 << 20

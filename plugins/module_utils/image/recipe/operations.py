@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Dict, Iterable, Optional, Tuple
 
-from ..model.errors import ImageError
+from ...model.errors import ImageError
 
 _MODE = re.compile(r"0?[0-7]{3,4}\Z")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")

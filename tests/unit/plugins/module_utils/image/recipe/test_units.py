@@ -8,12 +8,12 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import image
-from wnodes.image.customise import apply
-from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import Change, File, Link, View
-from wnodes.image.operations import Units
-from wnodes.image.plan import Difference
-from wnodes.image.units import plan_units
+from wnodes.image.recipe.engine import apply
+from wnodes.image.recipe.fake import FakeHandle
+from wnodes.image.recipe.operations import Units
+from wnodes.image.recipe.plan import Difference
+from wnodes.image.recipe.units import plan_units
+from wnodes.image.recipe.view import Change, File, Link, View
 from wnodes.model.errors import ImageError
 
 ETC = "/etc/systemd/system"

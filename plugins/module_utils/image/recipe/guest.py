@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import Callable, Dict, Iterator, List, Optional, Protocol, Sequence, Tuple
 
-from ..model.errors import ConfigError, ImageError
+from ...model.errors import ConfigError, ImageError
 
 #: where the image sees the scratch drive
 SCRATCH = "/tmp"  # noqa: S108 - the image's, covered by a drive of our own

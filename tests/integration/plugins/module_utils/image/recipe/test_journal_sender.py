@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.integration.libvirt_fixture import until
-from wnodes.image.journal_sender import SCRIPT
+from wnodes.image.recipe.journal_sender import SCRIPT
 
 LIMIT_S = 20.0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wnodes.image.accel import decide
+from wnodes.image.recipe.accel import decide
 
 
 @pytest.mark.parametrize("wish", ["kvm", "tcg"])

@@ -12,9 +12,9 @@ import itertools
 import re
 from typing import List, Optional, Sequence, Set, Tuple
 
-from ..model.errors import ImageError
-from .nodes import Directory, File, View, number, want_parents
+from ...model.errors import ImageError
 from .operations import GroupOp, UserOp
+from .view import Directory, File, View, number, want_parents
 
 _LOCKED = re.compile(r"[!*]")
 #: blanks but no line breaks, else a file of nothing but line breaks would take for ever

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import Link, Other, View
-from wnodes.image.tree import DEBIAN, RHEL, family
+from wnodes.image.recipe.fake import FakeHandle
+from wnodes.image.recipe.family import DEBIAN, RHEL, family
+from wnodes.image.recipe.view import Link, Other, View
 from wnodes.model.errors import ImageError
 
 

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import image
-from wnodes.image.nodes import LIMIT, Change, Directory, File, LargeFile, Link, Node, Other, View
+from wnodes.image.recipe.view import LIMIT, Change, Directory, File, LargeFile, Link, Node, Other, View
 from wnodes.model.errors import ImageError
 
 

@@ -18,11 +18,11 @@ from tests.unit.plugins.module_utils.image.image_fixture import (
     image,
     raw,
 )
-from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import Directory, Link, Other
-from wnodes.image.operations import CommandOp, Recipe, ScriptOp
-from wnodes.image.packages import Apt, Dnf, Upgrade, package_manager
-from wnodes.image.plan import plan_packages
+from wnodes.image.recipe.fake import FakeHandle
+from wnodes.image.recipe.operations import CommandOp, Recipe, ScriptOp
+from wnodes.image.recipe.packages import Apt, Dnf, Upgrade, package_manager
+from wnodes.image.recipe.plan import plan_packages
+from wnodes.image.recipe.view import Directory, Link, Other
 from wnodes.model.errors import ImageError
 
 ALL = Recipe(packages=("new",), packages_absent=("kept", "never"), upgrade=True, network=True)

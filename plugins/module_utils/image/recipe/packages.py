@@ -13,10 +13,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Set, Tuple
 
-from ..model.errors import ImageError
+from ...model.errors import ImageError
+from .family import RHEL, family
 from .guest import SCRATCH, Handle
-from .nodes import View
-from .tree import RHEL, family
+from .view import View
 
 _CACHE = f"{SCRATCH}/wnodes"
 _POLICY = "/usr/sbin/policy-rc.d"  # asked by Debian's maintainer scripts whether they may start a service

@@ -11,9 +11,9 @@ from __future__ import annotations
 import posixpath
 from typing import Dict, List, Tuple
 
-from ..model.errors import ImageError
-from .nodes import Directory, File, Link, View, want_parents
+from ...model.errors import ImageError
 from .operations import Units
+from .view import Directory, File, Link, View, want_parents
 
 ETC = "/etc/systemd/system"
 _FOLDERS = (ETC, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")

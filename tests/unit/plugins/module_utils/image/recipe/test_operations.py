@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnodes.image.operations import (
+from wnodes.image.recipe.operations import (
     CommandOp,
     Dns,
     EditOp,

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import enterprise_linux, image
-from wnodes.image.accounts import plan_accounts
-from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import Directory, File, LargeFile, Link, Node, Other, View
-from wnodes.image.operations import FileOp, GroupOp, Recipe, UserOp
-from wnodes.image.plan import plan_rest
+from wnodes.image.recipe.accounts import plan_accounts
+from wnodes.image.recipe.fake import FakeHandle
+from wnodes.image.recipe.operations import FileOp, GroupOp, Recipe, UserOp
+from wnodes.image.recipe.plan import plan_rest
+from wnodes.image.recipe.view import Directory, File, LargeFile, Link, Node, Other, View
 from wnodes.model.errors import ImageError
 
 PASSWD, GROUP, SHADOW, GSHADOW = "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"

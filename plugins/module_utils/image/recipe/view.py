@@ -15,7 +15,7 @@ import stat
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple, Union
 
-from ..model.errors import ImageError
+from ...model.errors import ImageError
 from .guest import Handle
 
 #: bytes of a file that are read and compared; a larger one is known by its size

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from .nodes import View
+from .view import View
 
 DEBIAN, RHEL = "debian", "rhel"
 _FAMILIES = {"debian": DEBIAN, "ubuntu": DEBIAN, "rhel": RHEL, "fedora": RHEL, "centos": RHEL}

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import image
-from wnodes.image import journal_sender
-from wnodes.image.customise import apply
-from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import Directory, File, Link
-from wnodes.image.operations import (
+from wnodes.image.recipe import journal_sender
+from wnodes.image.recipe.engine import apply
+from wnodes.image.recipe.fake import FakeHandle
+from wnodes.image.recipe.operations import (
     CommandOp,
     Dns,
     EditOp,
@@ -28,8 +27,9 @@ from wnodes.image.operations import (
     Units,
     UserOp,
 )
-from wnodes.image.packages import Upgrade
-from wnodes.image.plan import Difference, plan_rest
+from wnodes.image.recipe.packages import Upgrade
+from wnodes.image.recipe.plan import Difference, plan_rest
+from wnodes.image.recipe.view import Directory, File, Link
 from wnodes.model.errors import ImageError
 
 ETC = "/etc/systemd/system"

@@ -8,10 +8,10 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import enterprise_linux, image
-from wnodes.image.fake import FakeHandle
-from wnodes.image.nodes import Directory, File, Link, View
-from wnodes.image.operations import Dns
-from wnodes.image.site import plan_dns, plan_timezone
+from wnodes.image.recipe.fake import FakeHandle
+from wnodes.image.recipe.operations import Dns
+from wnodes.image.recipe.settings import plan_dns, plan_timezone
+from wnodes.image.recipe.view import Directory, File, Link, View
 from wnodes.model.errors import ImageError
 
 DNS = Dns(("192.0.2.53", "fd00::53"), ("example.org", "example.net"))

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-from ..model.errors import ImageError
+from ...model.errors import ImageError
 from .accounts import plan_accounts
 from .guest import Handle
 from .journal_sender import LINK_PATH, SCRIPT, SCRIPT_PATH, UNIT, UNIT_PATH
-from .nodes import Change, Directory, File, LargeFile, Link, Node, View, want_parents
 from .operations import CommandOp, EditOp, FileOp, KernelModules, Recipe, RemoteSyslog, ScriptOp, SshKeys
 from .packages import PackageManager, Upgrade
-from .site import plan_dns, plan_timezone
+from .settings import plan_dns, plan_timezone
 from .units import plan_units
+from .view import Change, Directory, File, LargeFile, Link, Node, View, want_parents
 
 _SHOWN = 64 * 1024
 

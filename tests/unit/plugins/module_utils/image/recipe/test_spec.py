@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from ansible_collections.wnodes.farm.plugins.doc_fragments.recipe import ModuleDocFragment
-from wnodes.image import operations
-from wnodes.image.operations import Recipe
-from wnodes.image.spec import RECIPE_SPEC
+from wnodes.image.recipe import operations
+from wnodes.image.recipe.operations import Recipe
+from wnodes.image.recipe.spec import RECIPE_SPEC
 
 DOCUMENTED: dict[str, Any] = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import engine, image, raw
-from wnodes.image.guest import libguestfs, open_guest
-from wnodes.image.operations import FileOp, Recipe
+from wnodes.image.recipe.guest import libguestfs, open_guest
+from wnodes.image.recipe.operations import FileOp, Recipe
 from wnodes.model.errors import ConfigError, ImageError
 
 RECIPE = Recipe(files=(FileOp("/etc/motd", "hello\n"),))

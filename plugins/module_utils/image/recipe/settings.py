@@ -8,10 +8,10 @@ from __future__ import annotations
 import posixpath
 from typing import Optional
 
-from ..model.errors import ImageError
-from .nodes import Directory, File, Link, View, want_parents
+from ...model.errors import ImageError
+from .family import DEBIAN, family
 from .operations import Dns
-from .tree import DEBIAN, family
+from .view import Directory, File, Link, View, want_parents
 
 _ZONES = "/usr/share/zoneinfo"
 _RESOLVED = "/run/systemd/resolve"

@@ -119,7 +119,7 @@ def run(module: AnsibleModule, directory: Directory) -> Dict[str, Any]:
     given = module.params
     tags = tuple(given["tags"])
     if given["state"] == "absent":
-        wish = catalogue.Wish(tags, None)
+        wish = catalogue.TagWish(tags, None)
     else:
         hosts = None if given["hosts"] is None else tuple(given["hosts"])
         wish = catalogue.wish_for(given["path"], tags, hosts, verifier(given["authority"]))

@@ -23,7 +23,7 @@ AUTHORITY = "/etc/wnodes/pki/ca.crt"
 
 
 @dataclass(frozen=True)
-class Wish:
+class TagWish:
     """What tags shall be.
 
     :param release: None: retired
@@ -44,7 +44,7 @@ class TagChange:
     after: Optional[TagEntry]
 
 
-def wish_for(source: str, tags: Tuple[str, ...], hosts: Optional[Tuple[str, ...]], verifier: Verifier) -> Wish:
+def wish_for(source: str, tags: Tuple[str, ...], hosts: Optional[Tuple[str, ...]], verifier: Verifier) -> TagWish:
     """Return the wish that tags point to what is published in ``source``, once it is verified.
 
     :param source: the published folder, or its manifest
@@ -58,10 +58,10 @@ def wish_for(source: str, tags: Tuple[str, ...], hosts: Optional[Tuple[str, ...]
         raise RequestError(object=source, reason="names no tags", hint="say which")
     for tag in wanted:
         verifier.verify(release, tag)
-    return Wish(wanted, release, hosts)
+    return TagWish(wanted, release, hosts)
 
 
-def changes(directory: Directory, wish: Wish) -> Tuple[TagChange, ...]:
+def changes(directory: Directory, wish: TagWish) -> Tuple[TagChange, ...]:
     """Return what has to change, by tag.
 
     :raises NotFoundError: a rollout to some hosts of a tag that is not there yet
@@ -82,7 +82,7 @@ def changes(directory: Directory, wish: Wish) -> Tuple[TagChange, ...]:
     return tuple(found)
 
 
-def apply(directory: Directory, wish: Wish, todo: Tuple[TagChange, ...]) -> Tuple[TagEntry, ...]:
+def apply(directory: Directory, wish: TagWish, todo: Tuple[TagChange, ...]) -> Tuple[TagEntry, ...]:
     """Make ``todo`` true; return the entries as they are now."""
     tags = tuple(change.tag for change in todo)
     if wish.release is None:

@@ -104,10 +104,10 @@ def publish(
 @app.command()
 def retire(tag: Tag, as_json: Json = False) -> None:
     """Take a tag away: no new VM gets its image; those that run go on (as root)."""
-    _point(catalogue.Wish((tag,), None), as_json)
+    _point(catalogue.TagWish((tag,), None), as_json)
 
 
-def _point(wish: catalogue.Wish, as_json: bool) -> None:
+def _point(wish: catalogue.TagWish, as_json: bool) -> None:
     directory = site.nameserver()
     todo = catalogue.changes(directory, wish)
     catalogue.apply(directory, wish, todo)

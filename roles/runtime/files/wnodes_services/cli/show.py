@@ -21,7 +21,7 @@ from wnodes.model.phases import PHASES
 from .site import DOWN, OK, PROBLEM, View, seconds
 
 if TYPE_CHECKING:  # most commands do without what it loads
-    from wnodes.nameserver.catalogue import TagChange, Wish
+    from wnodes.nameserver.catalogue import TagChange, TagWish
 
 #: how a job's VM came, by its path
 CAME = {
@@ -265,7 +265,7 @@ def leases(entries: Iterable[Lease], now: float) -> RenderableType:
     return _empty(table, "no leases")
 
 
-def pointed(wish: Wish, todo: Iterable[TagChange]) -> RenderableType:
+def pointed(wish: TagWish, todo: Iterable[TagChange]) -> RenderableType:
     """Show what became of tags."""
     lines = []
     for change in todo:

@@ -203,6 +203,13 @@ def test_roles_say_what_they_take_and_what_if_nobody_says(role: Path) -> None:
 
 
 @every_role
+def test_internal_variables_of_roles_begin_with_two_underscores(role: Path) -> None:
+    below = [path for top in ("roles", "playbooks", "extensions") for path in walk(ROOT / top)]
+    texts = [path.read_text(encoding="utf-8") for path in below if path.suffix in {".yml", ".j2"}]
+    assert {found for text in texts for found in re.findall(rf"\b{role.name}__\w+", text)} == set()
+
+
+@every_role
 def test_roles_have_a_scenario(role: Path) -> None:
     scenario = ROOT / "extensions" / "molecule" / role.name
     assert [step for step in ("molecule", "converge", "verify") if not (scenario / f"{step}.yml").is_file()] == []

@@ -212,6 +212,6 @@ def test_what_is_no_expression_is_noticed(wrong: str) -> None:
 
 def test_targets_are_where_the_services_listen() -> None:
     monitoring = yaml.safe_load((ROOT / "roles" / "monitoring" / "vars" / "main.yml").read_text())
-    for item in monitoring["monitoring__services"]:
+    for item in monitoring["__monitoring_services"]:
         config = (ROOT / "roles" / item["service"] / "vars" / "main.yml").read_text()
         assert f"runtime_metrics_address ~ ':{item['port']}'" in config

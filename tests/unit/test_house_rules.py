@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "plugins" / "module_utils"
@@ -177,18 +176,6 @@ def test_modules_are_thin_documented_and_tested(path: Path) -> None:
 
 
 every_role = pytest.mark.parametrize("role", sorted((ROOT / "roles").iterdir()), ids=lambda role: role.name)
-
-
-@every_role
-def test_roles_say_what_they_take_and_what_if_nobody_says(role: Path) -> None:
-    specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
-    assert specs["main"]["short_description"]
-    options = {name: option for entry in specs.values() for name, option in entry.get("options", {}).items()}
-    path = role / "defaults" / "main.yml"
-    defaults = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    assert sorted(set(defaults) - set(options)) == []
-    told = {name: options[name]["default"] for name in defaults if "default" in options[name]}
-    assert {name: defaults[name] for name in told} == told
 
 
 @every_role

@@ -85,6 +85,7 @@ def walk(call: Call, world: Callable[[], Any], steps: Iterable[Step]) -> None:
         assert shown(foretold["diff"]), f"{step.name}: no diff"
 
         done = call(**step.options)
+        assert not done.get("failed"), f"{step.name}: {done}"
         alike = set(done) - {"invocation", *step.differs}
         assert {key: done[key] for key in alike} == {key: foretold.get(key) for key in alike}, step.name
         after = world()

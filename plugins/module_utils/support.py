@@ -32,11 +32,15 @@ JOURNAL_LINES = 2000
 HIDDEN = "(hidden)"
 LEFT_OUT = "left out: "
 
-_SECRET_KEY = re.compile(r"(?i)pass(word|wd|phrase)?\Z|secret|token|credential|private|(^|_)key\Z|content|script|stdin")
+#: what a recipe puts into images, line by line, may be secret too
+_SECRET_KEY = re.compile(
+    r"(?i)pass(word|wd|phrase)?\Z|secret|token|credential|private|(^|_)key\Z|content|script|stdin"
+    r"|\A(line|replacement|argv|shell)\Z"
+)
 _SECRET_TEXT = (
-    re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL),
-    re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"),
-    re.compile(r"(?i)(?<=password=)\S+|(?<=passwd=)\S+|(?<=token=)\S+|(?<=secret=)\S+"),
+    re.compile(r"()-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)", re.DOTALL),
+    re.compile(r"(://)[^/\s:@]*:[^/\s@]+(?=@)"),
+    re.compile(r"(?i)(\b(?:password|passwd|passphrase|secret|token)\s*[=:]\s*)\S+"),
 )
 
 
@@ -60,7 +64,7 @@ def _harmless(value: Any) -> bool:
 def scrubbed(text: str) -> str:
     """Return a text without keys and passwords that are recognised as such."""
     for pattern in _SECRET_TEXT:
-        text = pattern.sub(HIDDEN, text)
+        text = pattern.sub(rf"\1{HIDDEN}", text)
     return text
 
 

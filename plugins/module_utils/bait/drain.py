@@ -8,6 +8,7 @@ A drained node is no node with a problem: it is closed because somebody wanted t
 
 from __future__ import annotations
 
+import threading
 import uuid
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Optional
@@ -84,7 +85,7 @@ class Drain:
     """The order that stands on this node, if there is one."""
 
     def __init__(self, journal: Journal[Order], clock: Clock) -> None:
-        self._journal, self._clock = journal, clock
+        self._journal, self._clock, self._lock = journal, clock, threading.Lock()
 
     @property
     def order(self) -> Optional[Order]:
@@ -98,6 +99,12 @@ class Drain:
         return f"{order.who} drained it: {order.wish.reason}" if order else ""
 
     @property
+    def to_jobs(self) -> str:
+        """Why a job goes back into the queue, for its user."""
+        order = self.order
+        return f"its node was drained: {order.wish.reason}" if order else ""
+
+    @property
     def ends_jobs(self) -> bool:
         """Whether jobs that still run have to go back into the queue now."""
         order = self.order
@@ -109,19 +116,20 @@ class Drain:
         :raises RequestError: the wish makes no sense
         """
         wish.check()
-        order, now = self.order, self._clock.now()
-        if order is not None and order.wish == wish:
-            return False
-        self._journal.put(
-            replace(order, wish=wish, who=who, since=now) if order else Order(uuid.uuid4().hex[:12], wish, who, now)
-        )
+        with self._lock:
+            order, now = self.order, self._clock.now()
+            if order is not None and order.wish == wish:
+                return False
+            begun = order or Order(uuid.uuid4().hex[:12], wish, who, now)
+            self._journal.put(replace(begun, wish=wish, who=who, since=now))
         return True
 
     def lift(self) -> bool:
         """Let no order stand any more; return False where none did."""
-        order = self.order
-        if order is not None:
-            self._journal.put(replace(order, lifted=self._clock.now()))
+        with self._lock:
+            order = self.order
+            if order is not None:
+                self._journal.put(replace(order, lifted=self._clock.now()))
         return order is not None
 
     def told(self, jobs: Optional[int], vms: int) -> Optional[Dict[str, Any]]:

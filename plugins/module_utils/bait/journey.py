@@ -132,7 +132,7 @@ class Journey:
         if seen.state is LrmsJobState.RUNNING and seen.host != job.host:
             return self.leave(job, f"it was started on {seen.host}")
         if self._drain.order is not None and not job.released:
-            return self._give_back(job, self._drain.reason)
+            return self._give_back(job, self._drain.to_jobs)
         return None
 
     def _ours(self, job: Job, seen: LrmsJob) -> bool:
@@ -157,7 +157,7 @@ class Journey:
             return self._move(job, JobState.REFUSED)
         if self._drain.order is not None:
             self._stop(job, seen)
-            return self._give_back(job, self._drain.reason)
+            return self._give_back(job, self._drain.to_jobs)
         charge = self._config.overheads.charge(job.request.resources)
         if charge.memory_mib > self._node_mib():
             return self._too_large(job, seen, charge.memory_mib)
@@ -344,9 +344,9 @@ class Journey:
             log.warning("VM of a running job is lost: %s", lost, extra=fields(job))
             self._lrms.fail_host(job.host, lost)
             return SOON_S
-        if self._drain.ends_jobs and self._lrms.requeue(seen, self.mark(job, self._drain.reason)):
+        if self._drain.ends_jobs and self._lrms.requeue(seen, self.mark(job, self._drain.to_jobs)):
             self._sightings.forget(job.lrms_id)
-            return self._give_back(job, self._drain.reason)
+            return self._give_back(job, self._drain.to_jobs)
         return self._config.heartbeat_s
 
     def _settle_in(self, job: Job) -> float:

@@ -430,15 +430,7 @@ class Slurm(Lrms):
         return tuple(item[len(TAG_PREFIX) :] for item in present if item.startswith(TAG_PREFIX))
 
     def inquiries(self) -> Dict[str, Tuple[str, ...]]:
-        return {
-            "slurm-version": ("scontrol", "--version"),
-            "slurm-nodes": ("sinfo", "-a", "-N", "-l"),
-            "slurm-node": ("scontrol", "show", "node", self._config.node),
-            "slurm-reservations": ("scontrol", "show", "reservation"),
-            "slurm-jobs-here": ("squeue", "-a", "-w", self._config.node),
-            "slurm-our-jobs": ("squeue", "-a", "-u", "root"),
-            "slurm-config": ("scontrol", "show", "config"),
-        }
+        return text.inquiries(self._config.node)
 
     def advertise(self, tags: Optional[Tuple[str, ...]], problem: str) -> bool:
         node = f"NodeName={self._config.node}"

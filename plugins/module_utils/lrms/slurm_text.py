@@ -251,3 +251,16 @@ def command(words: Sequence[str]) -> str:
         if not word.isprintable() or any(letter in word for letter in " \"'\\"):
             raise LrmsError(object="scontrol", value=repr(word[:200]), reason="can't be told on its standard input")
     return " ".join(words) + "\n"
+
+
+def inquiries(node: str) -> Dict[str, Tuple[str, ...]]:
+    """Return commands that show all of Slurm that matters for a node of ours, by name."""
+    return {
+        "slurm-version": ("scontrol", "--version"),
+        "slurm-nodes": ("sinfo", "-a", "-N", "-l"),
+        "slurm-node": ("scontrol", "show", "node", node),
+        "slurm-reservations": ("scontrol", "show", "reservation"),
+        "slurm-jobs-here": ("squeue", "-a", "-w", node),
+        "slurm-our-jobs": ("squeue", "-a", "-u", "root"),
+        "slurm-config": ("scontrol", "show", "config"),
+    }

@@ -23,6 +23,9 @@ from wnodes.process import Completed
         ({"files": [{"path": "/etc/x", "content": "s3cret"}]}, {"files": [{"path": "/etc/x", "content": "(hidden)"}]}),
         ({"munge_key": "/etc/munge/munge.key"}, {"munge_key": "/etc/munge/munge.key"}),
         ({"api_key": "abc def"}, {"api_key": support.HIDDEN}),
+        ({"edits": [{"path": "/etc/x", "line": "pw x"}]}, {"edits": [{"path": "/etc/x", "line": support.HIDDEN}]}),
+        ({"users": [{"name": "a", "shell": "/bin/sh"}]}, {"users": [{"name": "a", "shell": "/bin/sh"}]}),
+        ({"commands": [{"argv": ["set", "pw"]}]}, {"commands": [{"argv": support.HIDDEN}]}),
         ({"token": "", "secrets": []}, {"token": "", "secrets": []}),
         ({"url": "https://bob:hunter2@head/x"}, {"url": "https://(hidden)@head/x"}),
     ],
@@ -37,6 +40,8 @@ def test_secrets_are_hidden_wherever_they_are(config: object, told: object) -> N
         ("a\n-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\nb", "a\n(hidden)\nb"),
         ("-----BEGIN EC PRIVATE KEY-----\nMIIB", "(hidden)"),
         ("connect password=hunter2 host=a", "connect password=(hidden) host=a"),
+        ("Token: abc\nmore", "Token: (hidden)\nmore"),
+        ("tokens are 3", "tokens are 3"),
     ],
 )
 def test_logs_do_not_give_away_what_looks_like_a_secret(text: str, told: str) -> None:

@@ -98,7 +98,7 @@ def _files(view: site.View, outcomes: Sequence[nodes.Outcome]) -> dict[str, str]
             files |= {f"{folder}/{name}": text for name, text in _kept(outcome.answer).items()}
     if view.scope == "site":
         own = support.collect(head_parts(site.nameserver()))
-        files |= {f"{os.uname().nodename}/nameserver/{name}": text for name, text in own.items()}
+        files |= {f"{site.this_host()}/nameserver/{name}": text for name, text in own.items()}
     return files
 
 
@@ -131,7 +131,7 @@ def head_parts(directory: NameserverClient) -> dict[str, support.Part]:
             raise ConfigError(object=CONFIG, reason="is not there")
         return config.load(NameserverConfig, CONFIG)
 
-    asked = Slurm(SlurmConfig(os.uname().nodename.partition(".")[0])).inquiries()
+    asked = Slurm(SlurmConfig(site.this_host())).inquiries()
     return {
         "versions.txt": support.versions(version(), {"systemd": ("systemctl", "--version")}),
         **support.units("wnodes-nameserver.service"),

@@ -9,7 +9,6 @@ import time
 from typing import Annotated
 
 import typer
-from rich.live import Live
 
 from wnodes.model.errors import NotFoundError
 
@@ -50,6 +49,8 @@ def jobs(
     if as_json:
         print_json([job for job in view.jobs if everything or job["state"] != "CLOSED"])
     elif watch:
+        from rich.live import Live  # the others need not wait for it
+
         with Live(show.jobs(view, everything), console=show.console(), auto_refresh=False) as live:
             while True:
                 time.sleep(REFRESH_S)

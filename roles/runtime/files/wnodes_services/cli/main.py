@@ -5,47 +5,75 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+from typing import Any
 
 import typer
 
 from wnodes.model.errors import RequestError, UnavailableError, WnodesError
 
-from . import bundle, console, drain, images, lifecycle, look
 from .common import FOUND_PROBLEM, UNREACHABLE, USAGE, complain
 
 NAME = "wnodes"
 #: the variable by which a shell asks for completions
 COMPLETE = "_WNODES_COMPLETE"
 
-app = typer.Typer(
-    help="What the worker nodes on demand of this site do. On the head node: the whole site; elsewhere: this node. "
-    "Who is not root sees only its own jobs.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command()(look.status)
-app.command()(look.hosts)
-app.command()(look.jobs)
-app.command()(look.vms)
-app.command()(look.explain)
-app.command()(look.leases)
-app.command()(drain.drain)
-app.command()(drain.undrain)
-app.command()(console.console)
-app.command("support-bundle")(bundle.support_bundle)
-app.add_typer(images.app, name="images")
-for command in (lifecycle.forget, lifecycle.backup, lifecycle.restore):
-    app.command()(command)
+#: command → the file beside this one that has it: as a function of its name, or a group of commands as ``app``
+COMMANDS = {
+    "status": "look",
+    "hosts": "look",
+    "jobs": "look",
+    "vms": "look",
+    "explain": "look",
+    "leases": "look",
+    "images": "images",
+    "drain": "drain",
+    "undrain": "drain",
+    "console": "console",
+    "support-bundle": "bundle",
+    "forget": "lifecycle",
+    "backup": "lifecycle",
+    "restore": "lifecycle",
+}
+
+
+def _wnodes() -> None:
+    """What the worker nodes on demand of this site do. On the head node: the whole site; elsewhere: this node. Who is
+    not root sees only its own jobs.
+    """
+
+
+def application(only: str = "") -> typer.Typer:
+    """Return the command line; with the name of a command, that one alone, for the files of all take time to load."""
+    made = typer.Typer(
+        callback=_wnodes, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    )  # fmt: skip
+    for name, file in COMMANDS.items():
+        if only in ("", name):
+            module = importlib.import_module(f".{file}", __package__)
+            if hasattr(module, "app"):
+                made.add_typer(module.app, name=name)
+            else:
+                made.command(name)(getattr(module, name.replace("-", "_")))
+    return made
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        return application()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main() -> None:
     """Run the command line."""
-    if COMPLETE in os.environ:
+    completing = COMPLETE in os.environ
+    if completing:
         typer.completion.completion_init()
+    asked = sys.argv[1] if len(sys.argv) > 1 and not completing else ""
     try:
-        app(prog_name=NAME)
+        application(asked if asked in COMMANDS else "")(prog_name=NAME)
     except RequestError as error:
         complain(error)
         raise SystemExit(USAGE) from None

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 import queue
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from wnodes.bait.client import BaitClient
 from wnodes.hypervisor.client import HypervisorClient
-from wnodes.model.errors import UnavailableError, WnodesError
+from wnodes.model.errors import AuthError, UnavailableError, WnodesError
 
 from . import site
 from .common import FOUND_PROBLEM, UNREACHABLE, WELL
@@ -53,11 +54,14 @@ def client(view: site.View, target: Target, limit_s: float) -> Client:
     """Return a client of one service of one node: over its Unix socket there, else over mutual TLS.
 
     :raises UnavailableError: there is no way to it
+    :raises AuthError: it is another node's, and the caller is not root
     """
     role, host = target
     kind: type[BaitClient] | type[HypervisorClient] = BaitClient if role == "bait" else HypervisorClient
     if view.scope == "node":
         return kind.local(site.socket(role), limit_s)
+    if os.geteuid() != 0:
+        raise AuthError(object=f"{role} of {host}", value=f"uid {os.geteuid()}", reason="only root may call it")
     service = view.of(role, host)
     name, _colon, port = str(service.detail.get("manage", "") if service else "").rpartition(":")
     if not name or not port.isdecimal():

@@ -17,7 +17,7 @@ from typer.completion import get_completion_script
 
 from .. import version
 from .common import EXIT_CODES
-from .main import COMPLETE, NAME, app
+from .main import COMPLETE, NAME, application
 
 #: where each shell looks for what completes a command
 COMPLETIONS = {
@@ -30,7 +30,7 @@ MAN = "man/man1"
 
 def commands(command: Any = None, words: tuple[str, ...] = (NAME,)) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield each command and group of the tree below ``command`` with the words by which it is called."""
-    top = command or typer.main.get_command(app)
+    top = command or typer.main.get_command(application())
     yield words, top
     for name, below in getattr(top, "commands", {}).items():
         yield from commands(below, (*words, name))
@@ -50,7 +50,7 @@ def page(words: tuple[str, ...], command: Any, version: str) -> str:
     below = getattr(command, "commands", {})
     usage = [f"\\fB{roff(' '.join(words))}\\fR", "[\\fIOPTIONS\\fR]", *(["\\fICOMMAND\\fR"] if below else [])]
     usage += [f"\\fI{roff(_placeholder(one))}\\fR" for one in arguments]
-    lines = [f'.TH "{roff(name.upper())}" "1" "" "wnodes {roff(version)}" "wnodes"', ".SH NAME"]
+    lines = [f'.TH "{roff(name.upper())}" "1" "" "wnodes {roff(version)}" "wnodes"', ".nh", ".ad l", ".SH NAME"]
     lines += [f"{roff(name)} \\- {about.partition('. ')[0].rstrip('.') or roff(name)}", ".SH SYNOPSIS", " ".join(usage)]
     lines += [".SH DESCRIPTION", about or "See its commands."]
     if below:

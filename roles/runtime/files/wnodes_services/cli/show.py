@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -17,9 +17,11 @@ from wnodes.model.codec import decode
 from wnodes.model.image import Allowed
 from wnodes.model.lease import Lease
 from wnodes.model.phases import PHASES
-from wnodes.nameserver.catalogue import TagChange, Wish
 
 from .site import DOWN, OK, PROBLEM, View, seconds
+
+if TYPE_CHECKING:  # most commands do without what it loads
+    from wnodes.nameserver.catalogue import TagChange, Wish
 
 #: how a job's VM came, by its path
 CAME = {

@@ -97,6 +97,11 @@ def socket(service: str) -> str:
     return os.path.join(RUN_DIR, f"{service}.sock")
 
 
+def this_host() -> str:
+    """Return this machine's name as nodes are named: without its domain."""
+    return os.uname().nodename.partition(".")[0]
+
+
 def nameserver() -> NameserverClient:
     """Return the nameserver of this machine.
 
@@ -129,9 +134,7 @@ def site_view(directory: NameserverClient) -> View:
     """Return what the heartbeats at the nameserver say."""
     own = directory.status()
     now, limit_s = float(own["now"]), MISSED * float(own["heartbeat_s"])
-    services = [
-        Service("nameserver", os.uname().nodename, OK, (), 0.0, {"names": own["pool"], "leased": own["leased"]})
-    ]
+    services = [Service("nameserver", this_host(), OK, (), 0.0, {"names": own["pool"], "leased": own["leased"]})]
     jobs: list[dict[str, Any]] = []
     vms: list[dict[str, Any]] = []
     for beat in directory.heartbeats():
@@ -156,7 +159,7 @@ def _service(beat: Heartbeat, now: float, limit_s: float) -> Service:
 
 def node_view(clock: Clock, bait: JsonClient, hypervisor: HypervisorClient) -> View:
     """Return what bait and hypervisor of this node say."""
-    host = os.uname().nodename
+    host = this_host()
     vms: list[dict[str, Any]] = []
 
     def ask_bait() -> dict[str, Any]:

@@ -16,7 +16,9 @@ def test_three_keys_are_enough() -> None:
     assert decode(BaitConfig, GOOD, "/etc/wnodes/bait.yml").metrics_listen == ""
 
 
-@pytest.mark.parametrize(("key", "value"), [("poll_s", 0.0), ("backoff_s", -1.0), ("metrics_listen", "9718")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("poll_s", 0.0), ("backoff_s", -1.0), ("metrics_listen", "9718"), ("manage_listen", "8445")]
+)
 def test_each_wrong_key_is_named(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=key):
         decode(BaitConfig, {**GOOD, key: value}, "/etc/wnodes/bait.yml")

@@ -162,7 +162,7 @@ def test_jobs_that_only_wait_for_their_vm_go_back_into_the_queue_at_once(site: S
     site.bait.drain(WISH, "root")
     site.run(5)
     job = site.job(number)
-    assert (job.outcome, job.reason, job.attempt) == (JobState.RETURNED, "root drained it: new kernel", 1)
+    assert (job.outcome, job.reason, job.attempt) == (JobState.RETURNED, "its node was drained: new kernel", 1)
     assert (site.lrms.table[number].state, site.lrms.delays[number]) == (LrmsJobState.PENDING, 0.0)
     nothing_left(site)
 
@@ -195,7 +195,7 @@ def test_at_the_deadline_jobs_go_back_into_the_queue_where_that_was_asked_for(si
     assert site.job(number).state is JobState.RUNNING
     site.run(20)
     job = site.job(number)
-    assert (job.outcome, job.reason) == (JobState.RETURNED, "root drained it: new kernel")
+    assert (job.outcome, job.reason) == (JobState.RETURNED, "its node was drained: new kernel")
     assert site.lrms.table[number].state is LrmsJobState.PENDING
     assert site.bait.status()["drain"]["late"] is False
     nothing_left(site)

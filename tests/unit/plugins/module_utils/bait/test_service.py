@@ -53,6 +53,11 @@ def test_without_its_hypervisor_the_node_closes_and_reopens_by_itself() -> None:
     assert site.lrms.problem == ""
 
 
+def test_the_site_hears_where_managers_reach_the_bait() -> None:
+    assert Site(manage_listen="0.0.0.0:8445").bait.status()["manage"] == "hv1:8445"
+    assert Site().bait.status()["manage"] == ""
+
+
 def test_a_placeholder_of_no_job_goes() -> None:
     site = Site()
     site.bait.heartbeat()

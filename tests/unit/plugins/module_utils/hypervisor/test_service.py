@@ -276,3 +276,31 @@ def test_whoever_counts_vms_hears_of_those_that_are_ready_or_gone(node: Node) ->
     node.hypervisor.destroy("r1")
     assert node.is_clean()
     assert [vm.state for vm in node.observed] == [VmState.READY, VmState.GONE]
+
+
+def test_the_site_hears_how_large_and_busy_a_node_is_and_where_managers_reach_it(tmp_path: Path) -> None:
+    node = Node(tmp_path, manage_listen="0.0.0.0:8444")
+    node.run(10)
+    (beat,) = node.directory.heartbeats()
+    assert set(beat.status["node"]) == {"cpus", "load", "memory_mib", "available_mib"}
+    assert beat.status["manage"] == f"{beat.host}:8444"
+    node.hypervisor.stop()
+    node.directory.close()
+
+
+def test_a_bundle_has_the_domains_of_vms_that_are_there(node: Node) -> None:
+    node.make()
+    parts = node.hypervisor.evidence()
+    assert {"status.json", "config.json", "domains.txt", "domain-r1.xml"} == set(parts)
+    assert '"host"' in parts["config.json"]()
+    node.hypervisor.destroy("r1")
+    node.run(5)
+    assert "domain-r1.xml" not in node.hypervisor.evidence()
+
+
+def test_the_console_of_a_vm_is_read_where_its_files_are(node: Node) -> None:
+    vm = node.make()
+    with pytest.raises(NotFoundError, match="console of VM r1"):
+        node.hypervisor.console(vm.id, 0)
+    with pytest.raises(NotFoundError):
+        node.hypervisor.console("r2", 0)

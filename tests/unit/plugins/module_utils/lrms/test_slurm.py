@@ -336,3 +336,10 @@ def test_the_tags_that_are_offered_are_the_node_s_features_of_ours() -> None:
     shown = NODE.replace("AvailableFeatures=", "AvailableFeatures=vm_x_y_z,")
     assert "x_y_z" in slurm(Played(scontrol_show=shown)).advertised()
     assert "bait" not in slurm(Played(scontrol_show=shown)).advertised()
+
+
+def test_what_an_expert_would_ask_slurm_is_about_this_node_and_changes_nothing() -> None:
+    asked = slurm(Played()).inquiries()
+    assert asked["slurm-node"] == ("scontrol", "show", "node", "hv1")
+    assert {argv[0] for argv in asked.values()} == {"scontrol", "sinfo", "squeue"}
+    assert {argv[1] for argv in asked.values() if argv[0] == "scontrol"} == {"show", "--version"}

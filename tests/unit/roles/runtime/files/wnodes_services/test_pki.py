@@ -23,7 +23,7 @@ class OpenSsl:
     """Keys are ``key <n>``, certificates ``certificate of <n>``; the public key of both is ``public <n>``."""
 
     def __init__(self) -> None:
-        self.made, self.names, self.expired, self.foreign = 0, NAMES, False, False
+        self.made, self.names, self.expired, self.foreign, self.purpose = 0, NAMES, False, False, "sslserver"
 
     def __call__(self, argv: Sequence[str], *, timeout: float, input: str) -> Completed:
         assert argv[0] == "openssl"
@@ -39,7 +39,7 @@ class OpenSsl:
         if argv[0] == "req":
             return f"request for {Path(argv[argv.index('-key') + 1]).read_text()}"
         if argv[0] == "verify":
-            if self.foreign:
+            if self.foreign or argv[argv.index("-purpose") + 1] != self.purpose:
                 raise fail("wrong CA")
             return "OK"
         if "-in" in argv:
@@ -91,7 +91,14 @@ def test_a_good_certificate_is_left_alone(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"expired": True}, {"foreign": True}, {"names": NAMES.replace("hv1", "hv2")}, {"names": ""}]
+    "wrong",
+    [
+        {"expired": True},
+        {"foreign": True},
+        {"names": NAMES.replace("hv1", "hv2")},
+        {"names": ""},
+        {"purpose": "sslclient"},
+    ],
 )
 def test_any_other_is_replaced_with_a_new_key(
     certified: OpenSsl,

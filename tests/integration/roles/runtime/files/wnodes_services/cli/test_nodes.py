@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -119,7 +118,7 @@ def test_a_bundle_has_the_parts_of_both_services(wnodes: Callable[..., Any], tmp
         names = {name.partition("/")[2] for name in archive.getnames()}
     for wanted in ("bait/status.json", "bait/config.json", "bait/journal.txt", "hypervisor/versions.txt"):
         assert f"hv1/{wanted}" in names
-    assert f"{os.uname().nodename}/nameserver/leases.json" in names
+    assert f"{site.this_host()}/nameserver/leases.json" in names
 
 
 @pytest.mark.parametrize("role", ["bait", "hypervisor"])

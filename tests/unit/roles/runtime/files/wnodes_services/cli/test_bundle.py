@@ -17,7 +17,7 @@ import pytest
 from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import ODD, WELL, Cli, Directory
 from wnodes import support
 from wnodes.model.errors import UnavailableError
-from wnodes_services.cli import bundle, nodes
+from wnodes_services.cli import bundle, nodes, site
 
 
 class Service:
@@ -68,7 +68,7 @@ def test_the_bundle_is_private_and_has_each_service_s_files(
     path = tmp_path / told["path"]
     assert (code, path.stat().st_mode & 0o777, told["size"]) == (0, 0o600, path.stat().st_size)
     files = contents(path)
-    here = f"{os.uname().nodename}/nameserver/leases.json"
+    here = f"{site.this_host()}/nameserver/leases.json"
     assert set(files) == {
         "summary.json", "hv1/bait/status.json", "hv1/bait/sinfo.txt", "hv1/hypervisor/domains.txt",
         "hv2/bait/status.json", here,

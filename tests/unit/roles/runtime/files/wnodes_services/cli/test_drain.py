@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import ODD, WELL, Cli
 from wnodes.bait.client import BaitClient
@@ -152,3 +154,17 @@ def test_json_is_one_document_at_the_end(wnodes: Cli, passing: Any) -> None:
     passing((bait(LEFT),), (bait(EMPTY),))
     (told,) = json.loads(wnodes("drain", "hv1", "--reason", "disk", "--wait", "--json")[1])
     assert told["drain"] == EMPTY
+
+
+def test_on_a_terminal_the_progress_is_drawn_in_place_and_goes(
+    wnodes: Cli, passing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(show, "console", lambda: Console(file=screen, force_terminal=True, width=100))
+    passing((bait(LEFT),), (bait(EMPTY),))
+    code, out, _err = wnodes("drain", "hv1", "--reason", "disk", "--wait")
+    assert (code, out) == (0, f"hv1: {show.drained(LEFT)}\n")
+    drawn = screen.getvalue()
+    assert show.drained(LEFT) in drawn
+    assert show.drained(EMPTY) in drawn
+    assert "\x1b[2K" in drawn

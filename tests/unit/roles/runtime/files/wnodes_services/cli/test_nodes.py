@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from wnodes.bait.client import BaitClient
 from wnodes.hypervisor.client import HypervisorClient
-from wnodes.model.errors import NotFoundError, UnavailableError
+from wnodes.model.errors import AuthError, NotFoundError, UnavailableError
 from wnodes_services.cli import nodes, site
 
 
@@ -70,6 +71,17 @@ def test_no_more_than_a_bounded_number_of_nodes_is_called_at_once(monkeypatch: p
 )
 def test_the_worst_outcome_is_the_exit_code(errors: tuple[Any, ...], code: int) -> None:
     assert nodes.exit_code([nodes.Outcome(("bait", "hv1"), None, error) for error in errors]) == code
+
+
+@pytest.fixture(autouse=True)
+def root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+def test_who_is_not_root_is_told_so_before_any_key_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(AuthError, match="only root may call it"):
+        nodes.client(view("site", manage="hv1:8445"), ("bait", "hv1"), 7.0)
 
 
 def view(scope: str, **detail: str) -> site.View:

@@ -12,7 +12,7 @@ import sqlite3
 from typing import Iterable, Iterator
 
 from ..model.codec import encode
-from ..model.errors import DirectoryError
+from ..model.errors import RequestError
 from ..model.lease import Lease
 
 #: more leases of one name than there can have been since the backup: no epoch is given twice
@@ -25,7 +25,7 @@ _TABLES = {"catalogue", "config", "epoch", "history", "lease", "pool"}
 def save(source: str, target: str) -> None:
     """Copy the directory at ``source``, as it is at one moment, into the new file ``target``.
 
-    :raises DirectoryError: there is none, or ``target`` is there already or can't be written
+    :raises RequestError: there is none, or ``target`` is there already or can't be written
     """
     with _errors(f"backup {target}"):
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -36,7 +36,7 @@ def load(source: str, target: str, leases: Iterable[Lease], now: float) -> None:
     """Put the backup ``source`` into the place of the directory at ``target``, which nobody may have open.
 
     :param leases: what hypervisors hold: VMs that were made since the backup keep their names
-    :raises DirectoryError: the backup is damaged or none of ours; ``target`` is as before
+    :raises RequestError: the backup is damaged or none of ours; ``target`` is as before
     """
     partial = f"{target}.restore"
     with _errors(f"backup {source}"):
@@ -45,11 +45,9 @@ def load(source: str, target: str, leases: Iterable[Lease], now: float) -> None:
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         _copy(source, partial)
         with contextlib.closing(sqlite3.connect(partial)) as db:
-            # one file, which one rename puts into place
-            db.execute("PRAGMA journal_mode=DELETE")
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if db.execute("PRAGMA integrity_check").fetchone() != ("ok",) or not tables >= _TABLES:
-                raise DirectoryError(object=f"backup {source}", reason="is damaged, or no backup of a directory")
+                raise RequestError(object=f"backup {source}", reason="is damaged, or no backup of a directory")
             with db:
                 db.execute("UPDATE epoch SET value = value + ?", (EPOCHS,))
                 for lease in leases:
@@ -71,6 +69,8 @@ def _copy(source: str, target: str) -> None:
     there = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
     with contextlib.closing(there), contextlib.closing(sqlite3.connect(target)) as copy:
         there.backup(copy)
+        # one file: nothing beside it, and one rename puts it into place
+        copy.execute("PRAGMA journal_mode=DELETE")
 
 
 def _remove(*paths: str) -> None:
@@ -85,6 +85,6 @@ def _errors(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DirectoryError(object=what, value=str(error.filename or ""), reason=reason) from None
+        raise RequestError(object=what, value=str(error.filename or ""), reason=reason) from None
     except sqlite3.Error as error:
-        raise DirectoryError(object=what, reason=str(error)) from None
+        raise RequestError(object=what, reason=str(error)) from None

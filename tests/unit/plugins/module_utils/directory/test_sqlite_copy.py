@@ -14,7 +14,7 @@ from wnodes.directory.base import HostName, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.directory.sqlite_copy import EPOCHS, load, save
 from wnodes.model.clock import FakeClock
-from wnodes.model.errors import DirectoryError
+from wnodes.model.errors import RequestError
 from wnodes.model.lease import NetworkSettings
 
 NAMES = tuple(HostName(f"vm-{n}", f"52:54:00:00:00:0{n}", f"10.0.0.{n}") for n in (1, 2, 3))
@@ -45,6 +45,7 @@ def test_a_backup_of_a_directory_in_use_comes_back_whole(tmp_path: Path, path: s
     used.remove_tag(TAG)
     used.close()
     load(str(backup), path, (), clock.now())
+    assert {file.name for file in tmp_path.rglob("*") if file.is_file()} == {"backup", "directory.sqlite"}
     back = SqliteDirectory(path, clock)
     assert (back.tags(), back.leases()) == before
     assert Path(path).stat().st_mode & 0o777 == 0o600
@@ -75,19 +76,19 @@ def test_a_vm_made_since_the_backup_keeps_its_name_and_epochs_are_not_given_twic
 def test_what_is_no_backup_is_refused_and_changes_nothing(tmp_path: Path, path: str, clock: FakeClock) -> None:
     before = Path(path).read_bytes()
     (tmp_path / "text").write_text("not a database, but long enough to be looked at" * 9)
-    with pytest.raises(DirectoryError, match="not a database"):
+    with pytest.raises(RequestError, match="not a database"):
         load(str(tmp_path / "text"), path, (), clock.now())
     save_of_nothing = tmp_path / "empty"
     save_of_nothing.write_bytes(b"")
-    with pytest.raises(DirectoryError, match="no backup of a directory"):
+    with pytest.raises(RequestError, match="no backup of a directory"):
         load(str(save_of_nothing), path, (), clock.now())
-    with pytest.raises(DirectoryError, match="unable to open"):
+    with pytest.raises(RequestError, match="unable to open"):
         load(str(tmp_path / "nowhere"), path, (), clock.now())
     assert Path(path).read_bytes() == before
 
 
 def test_a_backup_is_never_written_over_another(tmp_path: Path, path: str) -> None:
     (tmp_path / "backup").write_text("precious")
-    with pytest.raises(DirectoryError, match="File exists"):
+    with pytest.raises(RequestError, match="File exists"):
         save(path, str(tmp_path / "backup"))
     assert (tmp_path / "backup").read_text() == "precious"

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ from tests.e2e import lab
 #: commands that are not run, and why
 NOT_RUN = {
     "make demo": "test_demo.py runs it",
-    "make test": "it runs this",
     "make lab-down": "it takes away what this runs on",
     "promtool test rules tests/promtool/wnodes.rules.test.yml": "tests/unit/test_monitoring.py evaluates that file",
     "wnodes images import /srv/experiment.qcow2": "half a minute of libguestfs; tests of images do it",
@@ -60,7 +60,7 @@ def of(*programs: str) -> list[Command]:
 
 
 @pytest.fixture(scope="module")
-def real(site: None) -> Iterator[Callable[[str], str]]:
+def real(site: None) -> Iterator[Callable[[Command], Command]]:
     """Put the lab's own names into a command, and what commands need on its machines."""
     digest = (lab.PUBLISHED / lab.TAG).resolve().name
     values = {**IN_THE_LAB, "4711": held_job(), "<digest>": digest}
@@ -70,10 +70,11 @@ def real(site: None) -> Iterator[Callable[[str], str]]:
         content = (lab.LAB / "signer" / name).read_text()
         lab.sh("head", f"umask 077 && cat > {SIGNER}/{name}", stdin=content)
 
-    def replaced(text: str) -> str:
+    def replaced(command: Command) -> Command:
+        lines = [command.text, *command.answer]
         for example, value in values.items():
-            text = text.replace(example, value)
-        return text
+            lines = [line.replace(example, value) for line in lines]
+        return replace(command, text=lines[0], answer=tuple(lines[1:]))
 
     yield replaced
     lab.sh("head", f"rm -rf {SIGNER} /home/alice/job.sh /home/alice/signer.pem")
@@ -86,16 +87,16 @@ def held_job() -> str:
     return number
 
 
-def wrong(command: Command, run: Callable[[str], str], text: str) -> str:
+def wrong(command: Command, run: Callable[[str], str]) -> str:
     """Return what is wrong with what a command does; empty if nothing is."""
     try:
-        said = run(text)
+        said = run(command.text)
     except lab.Failed as error:
         return f"{command.page}: {error}"
     for line in command.answer:
         pattern = r"\s+".join(re.escape(word) for word in line.split())
         if not re.search(re.sub(r"(\\s\+)?…(\\s\+)?", ".*", pattern), said):
-            return f"{command.page}: {text}: no line like {line!r} in:\n{said}"
+            return f"{command.page}: {command.text}: no line like {line!r} in:\n{said}"
     return ""
 
 
@@ -113,21 +114,21 @@ def on_a_machine(command: Command) -> Callable[[str], str]:
     return run
 
 
-def test_commands_for_users_and_administrators_work(real: Callable[[str], str]) -> None:
+def test_commands_for_users_and_administrators_work(real: Callable[[Command], Command]) -> None:
     here = [command for command in RUN if command.text.split()[0] not in CONTROLLER]
-    found = [wrong(command, on_a_machine(command), real(command.text)) for command in here]
+    found = [wrong(real(command), on_a_machine(command)) for command in here]
     assert list(filter(None, found)) == []
 
 
-def test_playbooks_are_found_with_their_variables(real: Callable[[str], str]) -> None:
+def test_playbooks_are_found_with_their_variables(real: Callable[[Command], Command]) -> None:
     def listed_tasks(command: Command) -> str:
-        return wrong(command, lab.controller, f"{real(command.text)} --list-tasks")
+        return wrong(real(command), lambda text: lab.controller(f"{text} --list-tasks"))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         assert list(filter(None, pool.map(listed_tasks, of("ansible-playbook")))) == []
 
 
-def test_other_commands_of_the_controller_work(real: Callable[[str], str], tmp_path: Path) -> None:
+def test_other_commands_of_the_controller_work(real: Callable[[Command], Command], tmp_path: Path) -> None:
     tree = tmp_path / "wnodes.farm"
     shutil.copytree(lab.REPO, tree, ignore=shutil.ignore_patterns(".*", "__pycache__"), symlinks=True)
 
@@ -140,7 +141,7 @@ def test_other_commands_of_the_controller_work(real: Callable[[str], str], tmp_p
 
     others = of(*(program for program in CONTROLLER if program != "ansible-playbook"))
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = pool.map(lambda command: wrong(command, run, real(command.text)), others)
+        found = pool.map(lambda command: wrong(real(command), run), others)
     assert list(filter(None, found)) == []
 
 

@@ -54,7 +54,7 @@ test-e2e: bootstrap  ## jobs on the lab site
 	$(PYTEST) tests/e2e $(PYTEST_ARGS)
 
 test-debian13: bootstrap  ## the same jobs on a lab of Debian 13, of everything a little
-	WNODES_LAB=lab_debian13 $(PYTEST) tests/e2e -m every_release $(PYTEST_ARGS)
+	WNODES_LAB=lab-debian13 $(PYTEST) tests/e2e -m every_release $(PYTEST_ARGS)
 
 bench: bootstrap  ## the figures: hook, job start by phase, footprint
 	$(PY) -m tests.bench

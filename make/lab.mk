@@ -6,7 +6,7 @@
 COLLECTIONS := $(VENV)/collections
 LAB_PLAYBOOK := ANSIBLE_COLLECTIONS_PATH=$(COLLECTIONS) ANSIBLE_HOME=$(CURDIR)/.ansible \
 	ansible-playbook
-# Which lab: lab (Debian 12), lab_debian13.
+# Which lab: lab (Debian 12), lab-debian13.
 LAB ?= lab
 export WNODES_LAB := $(LAB)
 # What the user adds, for example LAB_ARGS='-e purge=true'.

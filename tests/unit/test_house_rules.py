@@ -226,6 +226,29 @@ TESTED_THROUGH = {
 }
 
 
+def texts(value: object) -> Iterator[str]:
+    """Yield every text in what a YAML file holds."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from texts(key)
+            yield from texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_what_roles_replace_by_patterns_names_its_groups_with_one_backslash() -> None:
+    # Of two, Ansible makes the text \\1 instead of what the group has found, and nobody complains.
+    files = [path for path in FILES if path.suffix == ".yml" and name(path).startswith(("roles/", "playbooks/"))]
+    documents = {name(path): yaml.safe_load_all(path.read_text()) for path in files}
+    found = [
+        path for path, parts in documents.items() if any(re.search(r"\\\\[0-9]", text) for text in texts(list(parts)))
+    ]
+    assert found == []
+
+
 def test_every_source_file_is_tested_where_it_mirrors() -> None:
     """A file has a test of its own, or one of its folder's tests, or of the broad ones, uses it under its name."""
     assert [test for test in TESTED_THROUGH.values() if not (ROOT / "tests" / "unit" / test).is_file()] == []

@@ -83,7 +83,7 @@ def put_back(job: str, node: str) -> bool:
 def _exact(job: str, node: str) -> str:
     """Return the id that means ``job`` alone: the last task's number means all tasks of its array.
 
-    Seen on 22.05.8: a prolog is told nothing of the array. Where Slurm does not say, the number has to do.
+    Seen on 22.05.8 and 24.11.5: a prolog is told nothing of the array. Where Slurm does not say, the number has to do.
     """
     if "_" in job:
         return job

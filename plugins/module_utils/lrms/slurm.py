@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Slurm 22.05 and later, through its own commands.
 
-Seen on 22.05.8: a prolog that does not answer blocks its job, so everything here happens before the hook's answer or
-long after it; ``requeue`` alone would let the owner free the job, so the hold is an administrator's.
+Seen on 22.05.8 and 24.11.5: a prolog that does not answer blocks its job, so everything here happens before the hook's
+answer or long after it; ``requeue`` alone would let the owner free the job, so the hold is an administrator's.
 """
 
 from __future__ import annotations

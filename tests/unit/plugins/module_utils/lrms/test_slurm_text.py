@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Slurm's texts, with what Slurm 22.05.8 printed."""
+"""Slurm's texts, with what Slurm 22.05.8 and 24.11.5 printed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wnodes.lrms.base import HostState, LrmsJobState
-from wnodes.lrms.slurm_text import COLUMNS, END, fields, host_state, job_name, jobs, mib, node_reason, nodes, wish
+from wnodes.lrms.slurm_text import (
+    COLUMNS,
+    END,
+    fields,
+    host_state,
+    job_name,
+    jobs,
+    mib,
+    node_reason,
+    nodes,
+    room,
+    wish,
+)
 from wnodes.model.errors import LrmsError, RequestError
 from wnodes.model.resources import Resources
 
@@ -86,6 +98,39 @@ def test_a_pending_job_is_read() -> None:
 )
 def test_native_states_are_ours(state: str, priority: str, ours: LrmsJobState) -> None:
     assert jobs(row(State=state, prioritylong=priority))["7"].state is ours
+
+
+#: of Slurm 24.11.5: the second task of an array, which ended with 2 on its VM
+TASK = (
+    *("35_2", "35", "FAILED", "1", "alice", "2001", "1", "1", "cpu=1,mem=512M,node=1,billing=1", "0", "2:0", "vwn-116"),
+    *("wnvm", "1:00:00", "vm_worker_debian13_x86_64", "vwn-116", "1795291125", "wn_vwn-116", "1", "1"),
+    "wnodes:5f2169ddb090:hv1:1",
+)
+#: of Slurm 24.11.5: a VM that runs a job
+HOST = (
+    "NodeName=vwn-113 Arch=x86_64 CoresPerSocket=1  CPUAlloc=1 CPUEfctv=1 CPUTot=1 CPULoad=0.71 "
+    "AvailableFeatures=wnvm,vm_worker_debian13_x86_64 ActiveFeatures=wnvm,vm_worker_debian13_x86_64 Gres=(null) "
+    "NodeAddr=10.77.13.113 NodeHostName=vwn-113 Version=24.11.5 OS=Linux 6.12.117+deb13-cloud-amd64 #1 SMP "
+    "PREEMPT_DYNAMIC Debian 6.12.117-1 (2026-11-12)  RealMemory=512 AllocMem=512 FreeMem=537 Sockets=1 Boards=1 "
+    "State=ALLOCATED+DYNAMIC_NORM+RESERVED ThreadsPerCore=1 TmpDisk=0 Weight=1 Owner=N/A MCS_label=N/A Partitions=wnvm "
+    " BootTime=1795291002 SlurmdStartTime=1795291083 LastBusyTime=1795291083 ResumeAfterTime=None "
+    "CfgTRES=cpu=1,mem=512M,billing=1 AllocTRES=cpu=1,mem=512M CurrentWatts=0 AveWatts=0  ReservationName=wn_vwn-113"
+)
+
+
+def test_a_task_of_an_array_as_slurm_24_11_prints_it() -> None:
+    printed = "".join(value.ljust(width) + END for value, (_name, width) in zip(TASK, COLUMNS)) + "\n"
+    job = jobs(printed)["35_2"]
+    assert (job.number, job.state, job.exit_code, job.host) == ("35", LrmsJobState.ENDED, 2, "vwn-116")
+    assert (job.resources, job.eligible, job.mark) == (Resources(1, 512), 1795291125.0, "wnodes:5f2169ddb090:hv1:1")
+    assert job.fixed["ReservationName"] == "wn_vwn-116"
+
+
+def test_a_host_as_slurm_24_11_prints_it() -> None:
+    found = room(HOST, ours=False)
+    assert (found.total, found.free, found.open) == (Resources(1, 512), Resources(0, 0), True)
+    assert host_state(fields(HOST)["State"]) is HostState.BUSY
+    assert host_state("IDLE+DYNAMIC_NORM+RESERVED") is HostState.READY
 
 
 @pytest.mark.parametrize(("text", "code"), [("768", 3), ("9", 137), ("0", 0), ("3:0", 3), ("0:9", 137), ("0:0", 0)])

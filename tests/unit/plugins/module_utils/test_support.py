@@ -108,7 +108,9 @@ def test_units_are_told_with_a_bounded_journal() -> None:
         "journal.txt": "journalctl said\nmore",
     }
     assert f"--lines={support.JOURNAL_LINES}" in shell.asked[1]
-    assert shell.asked[1][-4:] == ("-u", "wnodes-bait.service", "-u", "wnodes-hook.socket")
+    chosen = shell.asked[1][shell.asked[1].index("-u") :]
+    assert chosen[:4] == ("-u", "wnodes-bait.service", "-u", "wnodes-hook.socket")
+    assert set(chosen[5::2]) == {"systemd", "python", "wnodes-bait", "wnodes-hook"}
 
 
 @pytest.mark.parametrize(

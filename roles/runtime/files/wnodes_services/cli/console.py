@@ -52,6 +52,8 @@ def console(
         return
     for line in last:
         print(line)
+    if not last:  # one that was restored says nothing at its start
+        complain(f"{vm} has written nothing to its console yet")
     if follow:
         _follow(reader)
 

@@ -71,6 +71,12 @@ def test_following_shows_what_comes_until_the_vm_is_gone(wnodes: Cli, guest: Any
     assert "is not known here" in err
 
 
+def test_a_vm_that_says_nothing_is_told_from_an_error(wnodes: Cli, guest: Any) -> None:
+    guest(b"")
+    code, out, err = wnodes("console", "vwn-100")
+    assert (code, out, "has written nothing" in err) == (0, "", True)
+
+
 def test_a_vm_that_is_not_there_is_1(wnodes: Cli) -> None:
     code, _out, err = wnodes("console", "vwn-1")
     assert (code, "there is none of this name" in err) == (1, True)

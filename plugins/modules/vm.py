@@ -29,7 +29,7 @@ options:
     description: Image tag. Required with O(state=present).
     type: str
   owner:
-    description: Who it is for. For people to read, no decision rests on it.
+    description: Who it is for. Besides root only the user of this name sees it; nothing else rests on it.
     type: str
     default: root
   cpus:

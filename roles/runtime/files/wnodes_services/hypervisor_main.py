@@ -54,6 +54,21 @@ router = APIRouter(prefix="/v1")
 root_only = [Depends(edge.root_only)]
 
 
+def visible(request: Request, api: Api) -> tuple[Vm, ...]:
+    """Return the VMs the caller may see: all of them to root, else those that are its own (a dependency)."""
+    who = edge.peer(request)
+    if edge.is_root(who):
+        return api.list()
+    try:
+        name = pwd.getpwuid(-1 if who.uid is None else who.uid).pw_name
+    except (KeyError, OverflowError):
+        return ()
+    return tuple(vm for vm in api.list() if vm.request.owner == name)
+
+
+Visible = Annotated[tuple[Vm, ...], Depends(visible)]
+
+
 @router.put("/vms/{vm_id}", dependencies=root_only)
 def create(api: Api, vm_id: str, body: VmRequest) -> Vm:
     """Begin to make a VM."""
@@ -63,27 +78,23 @@ def create(api: Api, vm_id: str, body: VmRequest) -> Vm:
 
 
 @router.get("/vms")
-def vms(api: Api) -> tuple[Vm, ...]:
-    """Return all VMs."""
-    return api.list()
+def vms(mine: Visible) -> tuple[Vm, ...]:
+    """Return the VMs."""
+    return mine
 
 
 @router.get("/vms/{vm_id}")
-def get(api: Api, vm_id: str) -> Vm:
-    """Return one VM, by request id or by host name."""
-    try:
-        return api.get(vm_id)
-    except NotFoundError:
-        for vm in api.list():
-            if vm.name == vm_id:
-                return vm
-        raise
+def get(mine: Visible, vm_id: str) -> Vm:
+    """Return one VM, by request id or by host name; somebody else's is not found."""
+    for vm in (*(vm for vm in mine if vm.id == vm_id), *(vm for vm in mine if vm.name == vm_id)):
+        return vm
+    raise NotFoundError(object=f"VM {vm_id}", reason="is not known here")
 
 
 @router.get("/vms/{vm_id}/console", dependencies=root_only)
-def console(api: Api, vm_id: str, offset: int) -> ConsolePart:
+def console(api: Api, mine: Visible, vm_id: str, offset: int) -> ConsolePart:
     """Return a piece of a VM's console log, by request id or by host name."""
-    return api.console(get(api, vm_id).id, offset)
+    return api.console(get(mine, vm_id).id, offset)
 
 
 @router.post("/vms/{vm_id}/setup", dependencies=root_only)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import pwd
 from dataclasses import replace
 from typing import Any
 
@@ -89,10 +90,16 @@ def test_body_and_path_name_the_same_vm(calling: Any, app: Any) -> None:
         calling(app, uid=0).call("PUT", "/v1/vms/r1", {**encode(REQUEST), "resources": {"cpus": "many"}})
 
 
-def test_others_than_root_may_look_but_not_touch(calling: Any, app: Any, client: HypervisorClient) -> None:
+def test_others_than_root_see_their_own_vms_and_touch_none(calling: Any, app: Any, client: HypervisorClient) -> None:
+    nobody = pwd.getpwnam("nobody")
     client.create(REQUEST)
-    user = HypervisorClient(calling(app, uid=2001))
-    assert len(user.list()) == 1
+    client.create(replace(REQUEST, id="mine", owner=nobody.pw_name))
+    user = HypervisorClient(calling(app, uid=nobody.pw_uid))
+    assert [vm.id for vm in user.list()] == ["mine"]
+    assert user.get("mine").id == "mine"
+    for stranger in (user, HypervisorClient(calling(app, uid=4_000_000)), HypervisorClient(calling(app))):
+        with pytest.raises(NotFoundError, match="VM r1: is not known here"):
+            stranger.get("r1")
     assert user.status().ok
     for call in (
         lambda: user.create(REQUEST),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Set, Tuple
 
 from ..hypervisor.api import HypervisorApi
@@ -27,7 +28,7 @@ class Joining:
         """
         state = self._lrms.host(host.name)
         if state is HostState.ABSENT and vm_id not in self._told:
-            setup = self._lrms.guest_setup(host)
+            setup = self._lrms.guest_setup(replace(host, key=vm_id))
             self._hypervisor.setup(vm_id, GuestSetup(files + setup.files, setup.commands))
             self._told.add(vm_id)
             self._failpoints.hit("bait.join")
@@ -39,3 +40,11 @@ class Joining:
         """Take the host away."""
         self._lrms.remove_host(host)
         self._told.discard(vm_id)
+
+    def gone(self, vm_id: str, host: str) -> None:
+        """Take away what the VM has made of itself between ``leave`` and its end.
+
+        Its name may be another VM's by now.
+        """
+        if host:
+            self._lrms.remove_host(host, vm_id)

@@ -407,6 +407,7 @@ class Journey:
                     return SOON_S
             except NotFoundError:
                 pass
+            self._joining.gone(job.vm_id, job.host)
         self._failpoints.hit("bait.unplace")
         if not kept:
             self._lrms.unplace(job.vm_id)

@@ -437,6 +437,7 @@ class Pool:
                 return SOON_S
         except NotFoundError:
             pass
+        self._joining.gone(vm.id, vm.host)
         self._lrms.unplace(vm.id)
         self._move(vm, PoolState.GONE)
         self.reconciler.wake(BALANCE)

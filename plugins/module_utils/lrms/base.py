@@ -98,6 +98,7 @@ class WorkerNode:
     """A VM as a host of the LRMS.
 
     :param offered: whether the LRMS may send jobs that want its image straight to it
+    :param key: tells it from later VMs of the same name
     """
 
     name: str
@@ -105,6 +106,7 @@ class WorkerNode:
     resources: Resources
     tag: str
     offered: bool = False
+    key: str = ""
 
 
 #: returns the image tag that jobs of a user get in a partition; empty: none, they are real jobs
@@ -268,8 +270,8 @@ class Lrms(ABC):
         """Tell the LRMS that a host has died, so that it ends or requeues what ran there."""
 
     @abstractmethod
-    def remove_host(self, name: str) -> None:
-        """Remove a host and what protects it."""
+    def remove_host(self, name: str, key: str = "") -> None:
+        """Remove a host and what protects it; with a ``key``, only if the host is that VM."""
 
     # the node
 

@@ -35,6 +35,7 @@ class FakeHost:
 
     state: HostState = HostState.CLOSED
     user: str = "root"
+    key: str = ""
 
 
 @dataclass
@@ -247,7 +248,7 @@ class FakeLrms(Lrms):
         return {**self.offers, **self.holders}
 
     def guest_setup(self, host: WorkerNode) -> GuestSetup:
-        self.hosts[host.name] = FakeHost(HostState.READY if host.offered else HostState.CLOSED)
+        self.hosts[host.name] = FakeHost(HostState.READY if host.offered else HostState.CLOSED, key=host.key)
         return GuestSetup((GuestFile("/etc/fake", host.name),), (("start-fake",),))
 
     def account(self, user: str) -> Tuple[GuestFile, ...]:
@@ -282,8 +283,10 @@ class FakeLrms(Lrms):
             if job.host == name and job.state is LrmsJobState.RUNNING:
                 self.change(job.id, state=LrmsJobState.PENDING, host="")
 
-    def remove_host(self, name: str) -> None:
+    def remove_host(self, name: str, key: str = "") -> None:
         self._called("remove_host")
+        if key and (name not in self.hosts or self.hosts[name].key != key):
+            return
         if any(job.host == name and job.state is LrmsJobState.RUNNING for job in self.table.values()):
             raise LrmsError(object=f"host {name}", reason="is busy")
         self.hosts.pop(name, None)

@@ -9,8 +9,6 @@ answer or long after it; ``requeue`` alone would let the owner free the job, so 
 
 from __future__ import annotations
 
-import contextlib
-import grp
 import logging
 import os
 import pwd
@@ -25,6 +23,7 @@ from ..model.resources import Resources
 from ..model.vm import GuestFile, GuestSetup
 from ..process import Completed, run
 from . import slurm_text as text
+from .accounts import account_files
 from .base import DefaultImage, HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, Wish, WorkerNode, no_image
 
 log = logging.getLogger(__name__)
@@ -38,6 +37,8 @@ FIRST_UID = 1000
 #: where a VM has the key
 MUNGE_KEY = "/etc/munge/munge.key"
 TAG_PREFIX = "vm_"
+#: a feature of each VM's node: which VM it is, for its name will be another one's
+KEY = "wnid_"
 REASON = "wnodes: "
 PLACEHOLDER, NUDGE, REHEARSAL = "wnodes-", "wnnudge-", "wnrehearsal-"
 _PLACEHOLDER = "#!/bin/sh\n# keeps the share of a virtual machine off this node's books\nexec sleep infinity\n"
@@ -341,7 +342,9 @@ class Slurm(Lrms):
             "CPUs": str(host.resources.cpus),
             "RealMemory": str(host.resources.memory_mib),
             "TmpDisk": str(host.resources.scratch_mib),
-            "Feature": f"{OFFERED_FEATURE if host.offered else VM_FEATURE},{TAG_PREFIX}{host.tag}",
+            "Feature": ",".join(
+                (OFFERED_FEATURE if host.offered else VM_FEATURE, TAG_PREFIX + host.tag, KEY + host.key)
+            ),
             "NodeAddr": host.address,
             **({"Weight": str(OFFERED_WEIGHT)} if host.offered else {}),
         }
@@ -356,7 +359,7 @@ class Slurm(Lrms):
         return GuestSetup(tuple(files), (("systemctl", "restart", "munge.service", "slurmd.service"),))
 
     def account(self, user: str) -> Tuple[GuestFile, ...]:
-        return _accounts([pwd.getpwnam(user)]) if self._config.guest_accounts else ()
+        return account_files([pwd.getpwnam(user)]) if self._config.guest_accounts else ()
 
     def accounts(self) -> Tuple[GuestFile, ...]:
         if not self._config.guest_accounts:
@@ -364,7 +367,7 @@ class Slurm(Lrms):
         users = [user for user in pwd.getpwall() if user.pw_uid >= FIRST_UID and user.pw_name != "nobody"]
         if len(users) > MAX_ACCOUNTS:
             log.warning("VMs are told of the first %d of this node's %d users", MAX_ACCOUNTS, len(users))
-        return _accounts(users[:MAX_ACCOUNTS])
+        return account_files(users[:MAX_ACCOUNTS])
 
     def _conf_server(self) -> str:
         shown = self._run("scontrol", "show", "config")
@@ -422,7 +425,13 @@ class Slurm(Lrms):
         except NotFoundError:
             return
 
-    def remove_host(self, name: str) -> None:
+    def remove_host(self, name: str, key: str = "") -> None:
+        if key:
+            try:
+                if KEY + key not in text.features(self._node(name)):
+                    return
+            except NotFoundError:
+                return
         self._run("scancel", "-u", "root", f"--reservation={_reservation(name)}")
         for what in (f"ReservationName={_reservation(name)}", f"NodeName={name}"):
             try:
@@ -433,7 +442,7 @@ class Slurm(Lrms):
     # the node
 
     def advertised(self) -> Tuple[str, ...]:
-        present = text.fields(self._this_node()).get("AvailableFeatures", "").split(",")
+        present = text.features(self._this_node())
         return tuple(item[len(TAG_PREFIX) :] for item in present if item.startswith(TAG_PREFIX))
 
     def inquiries(self) -> Dict[str, Tuple[str, ...]]:
@@ -443,7 +452,7 @@ class Slurm(Lrms):
         node = f"NodeName={self._config.node}"
         shown = self._this_node()
         values = text.fields(shown)
-        present = [item for item in values.get("AvailableFeatures", "").split(",") if item]
+        present = text.features(shown)
         wanted = [item for item in present if not item.startswith(TAG_PREFIX)]
         wanted += [TAG_PREFIX + tag for tag in sorted(tags or ())]
         changed = False
@@ -469,25 +478,3 @@ def _reservation(host: str) -> str:
 
 def _share(resources: Resources) -> Tuple[str, ...]:
     return (f"--cpus-per-task={resources.cpus}", f"--mem={resources.memory_mib}M", "--time=UNLIMITED")
-
-
-def _accounts(users: Sequence[pwd.struct_passwd]) -> Tuple[GuestFile, ...]:
-    """Return a guest's account files for users, as this node knows them."""
-    names: Dict[int, str] = {}
-    members: Dict[int, List[str]] = {}
-    for user in users:
-        for gid in os.getgrouplist(user.pw_name, user.pw_gid):
-            members.setdefault(gid, []).append(user.pw_name)
-    for gid in members:
-        with contextlib.suppress(KeyError):
-            names[gid] = grp.getgrgid(gid).gr_name
-    files = {
-        "passwd": "".join(":".join(map(str, user)) + "\n" for user in users),
-        "group": "".join(f"{name}:x:{gid}:{','.join(members[gid])}\n" for gid, name in names.items()),
-        "shadow": "".join(f"{user.pw_name}:!:::::::\n" for user in users),
-    }
-    modes = {"shadow": 0o640}
-    return tuple(
-        GuestFile(f"/var/lib/extrausers/{name}", content, modes.get(name, 0o644), in_place=True)
-        for name, content in files.items()
-    )

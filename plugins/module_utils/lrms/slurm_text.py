@@ -203,6 +203,11 @@ def fields(line: str) -> Dict[str, str]:
     return found
 
 
+def features(line: str) -> List[str]:
+    """Return what a node offers, in ``scontrol show -o node``."""
+    return [item for item in fields(line).get("AvailableFeatures", "").split(",") if item]
+
+
 def job_name(line: str) -> str:
     """Return the name in ``scontrol show -o job``; users choose it, and can make it look like more fields."""
     match = re.search(r"(?:^|\s)JobName=(.*?) UserId=", line, re.DOTALL)

@@ -22,9 +22,10 @@ from tests.unit.plugins.module_utils.bait.bait_fixture import (
     pooled,
 )
 from wnodes.lrms.base import HostState, LrmsJob, LrmsJobState
+from wnodes.lrms.fake import FakeHost
 from wnodes.model.errors import LrmsError, VirtError
 from wnodes.model.states import JobState, VmState
-from wnodes.model.vm import GuestSetup
+from wnodes.model.vm import GuestSetup, Vm
 
 STATES = ["RECEIVED", "HELD", "VM_REQUESTED", "VM_READY", "MIGRATING", "RUNNING"]
 
@@ -99,6 +100,27 @@ def test_a_job_cancelled_while_its_vm_boots_leaves_nothing(site: Site) -> None:
     site.run(10)
     assert site.job(number).outcome is JobState.CANCELLED
     nothing_left(site)
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_host_that_registers_while_its_vm_goes_is_removed_and_the_next_of_its_name_is_not(
+    site: Site, mine: bool
+) -> None:
+    number, _ = site.dispatch()
+    site.run(5)
+    assert site.lrms.hosts
+    job = site.job(number)
+    take = site.hypervisor.destroy
+
+    def late(vm_id: str) -> Vm:
+        site.lrms.hosts[job.host] = FakeHost(key=vm_id if mine else "next")
+        return take(vm_id)
+
+    site.hypervisor.destroy = late  # type: ignore[method-assign]
+    site.lrms.change(number, state=LrmsJobState.CANCELLED)
+    site.run(10)
+    assert site.job(number).state is JobState.CLOSED
+    assert (job.host in site.lrms.hosts) is not mine
 
 
 def test_a_vm_that_breaks_returns_the_job_with_growing_pauses_then_holds_it(site: Site) -> None:

@@ -203,9 +203,9 @@ def test_a_job_on_several_hosts_is_on_each_of_them() -> None:
 def test_an_offered_vm_has_its_own_feature_and_comes_before_the_nodes() -> None:
     played = Played(scontrol_show_config="SlurmctldHost[0] = head\n")
     setup = slurm(played, munge_key="").guest_setup(
-        WorkerNode("vwn-1", "10.0.0.9", Resources(1, 512), "a_b_c", offered=True)
+        WorkerNode("vwn-1", "10.0.0.9", Resources(1, 512), "a_b_c", offered=True, key="k1")
     )
-    assert "Feature=wndirect,vm_a_b_c NodeAddr=10.0.0.9 Weight=1" in setup.files[0].content
+    assert "Feature=wndirect,vm_a_b_c,wnid_k1 NodeAddr=10.0.0.9 Weight=1" in setup.files[0].content
 
 
 def test_a_host_rehearses_once_in_its_own_reservation() -> None:
@@ -287,15 +287,22 @@ def test_a_running_job_goes_back_unless_it_can_not_begin_again(known: dict[str, 
     assert back or played.calls == []
 
 
+@pytest.mark.parametrize(("features", "removed"), [("wnvm,wnid_k1", True), ("wnvm,wnid_k12", False), ("(null)", False)])
+def test_a_host_of_which_the_key_is_told_is_removed_only_if_it_is_that_vm(features: str, removed: bool) -> None:
+    played = Played(scontrol_show=f"NodeName=vwn-1 AvailableFeatures={features} State=IDLE\n")
+    slurm(played).remove_host("vwn-1", "k1")
+    assert any("delete NodeName=vwn-1" in call for call in played.said()) is removed
+
+
 def test_the_guest_gets_key_account_and_its_own_node_definition(tmp_path: Path) -> None:
     key = tmp_path / "munge.key"
     key.write_bytes(b"\x00\x01secret")
     played = Played(scontrol_show_config="SlurmctldHost[0] = head(10.0.0.1)\nSlurmctldPort  = 6817\n")
-    host = WorkerNode("vwn-100", "10.0.0.9", Resources(2, 700, 1024), "a_b_c")
+    host = WorkerNode("vwn-100", "10.0.0.9", Resources(2, 700, 1024), "a_b_c", key="k1")
     setup = slurm(played, munge_key=str(key)).guest_setup(host)
     files = {file.path: file for file in setup.files}
     assert "--conf-server 10.0.0.1:6817" in files["/etc/default/slurmd"].content
-    assert "RealMemory=700 TmpDisk=1024 Feature=wnvm,vm_a_b_c NodeAddr=10.0.0.9" in (
+    assert "RealMemory=700 TmpDisk=1024 Feature=wnvm,vm_a_b_c,wnid_k1 NodeAddr=10.0.0.9" in (
         files["/etc/default/slurmd"].content
     )
     secret = files["/etc/munge/munge.key"]

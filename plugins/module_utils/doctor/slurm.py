@@ -253,6 +253,10 @@ def munge(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
         yield failure("munge", "", error.reason, cure)
 
 
+#: what sbatch says of a node that is drained or down; of rights it would speak first
+NOT_NOW = "Requested node configuration is not available"
+
+
 def rights(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     if wanted.bait is None:
         return
@@ -261,10 +265,14 @@ def rights(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     try:
         machine.run("sbatch", *options)
     except CommandFailed as error:
+        said = first_line(refused(error))
+        if NOT_NOW in said:
+            yield skipped("sbatch of root", "the node is closed, and Slurm tries nothing there: see slurm.node")
+            return
         yield failure(
             "sbatch of root",
             " ".join(options),
-            first_line(refused(error)),
+            said,
             "root must be able to submit to that partition from this node: see slurm.partitions, slurm.node",
         )
 

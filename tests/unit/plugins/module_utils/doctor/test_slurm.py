@@ -110,6 +110,12 @@ def test_root_that_may_not_submit_is_told_what_slurm_said() -> None:
     assert found.reason == "exit code 1: allocation failure: Access denied to requested partition"
 
 
+def test_rights_are_not_doubted_where_the_node_is_only_closed() -> None:
+    machine = Recorded()
+    machine.says["sbatch"] = failing("exit code 1: allocation failure: Requested node configuration is not available")
+    assert outcomes(machine, node())["slurm.rights"].outcome is Outcome.SKIPPED
+
+
 def test_values_of_numbered_keys_are_put_together() -> None:
     shown = (
         "Prolog[0]               = /a\nProlog[1]               = /b\nEpilog = (null)\nSlurmctldParameters     =\nX = 1"

@@ -41,8 +41,9 @@ sanity-all: bootstrap  ## the same with every supported ansible-core whose Pytho
 format: bootstrap  ## let ruff rewrite the Python files
 	ruff check --fix-only . && ruff format .
 
+# What they write is forgotten at once, so it need not reach a disk.
 test-unit: bootstrap  ## unit tests: no process, no socket, no sleep
-	$(PYTEST) tests/unit $(PYTEST_ARGS)
+	PYTEST_DEBUG_TEMPROOT=/dev/shm $(PYTEST) tests/unit $(PYTEST_ARGS)
 
 test-integration: bootstrap  ## modules and backends on real libvirt, QEMU and libguestfs
 	$(PYTEST) tests/integration $(PYTEST_ARGS)

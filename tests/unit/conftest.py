@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -42,3 +43,9 @@ def _closed_in(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "execv", "execve"):
         monkeypatch.setattr(os, name, _forbid("start a process"))
     monkeypatch.setattr(time, "sleep", _forbid("sleep"))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays for the whole run."""
+    gc.collect()
+    gc.freeze()

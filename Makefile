@@ -27,7 +27,7 @@ help:  ## show the targets
 bootstrap:  ## install what is missing (Debian packages, .venv); does nothing the second time
 	@tools/bootstrap
 
-test: bootstrap lint test-unit test-integration test-e2e test-debian13  ## every gate, in this order
+test: bootstrap lint test-unit test-integration test-e2e molecule test-debian13  ## every gate, in this order
 
 lint: bootstrap  ## ruff, mypy, yamllint, ansible-lint, ansible-test sanity
 	@tools/lint

@@ -55,6 +55,8 @@ CONTROLLER = ("make", "ansible", "ansible-doc", "ansible-galaxy", "ansible-playb
 NODE = ("/opt/wnodes/bin/python", "journalctl", "ls", "systemctl")
 #: where the documentation says "in a published folder"
 IN_FOLDER = {"openssl": f"/shared/images/{lab.TAG}", "sha256sum": f"/shared/images/{lab.TAG}"}
+#: what commands of the documentation write, and would not write over
+BUNDLES = "/root/*.tar.gz"
 JOB = "#!/bin/sh\nhostname\n"
 AT_ONCE = 3
 
@@ -81,7 +83,7 @@ def real(site: None) -> Iterator[Callable[[Command], Command]]:
     digest = (lab.PUBLISHED / lab.TAG).resolve().name
     values = {**IN_THE_LAB, "4711": held_job(), "<digest>": digest}
     lab.ssh("head", "runuser", "-u", "alice", "--", "tee", "/home/alice/job.sh", stdin=JOB)
-    lab.sh("head", f"install -d -m 700 {SIGNER}")
+    lab.sh("head", f"rm -f {BUNDLES}; install -d -m 700 {SIGNER}")
     for name in ("signer.key", "signer.crt"):
         content = (lab.LAB / "signer" / name).read_text()
         lab.sh("head", f"umask 077 && cat > {SIGNER}/{name}", stdin=content)
@@ -93,7 +95,7 @@ def real(site: None) -> Iterator[Callable[[Command], Command]]:
         return replace(command, text=lines[0], answer=tuple(lines[1:]))
 
     yield replaced
-    lab.sh("head", f"rm -rf {SIGNER} /home/alice/job.sh /home/alice/signer.pem")
+    lab.sh("head", f"rm -rf {SIGNER} {BUNDLES} /home/alice/job.sh /home/alice/signer.pem")
 
 
 def held_job() -> str:

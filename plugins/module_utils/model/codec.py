@@ -45,7 +45,7 @@ def known(cls: Any, data: Any) -> Any:
     """Return ``data`` without the keys that ``cls`` and the dataclasses in it do not have."""
     origin, args = get_origin(cls), get_args(cls)
     if origin is Union:
-        return None if data is None else known(next(arg for arg in args if arg is not type(None)), data)
+        return None if data is None else known(next(arg for arg in args if arg is not _NONE), data)
     if origin is tuple and isinstance(data, list):
         return [known(args[0], item) for item in data]
     if dataclasses.is_dataclass(cls) and isinstance(data, dict):

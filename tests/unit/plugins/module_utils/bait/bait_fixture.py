@@ -9,6 +9,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from wnodes.bait.config import BaitConfig, PoolConfig, PoolFlavour
 from wnodes.bait.drain import Order, is_lifted
@@ -94,10 +95,10 @@ class Site:
         self.clock.advance(seconds or 0.0)
         return False
 
-    def dispatch(self, **submit: object) -> tuple[str, str | None]:
+    def dispatch(self, **submit: Any) -> tuple[str, str | None]:
         """Submit a job for a VM, let it be dispatched here; return its LRMS id and what the hook was told."""
         comment = str(submit.pop("comment", ""))
-        number = self.lrms.submit(tag=str(submit.pop("tag", TAG)), **submit)  # type: ignore[arg-type]
+        number = self.lrms.submit(tag=str(submit.pop("tag", TAG)), **submit)
         answer = self.bait.dispatch(self.lrms.dispatch(number, comment))
         return number, answer.action if answer else None
 

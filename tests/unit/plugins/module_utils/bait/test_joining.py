@@ -14,7 +14,7 @@ from wnodes.lrms.fake import FakeHost, FakeLrms
 from wnodes.model.clock import Failpoints
 from wnodes.model.errors import LrmsError, VirtError
 from wnodes.model.resources import Resources
-from wnodes.model.vm import GuestFile, VmRequest
+from wnodes.model.vm import GuestFile, GuestSetup, VmRequest
 
 HOST = WorkerNode("vwn-100", "10.0.0.100", Resources(1, 512), "a_b_c")
 ACCOUNT = (GuestFile("/etc/passwd", "alice"),)
@@ -23,7 +23,7 @@ ACCOUNT = (GuestFile("/etc/passwd", "alice"),)
 class Slow(FakeLrms):
     """A batch system that hears of a host only when it is told to."""
 
-    def guest_setup(self, host: WorkerNode) -> object:  # type: ignore[override]
+    def guest_setup(self, host: WorkerNode) -> GuestSetup:
         setup = super().guest_setup(host)
         self.hosts.clear()
         return setup

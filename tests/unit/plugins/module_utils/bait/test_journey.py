@@ -104,7 +104,7 @@ def test_a_job_cancelled_while_its_vm_boots_leaves_nothing(site: Site) -> None:
 
 @pytest.mark.parametrize("mine", [True, False])
 def test_a_host_that_registers_while_its_vm_goes_is_removed_and_the_next_of_its_name_is_not(
-    site: Site, mine: bool
+    site: Site, monkeypatch: pytest.MonkeyPatch, mine: bool
 ) -> None:
     number, _ = site.dispatch()
     site.run(5)
@@ -116,7 +116,7 @@ def test_a_host_that_registers_while_its_vm_goes_is_removed_and_the_next_of_its_
         site.lrms.hosts[job.host] = FakeHost(key=vm_id if mine else "next")
         return take(vm_id)
 
-    site.hypervisor.destroy = late  # type: ignore[method-assign]
+    monkeypatch.setattr(site.hypervisor, "destroy", late)
     site.lrms.change(number, state=LrmsJobState.CANCELLED)
     site.run(10)
     assert site.job(number).state is JobState.CLOSED

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,10 +21,10 @@ def offered(path: str = ":memory:", rules: str = "") -> Site:
     return pooled(flavour(1), path=path, rules=parse(rules, "r"), offer=True)
 
 
-def sent(site: Site, **submit: object) -> str:
+def sent(site: Site, **submit: Any) -> str:
     """Let the batch system start a job on the VM that is offered; return its id."""
     (vm,) = site.pool()
-    number = site.lrms.submit(**{"tag": TAG, **submit})  # type: ignore[arg-type]
+    number = site.lrms.submit(**{"tag": TAG, **submit})
     site.lrms.change(number, state=LrmsJobState.RUNNING, host=vm.host)
     site.lrms.hosts[vm.host].state = HostState.BUSY
     site.bait.pool.wake(vm.id)

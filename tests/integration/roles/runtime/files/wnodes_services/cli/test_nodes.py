@@ -93,7 +93,7 @@ def wnodes(farm: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         monkeypatch.setattr(sys, "argv", ["wnodes", *arguments])
         with pytest.raises(SystemExit) as caught:
             main.main()
-        return caught.value.code or 0, capsys.readouterr().out  # type: ignore[return-value]
+        return int(caught.value.code or 0), capsys.readouterr().out
 
     return run
 

@@ -68,7 +68,7 @@ class Cli:
         with pytest.raises(SystemExit) as caught:
             main.main()
         said = self._capsys.readouterr()
-        return caught.value.code or 0, said.out, said.err  # type: ignore[return-value]
+        return int(caught.value.code or 0), said.out, said.err
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.plugins.module_utils.bait.bait_fixture import flavour, pooled
 from wnodes.bait.joining import Joining
 from wnodes.hypervisor.fake import FakeHypervisor
 from wnodes.lrms.base import HostState, WorkerNode
@@ -14,7 +15,7 @@ from wnodes.lrms.fake import FakeHost, FakeLrms
 from wnodes.model.clock import Failpoints
 from wnodes.model.errors import LrmsError, VirtError
 from wnodes.model.resources import Resources
-from wnodes.model.vm import GuestFile, GuestSetup, VmRequest
+from wnodes.model.vm import GuestFile, GuestSetup, Vm, VmRequest
 
 HOST = WorkerNode("vwn-100", "10.0.0.100", Resources(1, 512), "a_b_c")
 ACCOUNT = (GuestFile("/etc/passwd", "alice"),)
@@ -85,3 +86,22 @@ def test_a_host_that_left_may_join_again_and_one_that_could_not_leave_may_leave_
     joining.leave("x", HOST.name)
     joining.step("x", HOST)
     assert len(hypervisor.setups["x"]) == 2
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_waiting_vm_that_registers_while_it_goes_leaves_no_host_and_the_next_of_its_name_stays(
+    monkeypatch: pytest.MonkeyPatch, mine: bool
+) -> None:
+    site = pooled(flavour(1))
+    (vm,) = site.waiting()
+    take = site.hypervisor.destroy
+
+    def late(vm_id: str) -> Vm:
+        site.lrms.hosts[vm.host] = FakeHost(key=vm_id if mine else "next")
+        return take(vm_id)
+
+    monkeypatch.setattr(site.hypervisor, "destroy", late)
+    site.real_job(8, 0)
+    site.run(10)
+    assert site.waiting() == []
+    assert (vm.host in site.lrms.hosts) is not mine

@@ -21,7 +21,7 @@ from wnodes.directory.base import Heartbeat
 from wnodes.engine.journal import Journal
 from wnodes.hypervisor.fake import FakeHypervisor
 from wnodes.lrms.fake import FakeLrms
-from wnodes.lrms.slurm import SlurmConfig
+from wnodes.lrms.slurm_commands import SlurmConfig
 from wnodes.model.codec import encode
 from wnodes.model.job import Job
 from wnodes.model.pool import PoolVm

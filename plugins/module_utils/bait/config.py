@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Tuple
 
-from ..lrms.slurm import SlurmConfig
+from ..lrms.slurm_commands import SlurmConfig
 from ..model.endpoint import endpoint
 from ..model.errors import ConfigError, RequestError
 from ..model.image import check_tag
@@ -100,7 +100,8 @@ class BaitConfig:
     :param place_timeout_s: how long the VM's share of the node may take to be free
     :param vm_timeout_s: how long a VM may take to be ready
     :param join_timeout_s: how long a ready VM may take to join the LRMS, and a freed job to start there
-    :param max_attempts: VMs that may fail for one job before it is held for an administrator
+    :param limit_timeout_s: how long a VM may wait for its job while the LRMS does not let that run for a limit
+    :param max_attempts: how often a job's VM may end while the job runs before the job is held
     :param metrics_listen: ``<address>:<port>`` at which Prometheus reads our metrics; empty: nowhere
     :param manage_listen: ``<address>:<port>`` at which the site's managers call, over mutual TLS; empty: nowhere
     :param backoff_s: first pause before a failed job is started again; doubled each time, at most ``max_backoff_s``
@@ -123,6 +124,7 @@ class BaitConfig:
     place_timeout_s: float = 60.0
     vm_timeout_s: float = 200.0
     join_timeout_s: float = 120.0
+    limit_timeout_s: float = 600.0
     max_attempts: int = 3
     backoff_s: float = 30.0
     max_backoff_s: float = 600.0
@@ -132,7 +134,15 @@ class BaitConfig:
     def __post_init__(self) -> None:
         endpoint(self.metrics_listen, "metrics_listen")
         endpoint(self.manage_listen, "manage_listen")
-        for key in ("heartbeat_s", "poll_s", "place_timeout_s", "vm_timeout_s", "join_timeout_s", "max_attempts"):
+        for key in (
+            "heartbeat_s",
+            "poll_s",
+            "place_timeout_s",
+            "vm_timeout_s",
+            "join_timeout_s",
+            "limit_timeout_s",
+            "max_attempts",
+        ):
             if getattr(self, key) <= 0:
                 raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be more than 0")
         for key in ("default_scratch_mib", "max_scratch_mib", "backoff_s", "max_backoff_s"):

@@ -32,14 +32,15 @@ _ENDED_AS = {
 }
 
 
-def explain(job: Job, now: float) -> Dict[str, Any]:
+def explain(job: Job, now: float, native: str = "") -> Dict[str, Any]:
     """Return the job as plain data, with ``waits_for`` (text), ``outcome``, ``seconds`` (state → seconds) and
     ``phases`` (phase → seconds, in order; see model/phases.py)."""
     outcome = job.outcome
+    waits_for = _ENDED_AS[outcome] if outcome else WAITS_FOR[job.state]
     return {
         **encode(job),
         "outcome": outcome.value if outcome else None,
-        "waits_for": _ENDED_AS[outcome] if outcome else WAITS_FOR[job.state],
+        "waits_for": f"{waits_for} ({native})" if native else waits_for,
         "seconds": {state: round(spent, 3) for state, spent in job.seconds(now).items()},
         "phases": phases(job),
     }

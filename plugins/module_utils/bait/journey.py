@@ -16,27 +16,35 @@ from typing import Callable, Dict, Optional, Set
 
 from ..engine.journal import Journal
 from ..hypervisor.api import HypervisorApi
-from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, Wish, WorkerNode
+from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, WorkerNode
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError, StateError
-from ..model.job import Job
+from ..model.job import Hold, Job
+from ..model.mark import Mark
 from ..model.phases import DIRECT, ENDED, QUEUED, RELEASED, vm_phases
 from ..model.states import JOB_BEFORE_RUNNING, JobState, VmState
 from ..model.vm import GuestSetup, VmRequest, VmUser
 from .config import BaitConfig
+from .direct import Direct
 from .drain import Drain
+from .ending import LEFT, OVER, SOON_S, Ending
+from .faults import Faults
 from .joining import Joining
 from .pool import Pool
-from .request import Grants, Mark, groups, labels, printable, received
+from .request import Grants, fields, groups, labels, printable, words
 from .sightings import Sightings
 
 log = logging.getLogger(__name__)
 
-SOON_S = 0.2
-#: the same while a job whose VM is there leaves the node: nothing else is waited for
+#: while a job whose VM is there leaves the node: nothing else is waited for
 PRESENT_S = 0.02
+#: between two looks whether a limit still stands
+LIMIT_S = 2.0
 NOW_S = 0.0
-_OVER = (LrmsJobState.ENDED, LrmsJobState.CANCELLED)
+#: when the share of a job's VM was asked for
+PLACED = "placed"
+#: the last moment at which a job that had its VM waited for a limit
+LIMITED = "limited"
 
 
 class Journey:
@@ -63,10 +71,16 @@ class Journey:
         moved: Callable[[Job], None],
     ) -> None:
         self._config, self._lrms, self._hypervisor, self._journal = config, lrms, hypervisor, journal
-        self._clock, self._failpoints, self._sightings, self._moved = clock, failpoints, sightings, moved
+        self._clock, self._failpoints, self._sightings, self.moved = clock, failpoints, sightings, moved
         self._grants, self._joining, self._pool, self._drain = grants, joining, pool, drain
-        self._memory_mib = 0
+        self.faults = Faults(clock, (config.backoff_s, config.max_backoff_s))
+        about = (config.host, lrms, hypervisor, journal, clock, failpoints, sightings, joining, pool)
+        self._ending = Ending(*about, self._close)
+        self.mark = self._ending.mark
+        self._direct = Direct(config, grants, lrms, hypervisor, journal, clock, failpoints, sightings, self)
         self._introduced: Set[str] = set()
+        #: jobs that were let go to their VMs since we began
+        self._sent: Set[str] = set()
         #: when a job's VM said that the job was over, by LRMS id
         self.ended_at: Dict[str, float] = {}
         self._handlers: Dict[JobState, Callable[[Job], Optional[float]]] = {
@@ -76,10 +90,9 @@ class Journey:
             JobState.VM_READY: self._vm_ready,
             JobState.MIGRATING: self._migrating,
             JobState.RUNNING: self._running,
-            JobState.FINISHED: self._ended,
-            JobState.CANCELLED: self._ended,
-            JobState.RETURNED: self._ended,
-            JobState.REFUSED: self._ended,
+            **dict.fromkeys(
+                (JobState.FINISHED, JobState.CANCELLED, JobState.RETURNED, JobState.REFUSED), self._ending.step
+            ),
         }
 
     def step(self, key: str) -> Optional[float]:
@@ -94,26 +107,65 @@ class Journey:
     def _put(self, job: Job) -> Job:
         return self._journal.put(job)
 
-    def _move(self, job: Job, state: JobState, reason: str = "") -> float:
+    def move(self, job: Job, state: JobState, reason: str = "") -> float:
         log.info("%s → %s %s", job.state.value, state.value, reason, extra=fields(job))
-        self._moved(self._put(job.moved(state, self._clock.now(), reason)))
+        self.moved(self._put(job.moved(state, self._clock.now(), reason)))
         self._failpoints.hit(f"bait.{state.value.lower()}")
         return NOW_S
 
-    def fail(self, job: Job, reason: str) -> float:
-        """The VM of ``job`` failed: back to the queue with a growing pause, or held after too many times."""
-        config = self._config
-        if job.attempt >= config.max_attempts:
-            return self._move(job, JobState.REFUSED, f"{job.attempt} VMs failed, the last one: {reason}")
-        pause = min(config.backoff_s * 2 ** (job.attempt - 1), config.max_backoff_s)
-        return self._give_back(job, reason, pause)
+    def _close(self, job: Job) -> None:
+        self._introduced.discard(job.id)
+        self._sent.discard(job.id)
+        self.ended_at.pop(job.lrms_id, None)
+        self.move(job, JobState.CLOSED)
 
-    def _give_back(self, job: Job, reason: str, pause_s: float = 0.0, avoid_node: bool = False) -> float:
-        return self._move(replace(job, retry_after_s=pause_s, avoid_node=avoid_node), JobState.RETURNED, reason)
+    def fail(self, job: Job, reason: str) -> float:
+        """The VM of ``job`` failed before the job ran: that is the node's fault or the image's, never the job's.
+
+        It goes back into the queue with a growing pause, and to another node where there is one.
+        """
+        elsewhere = self._lrms.others_serve(job.request.tag)
+        self.faults.failed(job.request.tag, reason)
+        return self._give_back(replace(job, failed=True), reason, self._pause_s(job.attempt), elsewhere)
+
+    def _broke(self, job: Job) -> float:
+        """The VM of ``job`` ended while the job ran: that may be the job's doing, so it is not tried for ever."""
+        if job.attempt >= self._config.max_attempts:
+            return self.move(
+                job, JobState.REFUSED, f"its VM ended while it ran, {job.attempt} times, the last time: {job.lost}"
+            )
+        return self._give_back(replace(job, failed=True), job.lost, self._pause_s(job.attempt))
+
+    def _crowded(self, job: Job, reason: str) -> float:
+        """The node has no room for the VM of ``job``."""
+        return self._give_back(replace(job, crowded=job.crowded + 1), reason, self._pause_s(job.crowded + 1))
+
+    def _pause_s(self, times: int) -> float:
+        return min(self._config.backoff_s * float(2 ** min(times - 1, 20)), self._config.max_backoff_s)
+
+    def _give_back(
+        self, job: Job, reason: str, pause_s: float = 0.0, avoid_node: bool = False, hold: Hold = Hold.NOBODY
+    ) -> float:
+        returned = replace(job, retry_after_s=pause_s, avoid_node=avoid_node, hold=hold)
+        return self.move(returned, JobState.RETURNED, reason)
 
     def leave(self, job: Job, reason: str) -> float:
         """Others took ``job`` out of our hands: take away what was made for it, touch it no more."""
-        return self._move(replace(job, settled=True), JobState.RETURNED, reason)
+        return self.move(replace(job, settled=True), JobState.RETURNED, reason)
+
+    def stop_bare(self, seen: LrmsJob, job: Job) -> bool:
+        """A virtual job runs on the node itself: stop it at once. Return False where it had to be ended for good.
+
+        :param job: a new record of ours, RECEIVED
+        """
+        reason = "it was started on the node itself, which let it by without asking; it was stopped at once"
+        job = self._put(replace(job.moved(JobState.RETURNED, self._clock.now(), reason), original=seen.fixed))
+        self._sightings.forget(seen.id)
+        kept = self._lrms.requeue(seen, self.mark(job, reason))
+        if not kept:
+            self._lrms.cancel(seen, self.mark(job, reason, under_way=False))
+        self.moved(job)
+        return kept
 
     def _in_state_s(self, job: Job) -> float:
         return self._clock.now() - job.history[-1].at
@@ -125,54 +177,69 @@ class Journey:
 
     def _gone(self, job: Job, seen: Optional[LrmsJob]) -> Optional[float]:
         """Move on a job that no longer waits for its VM; None while it does."""
-        if seen is None or seen.state in _OVER:
-            return self._move(replace(job, settled=True), JobState.CANCELLED, "the job left the queue")
-        if not self._ours(job, seen):
+        if seen is None or seen.state in OVER:
+            return self.move(replace(job, settled=True), JobState.CANCELLED, "the job left the queue")
+        if not self._ending.is_ours(job, seen.mark):
             return self.leave(job, "its mark was changed")
         if seen.state is LrmsJobState.PENDING and not job.released:
             return self._give_back(job, "it was released by someone else")
         if seen.state is LrmsJobState.RUNNING and seen.host != job.host:
             return self.leave(job, f"it was started on {seen.host}")
+        if seen.hold is Hold.OWNER:
+            return self._give_back(job, "its owner holds it", hold=Hold.OWNER)
         if self._drain.order is not None and not job.released:
             return self._give_back(job, self._drain.to_jobs)
         return None
-
-    def _ours(self, job: Job, seen: LrmsJob) -> bool:
-        mark = Mark.parse(seen.mark)
-        return mark is not None and mark.id == job.id
-
-    def mark(self, job: Job, reason: str = "", attempt: int = 0) -> str:
-        """Return the mark of ``job`` as text."""
-        return str(Mark(job.id, self._config.host, attempt or job.attempt, reason))
 
     # on the bait
 
     def _received(self, job: Job) -> float:
         seen = self._look(job, LrmsJobState.RUNNING)
-        if seen is None or seen.state in _OVER:
-            return self._move(replace(job, settled=True), JobState.CANCELLED, "the job left the queue")
+        if seen is None or seen.state in OVER:
+            return self.move(replace(job, settled=True), JobState.CANCELLED, "the job left the queue")
         if job.original is None:
             moments = {QUEUED: seen.eligible} if seen.eligible else {}
-            job = self._put(replace(job, original=seen.fixed, moments=moments))
+            environment = self._lrms.environment(seen, job.restarts)
+            job = self._put(replace(job, original=seen.fixed, moments=moments, environment=environment))
         if job.reason:
             self._stop(job, seen)
-            return self._move(job, JobState.REFUSED)
+            return self.move(job, JobState.REFUSED)
         if self._drain.order is not None:
             self._stop(job, seen)
             return self._give_back(job, self._drain.to_jobs)
+        wait_s = self.faults.wait_s(job.request.tag)
+        if wait_s:
+            elsewhere = self._lrms.others_serve(job.request.tag)
+            self._stop(job, seen)
+            return self._give_back(job, "VMs of its image fail on this node", wait_s, elsewhere)
         charge = self._config.overheads.charge(job.request.resources)
-        if charge.memory_mib > self._node_mib():
+        if charge.memory_mib > self._pool.node_mib():
             return self._too_large(job, seen, charge.memory_mib)
-        if not job.placeholder:
-            job = self._from_pool(job) or self._put(replace(job, placeholder=self._lrms.place(job.id, charge)))
+        job = self._put(replace(job, limit=self._limit(job, seen)))
+        if not job.placeholder and not job.limit:
+            try:
+                job = self._from_pool(job) or self._place(job, seen)
+            except RequestError as error:
+                self._stop(job, seen)
+                return self.move(job, JobState.REFUSED, words(error))
         self._failpoints.hit("bait.place")
         self._stop(job, seen)
-        return self._move(job, JobState.HELD)
+        return self.move(job, JobState.HELD)
 
-    def _node_mib(self) -> int:
-        if not self._memory_mib:
-            self._memory_mib = self._lrms.room().total.memory_mib
-        return self._memory_mib
+    def _place(self, job: Job, seen: LrmsJob) -> Job:
+        charge = self._config.overheads.charge(job.request.resources)
+        moments = {**job.moments, PLACED: self._clock.now()}
+        return self._put(replace(job, placeholder=self._lrms.place(job.id, charge, seen), moments=moments))
+
+    def _limit(self, job: Job, seen: LrmsJob) -> str:
+        """Return the limit for which a VM of the job would only wait; empty: none is known."""
+        limit = self._lrms.limit(seen)
+        if limit:
+            return limit
+        for other in self._journal.active():
+            if other.id != job.id and other.kind == job.kind and other.state is JobState.MIGRATING and other.limit:
+                return f"{other.limit}, as job {other.lrms_id} does"
+        return ""
 
     def _stop(self, job: Job, seen: LrmsJob) -> None:
         self._sightings.forget(job.lrms_id)
@@ -197,7 +264,7 @@ class Journey:
             return self._give_back(job, f"its VM needs {needed_mib} MiB, too much for this node", avoid_node=True)
         asked = job.request.resources.memory_mib
         extra = needed_mib - asked
-        return self._move(
+        return self.move(
             job,
             JobState.REFUSED,
             f"it asks for {asked} MiB and its VM needs {extra} MiB more, but no node has over {largest} MiB;"
@@ -208,31 +275,55 @@ class Journey:
         if job.vm and job.id not in self._introduced:
             # while the job leaves the node
             try:
-                self._hypervisor.setup(job.vm_id, GuestSetup(self._lrms.account(job.user)))
+                self._hypervisor.setup(job.vm_id, GuestSetup((*self._lrms.account(job.user), *job.environment)))
             except (NotFoundError, StateError) as error:
                 return self.fail(job, self._vm_lost(job) or str(error))
             self._introduced.add(job.id)
-        found = self._sightings.all((job.lrms_id, job.placeholder))
+        found = self._sightings.all(filter(None, (job.lrms_id, job.placeholder)))
         seen, share = found.get(job.lrms_id), found.get(job.placeholder)
-        gone = None if seen is not None and seen.state is LrmsJobState.RUNNING else self._gone(job, seen)
+        if seen is not None and seen.state is LrmsJobState.RUNNING and seen.host == self._config.slurm.node:
+            if not self._ending.is_ours(job, seen.mark):
+                return self.leave(job, "its mark was changed")
+            self._stop(job, seen)
+            return SOON_S
+        gone = self._gone(job, seen)
         if gone is not None:
             return gone
         assert seen is not None
         pause_s = PRESENT_S if job.vm else SOON_S
         if seen.state is not LrmsJobState.HELD:
-            if seen.state is LrmsJobState.RUNNING:
-                self._stop(job, seen)
             return pause_s
-        if share is None or share.state in _OVER:
-            return self._give_back(job, "its placeholder ended", self._config.backoff_s)
+        if LEFT not in job.moments:
+            # what it asks for is told in full only now: of a job that runs the LRMS says what it was given
+            original = {**seen.fixed, "Requeue": (job.original or seen.fixed)["Requeue"]}
+            job = self._put(replace(job, original=original, moments={**job.moments, LEFT: self._clock.now()}))
+        if job.limit:
+            return self._while_limited(job, seen)
+        after = self._with_share(job, share)
+        return pause_s if after is None else after
+
+    def _while_limited(self, job: Job, seen: LrmsJob) -> float:
+        limit = self._limit(job, seen)
+        if not limit:
+            self._place(replace(job, limit=""), seen)
+            return NOW_S
+        if limit != job.limit:
+            self._put(replace(job, limit=limit))
+        return LIMIT_S
+
+    def _with_share(self, job: Job, share: Optional[LrmsJob]) -> Optional[float]:
+        """Go on as soon as the node's share of the VM is taken; None while it is not."""
+        if share is None or share.state in OVER:
+            return self._crowded(job, "its placeholder ended")
         if share.state is LrmsJobState.RUNNING:
             if job.vm:
-                return self._move(job, JobState.MIGRATING)
+                return self.move(job, JobState.MIGRATING)
             self._pool.make_room()
-            return self._move(job, JobState.VM_REQUESTED)
-        if self._in_state_s(job) > self._config.place_timeout_s:
-            return self._give_back(job, "the node has no room for its VM now", self._config.backoff_s)
-        return pause_s
+            return self.move(job, JobState.VM_REQUESTED)
+        since = max(job.moments[LEFT], job.moments.get(PLACED, 0.0))
+        if self._clock.now() - since > self._config.place_timeout_s:
+            return self._crowded(job, "the node has no room for its VM now")
+        return None
 
     def _named(self, job: Job) -> Job:
         """Return ``job`` with the name its user gave it."""
@@ -251,10 +342,13 @@ class Journey:
         try:
             vm = self._hypervisor.create(request)
         except RequestError as error:
-            return self.fail(job, str(error))
+            if asked.tag in self._hypervisor.status().tags:
+                return self.move(job, JobState.REFUSED, words(error))
+            return self.fail(job, words(error))  # not the request is wrong: this node has no such image
         if vm.state is VmState.READY:
+            self.faults.succeeded(asked.tag)
             known = replace(job, host=vm.name, address=vm.address, path=vm.path, vm_seconds=vm_phases(vm))
-            return self._move(known, JobState.VM_READY)
+            return self.move(known, JobState.VM_READY)
         if vm.state in (VmState.BROKEN, VmState.GONE, VmState.RECYCLING):
             return self.fail(job, vm.reason or f"its VM is {vm.state.value}")
         if self._in_state_s(job) > self._config.vm_timeout_s:
@@ -282,9 +376,9 @@ class Journey:
             self._lrms.remove_host(job.host)  # left by an earlier VM of this name
             job = self._put(replace(job, joined=True))
         host = WorkerNode(job.host, job.address, job.request.resources, job.request.tag)
-        state = self._joining.step(job.id, host, self._lrms.account(job.user))
+        state = self._joining.step(job.id, host, (*self._lrms.account(job.user), *job.environment))
         if state is HostState.READY:
-            return self._move(job, JobState.MIGRATING)
+            return self.move(job, JobState.MIGRATING)
         if state is HostState.CLOSED:
             return SOON_S
         if self._in_state_s(job) > self._config.join_timeout_s:
@@ -297,53 +391,81 @@ class Journey:
 
     def _migrating(self, job: Job) -> float:
         seen = self._look(job, LrmsJobState.HELD)
-        if seen is not None and job.released and seen.state in _OVER and seen.host == job.host:
-            return self._finish(job, seen)
+        if seen is not None and job.released and seen.state in OVER and seen.host == job.host:
+            return self.finish(job, seen)
         gone = self._gone(job, seen)
         if gone is not None:
             return gone
         assert seen is not None
         if seen.state is LrmsJobState.RUNNING:
-            return self._move(job, JobState.RUNNING)
+            return self.move(replace(job, limit=""), JobState.RUNNING)
         lost = self._vm_lost(job)
         if lost:
             return self.fail(job, lost)
+        if seen.impossible and job.id in self._sent:
+            return self._impossible(job, seen)
         if seen.state is LrmsJobState.HELD:
+            if job.id in self._sent:
+                return self._give_back(job, "an administrator holds it", hold=Hold.ADMINISTRATOR)
             return self._send(job, seen)
+        if seen.limited:
+            return self._await_limit(job, seen)
         if self._lrms.host(job.host) in (HostState.CLOSED, HostState.DOWN):
             return self.fail(job, "the LRMS closed its VM: prolog or slurmd failed there")
-        if self._in_state_s(job) > self._config.join_timeout_s:
-            return self.fail(job, f"it did not start on its VM within {self._config.join_timeout_s:g} s")
+        since = max(job.history[-1].at, job.moments.get(LIMITED, 0.0))
+        if self._clock.now() - since > self._config.join_timeout_s:
+            why = f" ({seen.reason})" if seen.reason else ""
+            return self.fail(job, f"it did not start on its VM within {self._config.join_timeout_s:g} s{why}")
         return SOON_S
 
+    def _impossible(self, job: Job, seen: LrmsJob) -> float:
+        changed = seen.reshaped(job.original or {})
+        if changed:
+            return self._give_back(job, f"its {', '.join(changed)} changed while it was held")
+        return self.move(job, JobState.REFUSED, f"no VM for it is what it asks for ({seen.reason})")
+
+    def _await_limit(self, job: Job, seen: LrmsJob) -> float:
+        """The job has its VM, but its LRMS may not start it yet, wherever: no fault of anybody's."""
+        if self._in_state_s(job) > self._config.limit_timeout_s:
+            return self._give_back(job, f"it waits for {seen.reason}")
+        self._put(replace(job, limit=seen.reason, moments={**job.moments, LIMITED: self._clock.now()}))
+        return LIMIT_S
+
     def _send(self, job: Job, seen: LrmsJob) -> float:
-        original = job.original
-        assert original is not None
+        before = job.original or {}
+        changed = seen.reshaped(before)
+        if changed:
+            return self._give_back(job, f"its {', '.join(changed)} changed while it was held")
         if not job.vm:
             self._hypervisor.use(job.vm_id)
         if not job.released:
+            # what its owner has changed meanwhile stays
+            original = {**seen.fixed, "Requeue": before["Requeue"]}
             moments = {**job.moments, RELEASED: self._clock.now()}
-            job = self._put(replace(job, released=True, moments=moments))
+            job = self._put(replace(job, original=original, released=True, moments=moments))
         self._failpoints.hit("bait.send")
         self._sightings.forget(job.lrms_id)
-        changed = self._lrms.send(seen, job.host, original)
-        if changed:
-            return self._give_back(job, f"its {', '.join(changed)} changed while it was held")
+        self._lrms.send(seen, job.host, job.original or {}, self.mark(job))
+        self._sent.add(job.id)
         return SOON_S
 
     def _running(self, job: Job) -> float:
         if job.path == DIRECT and not job.placeholder:
-            return self._settle_in(job)
+            return self._direct.settle_in(job)
+        if not job.sealed:
+            self._lrms.close_host(job.host)
+            job = self._put(replace(job, sealed=True))
         seen = self._look(job, LrmsJobState.RUNNING)
-        if seen is None or seen.state in _OVER:
-            return self._finish(job, seen)
+        if seen is None or seen.state in OVER:
+            return self.finish(job, seen)
         if seen.state in (LrmsJobState.PENDING, LrmsJobState.HELD):
-            return self._give_back(job, "it was put back into the queue while it ran")
+            return self._put_back_by_others(job, seen)
         if seen.state is LrmsJobState.COMPLETING:
             return SOON_S
         lost = self._vm_lost(job)
         if lost:
             log.warning("VM of a running job is lost: %s", lost, extra=fields(job))
+            self._put(replace(job, lost=lost))
             self._lrms.fail_host(job.host, lost)
             return SOON_S
         if self._drain.ends_jobs and self._lrms.requeue(seen, self.mark(job, self._drain.to_jobs)):
@@ -351,106 +473,19 @@ class Journey:
             return self._give_back(job, self._drain.to_jobs)
         return self._config.heartbeat_s
 
-    def _settle_in(self, job: Job) -> float:
-        """Make the VM that the LRMS chose this job's alone: closed to others, its share kept, its user known."""
-        self._lrms.close_host(job.host)
-        seen = self._sightings.fresh(job.lrms_id)
-        for other in self._lrms.jobs_on(job.host):
-            if other.id != job.lrms_id:
-                self._send_back(other, job)
-        placeholder = self._lrms.keep(job.vm_id, self._config.overheads.charge(job.request.resources))
-        self._failpoints.hit("bait.keep")
-        if seen is not None and seen.state not in _OVER:
-            try:
-                if seen.tag:  # of others the LRMS decides alone: they asked for nothing of ours
-                    self._grants.granted(Wish(job.request.tag), seen)  # it may have named several
-                self._hypervisor.use(job.vm_id, VmUser(job.user, groups(job.user), labels(job)))
-            except RequestError as error:
-                self._lrms.stop(seen, self.mark(job, str(error)))
-                self._sightings.forget(job.lrms_id)
-                return self._move(replace(job, placeholder=placeholder), JobState.REFUSED, str(error))
-        self._put(replace(job, placeholder=placeholder))
-        return NOW_S
+    def _put_back_by_others(self, job: Job, seen: LrmsJob) -> float:
+        if job.lost:
+            return self._broke(job)
+        mark = Mark.parse(seen.mark)
+        ours = mark is not None and mark.id == job.id and mark.reason == self._drain.to_jobs != ""
+        hold = Hold.NOBODY if ours else seen.hold
+        return self._give_back(job, "it was put back into the queue while it ran", hold=hold)
 
-    def _send_back(self, other: LrmsJob, job: Job) -> None:
-        """Another job was sent to the VM of ``job`` in the same moment: it goes back into the queue, and on at once."""
-        now = self._clock.now()
-        log.warning("job %s was sent to the same VM and goes back", other.id, extra=fields(job))
-        back = received(other, job.request, now, original=other.fixed, path=DIRECT)
-        back = self._put(back.moved(JobState.RETURNED, now, "another job was sent to the same VM"))
-        self._failpoints.hit("bait.send_back")
-        self._lrms.stop(other, self.mark(back, back.reason))
-        self._moved(back)
-
-    def _finish(self, job: Job, seen: Optional[LrmsJob]) -> float:
+    def finish(self, job: Job, seen: Optional[LrmsJob]) -> float:
         code = seen.exit_code if seen is not None else None
         ended = self.ended_at.pop(job.lrms_id, 0.0)
         moments = {**job.moments, ENDED: ended} if ended else job.moments
-        return self._move(replace(job, exit_code=code, settled=True, moments=moments), JobState.FINISHED)
-
-    # the end
-
-    def _ended(self, job: Job) -> Optional[float]:
-        if not job.settled:
-            after = self._settle(job)
-            if after is not None:
-                return after
-            job = self._put(replace(job, settled=True))
-        kept = job.state is JobState.FINISHED and self._kept(job)
-        if job.joined and not kept:
-            self._joining.leave(job.vm_id, job.host)
-            job = self._put(replace(job, joined=False))
-            self._failpoints.hit("bait.remove_host")
-        if not kept and (job.vm or self._was(job, JobState.VM_REQUESTED)):
-            try:
-                if self._hypervisor.destroy(job.vm_id).state is not VmState.GONE:
-                    return SOON_S
-            except NotFoundError:
-                pass
-            self._joining.gone(job.vm_id, job.host)
-        self._failpoints.hit("bait.unplace")
-        if not kept:
-            self._lrms.unplace(job.vm_id)
-        self._introduced.discard(job.id)
-        self._move(job, JobState.CLOSED)
-        return None
-
-    def _kept(self, job: Job) -> bool:
-        """Return whether the VM of a finished job waits for another one of the same user."""
-        taken = (other.vm for other in self._journal.active() if other.id != job.id)
-        if job.vm_id in (*self._pool.keys(), *taken):
-            return True  # before a restart: the placeholder under its id is another's by now
-        if not self._pool.may_keep(job):
-            return False
-        self._lrms.unplace(job.vm_id)
-        self._failpoints.hit("bait.reuse")
-        self._pool.keep(job)
-        return True
-
-    def _settle(self, job: Job) -> Optional[float]:
-        """Leave the LRMS's job as it has to be; None when that is done."""
-        seen = self._sightings.fresh(job.lrms_id)
-        if seen is None or seen.state in _OVER or not self._ours(job, seen):
-            return None
-        if seen.state not in (LrmsJobState.HELD, LrmsJobState.PENDING):
-            return SOON_S
-        assert job.original is not None
-        if job.state is JobState.REFUSED:
-            self._lrms.keep_held(job.lrms_id, job.original, self.mark(job, job.reason))
-        else:
-            failed = job.retry_after_s > 0
-            mark = self.mark(job, job.reason, job.attempt + (1 if failed else 0))
-            self._lrms.give_back(job.lrms_id, job.original, mark, job.retry_after_s, job.avoid_node)
-        return None
-
-    @staticmethod
-    def _was(job: Job, state: JobState) -> bool:
-        return any(move.state == state.value for move in job.history)
-
-
-def fields(job: Job) -> Dict[str, str]:
-    """Return what a log line about ``job`` carries."""
-    return {"job": job.lrms_id, "vm": job.host, "image": job.request.tag}
+        return self.move(replace(job, exit_code=code, settled=True, moments=moments), JobState.FINISHED)
 
 
 def before_running(job: Job) -> bool:

@@ -93,7 +93,7 @@ class Pool:
         self._journal, self._jobs, self._clock, self._failpoints = journal, jobs, clock, failpoints
         self._drain, self._offers = drain, Offers(lrms, self._charge, begun)
         self._lock = threading.RLock()
-        self._quiet_until = 0.0
+        self._quiet_until, self._memory_mib = 0.0, 0
         self._made: Deque[float] = collections.deque(maxlen=100)
         #: how often VMs failed in a row, when the next one may be made, and why the last one failed
         self._failed: Dict[JobRequest, Tuple[int, float, str]] = {}
@@ -168,7 +168,17 @@ class Pool:
             told.append({"tag": kind.tag, "flavour": flavour(kind.resources), **counts})
         return told
 
+    def node_mib(self) -> int:
+        """Return the memory (MiB) that the LRMS gives to jobs of this node."""
+        if not self._memory_mib:
+            self._memory_mib = self._lrms.room().total.memory_mib
+        return self._memory_mib
+
     # for jobs
+
+    def waits_for(self, tag: str) -> bool:
+        """Return whether a VM of the image waits."""
+        return any(vm.state is PoolState.WAITING and vm.request.tag == tag for vm in self._journal.active())
 
     def take(self, job: Job, user: VmUser) -> Optional[PoolVm]:
         """Return a VM that is right for ``job`` and nobody else's from now on; None where there is none.
@@ -333,7 +343,7 @@ class Pool:
 
     def _fail(self, vm: PoolVm, reason: str) -> float:
         count = self._failed.get(vm.request, (0, 0.0, ""))[0] + 1
-        pause = min(self._config.backoff_s * 2 ** (count - 1), self._config.max_backoff_s)
+        pause = min(self._config.backoff_s * 2 ** min(count - 1, 20), self._config.max_backoff_s)
         problem = f"VM that should wait, {vm.request.tag} {flavour(vm.request.resources)}: {reason}"
         self._failed[vm.request] = count, self._clock.now() + pause, problem
         log.warning("%s; next one in %g s at the earliest", problem, pause)
@@ -370,7 +380,7 @@ class Pool:
             if not vm.offered and not vm.uses and not self._lrms.rehearsed(vm.id, vm.host):
                 return SOON_S
             if not vm.offered:
-                placeholder = self._lrms.place(vm.id, self._charge(asked.resources), waiting=True)
+                placeholder = self._lrms.place(vm.id, self._charge(asked.resources))
             self._failpoints.hit("bait.place_waiting")
             if not vm.uses:
                 self._made.append(self._clock.now() - vm.born)

@@ -12,12 +12,13 @@ import pwd
 import re
 import uuid
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from ..lrms.base import LrmsJob, Wish
 from ..model.errors import RequestError
 from ..model.image import check_tag
-from ..model.job import Job, JobRequest
+from ..model.job import Dispatch, Job, JobRequest
+from ..model.mark import Mark
 from ..model.states import JobState
 from ..model.vm import MAX_LABEL, Mount, Move
 from .config import BaitConfig
@@ -60,9 +61,10 @@ class Grants:
         who = Submitter(user, groups(user) if self._rules.rules else (), partition)
         return who, self._rules.decide(who)
 
-    def granted(self, wish: Wish, job: LrmsJob) -> Granted:
+    def granted(self, wish: Wish, job: LrmsJob, node_mib: Callable[[], int] = lambda: 0) -> Granted:
         """Return what the job gets.
 
+        :param node_mib: returns the memory of this node (MiB), for a job that wants all of it
         :raises RequestError: a wish that this site never grants
         """
         for key, value in wish.options.items():
@@ -73,6 +75,11 @@ class Grants:
             raise RequestError(
                 object="nodes", value=str(job.nodes), reason="a job in a VM has one node", hint="submit with -N 1"
             )
+        if job.unsupported:
+            raise RequestError(object="job", reason=job.unsupported)
+        if job.whole_memory:
+            most = self._config.overheads.largest(node_mib() or job.resources.memory_mib)
+            job = replace(job, resources=replace(job.resources, memory_mib=most))
         who, ruled = self._ruled(job.user, job.partition)
         tag = ruled.granted_image(check_tag(wish.tag), who)
         for what, limits, asked in (
@@ -129,6 +136,25 @@ def labels(job: Job) -> Dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
+def readable(dispatch: Dispatch) -> Dispatch:
+    """Return the dispatch with nothing in it that is no text: users may write any bytes."""
+    text = {key: value.encode("utf-8", "replace").decode() for key, value in dispatch.environment.items()}
+    return replace(dispatch, environment=text)
+
+
+def told_by(seen: LrmsJob) -> Dict[str, Any]:
+    """Return what the mark of a job that was dispatched tells of its past, as fields of :class:`Job`."""
+    mark = Mark.parse(seen.mark) or Mark("", "", 1)
+    return {
+        "attempt": mark.attempt,
+        "stops": mark.stops + 1,
+        "restarts": max(0, seen.restarts - mark.stops),
+        "crowded": mark.crowded,
+        "avoided": mark.avoided,
+        "kind": seen.kind,
+    }
+
+
 def received(seen: LrmsJob, asked: JobRequest, now: float, **known: Any) -> Job:
     """Return a new job of ours, RECEIVED at ``now``, for one of the LRMS's.
 
@@ -146,22 +172,14 @@ def received(seen: LrmsJob, asked: JobRequest, now: float, **known: Any) -> Job:
     )
 
 
-@dataclass(frozen=True)
-class Mark:
-    """What we write into the LRMS's job, for us and for people: ``wnodes:<request id>:<bait>:<attempt> <reason>``."""
+def fields(job: Job) -> Dict[str, str]:
+    """Return what a log line about ``job`` carries."""
+    return {"job": job.lrms_id, "vm": job.host, "image": job.request.tag}
 
-    id: str
-    bait: str
-    attempt: int
-    reason: str = ""
 
-    def __str__(self) -> str:
-        text = f"wnodes:{self.id}:{self.bait}:{self.attempt}"
-        plain = re.sub(r"[^\x20-\x7e]|[='\"\\]", " ", self.reason)
-        return f"{text} {plain}"[:1000].strip()
-
-    @classmethod
-    def parse(cls, text: str) -> Optional[Mark]:
-        """Return the mark in ``text``; None where there is none of ours."""
-        match = re.match(r"wnodes:([a-z0-9-]+):([^:\s]+):([0-9]{1,6})(?:\s+(.*))?\Z", text)
-        return cls(match.group(1), match.group(2), int(match.group(3)), match.group(4) or "") if match else None
+def words(error: RequestError) -> str:
+    """Return why something can't be had, for the user who asked for it: nothing of ours in it."""
+    about = "" if error.object.startswith("VM request") else f"{error.object}: "
+    value = f"{error.value}: " if error.value and error.value not in error.reason else ""
+    hint = f"; {error.hint}" if error.hint else ""
+    return f"{about}{value}{error.reason}{hint}"

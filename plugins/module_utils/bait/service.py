@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple
 
 from .. import support
@@ -14,7 +15,7 @@ from ..directory.base import Heartbeat
 from ..engine.journal import Journal
 from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
-from ..lrms.base import Lrms, LrmsJob
+from ..lrms.base import Lrms, LrmsJob, Wish
 from ..model.clock import Clock, Failpoints
 from ..model.endpoint import reachable
 from ..model.errors import NotFoundError, RequestError, WnodesError
@@ -26,12 +27,14 @@ from ..model.states import JobState
 from ..model.vm import VmEvent
 from ..support import Part
 from . import request
+from .bare import BareRuns
 from .config import BaitConfig
 from .drain import Drain, DrainWish, Order
 from .explain import explain
 from .joining import Joining
-from .journey import Journey, before_running, fields
+from .journey import Journey, before_running
 from .pool import Pool
+from .rescue import Rescue
 from .rules import Rules
 from .sightings import Sightings
 
@@ -41,6 +44,10 @@ WORKERS = 4
 EVENTS_WAIT_S = 25.0
 #: the hook waits longer than this, then it helps itself
 DISPATCH_LIMIT_S = 15.0
+#: how often the node's own word on what runs there is looked at, in seconds
+BARE_LOOK_S = 1.0
+#: how often jobs are looked for that nobody looks after, in seconds
+RESCUE_LOOK_S = 60.0
 #: how much of a node's past its heartbeat tells
 TOLD_JOBS = 50
 
@@ -52,6 +59,9 @@ class SiteDirectory(Protocol):
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """See ``Directory.beat``."""
+
+    def heartbeats(self) -> Tuple[Heartbeat, ...]:
+        """See ``Directory.heartbeats``."""
 
 
 def nothing(_job: Job) -> None:
@@ -118,6 +128,8 @@ class Bait:
             self._moved,
         )
         self.reconciler = Reconciler(self._step, self.clock, self._step_failed)
+        self.bare = BareRuns(config, lrms, self._grants, journal, self.journey, self.clock)
+        self.rescue = Rescue(config, lrms, directory, journal, self.clock, self._moved)
 
     def _moved(self, job: Job) -> None:
         self._beat_now.set()
@@ -158,11 +170,12 @@ class Bait:
         refusal = ""
         wish = None
         try:
-            wish = self.lrms.wish(dispatch, self._grants.default_image)
+            wish = self.lrms.wish(request.readable(dispatch), self._grants.default_image)
         except RequestError as error:
-            refusal = str(error)
+            refusal = request.words(error)
         if wish is None and not refusal:
             self._forget(dispatch.job_id, "it asks for no VM any more")
+            self.bare.let_run(dispatch.job_id)
             self.pool.make_room()
             return RUN
         job = self._receive(dispatch, wish, refusal)
@@ -187,14 +200,14 @@ class Bait:
             moments={QUEUED: seen.eligible} if seen.eligible else {},
         )
         self._moved(self.journal.put(job.moved(JobState.RUNNING, now)))
-        log.info("sent straight to its VM", extra=fields(job))
+        log.info("sent straight to its VM", extra=request.fields(job))
 
     def _forget(self, lrms_id: str, reason: str) -> None:
         for old in self.journal.active():
             if old.lrms_id == lrms_id and before_running(old):
                 self.journey.leave(old, reason)
 
-    def _receive(self, dispatch: Dispatch, wish: Any, refusal: str) -> Job:
+    def _receive(self, dispatch: Dispatch, wish: Optional[Wish], refusal: str) -> Job:
         seen = self._sightings.fresh(dispatch.job_id)
         if seen is None:
             raise NotFoundError(object=f"job {dispatch.job_id}", reason="is not known to the LRMS")
@@ -202,16 +215,23 @@ class Bait:
             if job.lrms_id == seen.id and job.state is JobState.RECEIVED:
                 return job
         self._forget(seen.id, "it was dispatched again")
-        mark = request.Mark.parse(seen.mark)
-        asked = JobRequest(wish.tag if wish else "", Resources(seen.resources.cpus, seen.resources.memory_mib))
-        granted = request.Granted(asked, {})
+        tag = self._chosen(wish) if wish else ""
+        granted = request.Granted(JobRequest(tag, Resources(seen.resources.cpus, seen.resources.memory_mib)), {})
         try:
             if wish is not None:
-                granted = self._grants.granted(wish, seen)
+                granted = self._grants.granted(replace(wish, tag=tag), seen, self.pool.node_mib)
         except RequestError as error:
-            refusal = str(error)
-        known = {"attempt": mark.attempt if mark else 1, "reason": refusal, "ruled": granted.ruled}
+            refusal = request.words(error)
+        known = {**request.told_by(seen), "reason": refusal, "ruled": granted.ruled}
         return self.journal.put(request.received(seen, granted.request, self.clock.now(), **known))
+
+    def _chosen(self, wish: Wish) -> str:
+        """Return the image that is warm, where several would do; else the first one that this node has."""
+        tags = (wish.tag, *wish.others)
+        if len(tags) == 1:
+            return wish.tag
+        warm = [tag for tag in tags if self.pool.waits_for(tag)]
+        return next(iter([*warm, *(tag for tag in tags if tag in self._tags), wish.tag]))
 
     def _hold(self, job: Job) -> Optional[Answer]:
         deadline = self.clock.now() + DISPATCH_LIMIT_S
@@ -290,12 +310,27 @@ class Bait:
         self.lrms.adopt({job.lrms_id for job in self.journal.active()})
         self._open_or_close()
         # in this order: a record comes before its placeholder, and the job's before that of its VM goes
+        before = self.journal.active()
         placed, kept = self.lrms.placeholders(), set(self.pool.keys())
         kept |= {job.vm_id for job in self.journal.active()}
         for key in placed:
             if key not in kept:
                 log.warning("placeholder of no job of ours: %s", key)
                 self.lrms.unplace(key)
+        for job in before:
+            if job.vm_id not in placed:
+                self._take_share_again(job.id)
+
+    def _take_share_again(self, job_id: str) -> None:
+        """Its VM's share of the node was lost, whoever did that: it is off the books as long as the VM is there."""
+        job = self.journal.get(job_id)
+        has_vm = (JobState.VM_REQUESTED, JobState.VM_READY, JobState.MIGRATING, JobState.RUNNING)
+        if job is None or job.state not in has_vm or not job.placeholder:
+            return
+        seen = self.lrms.job(job.lrms_id)
+        if seen is not None:
+            log.warning("its share of the node was lost and is taken again", extra=request.fields(job))
+            self.lrms.place(job.vm_id, self.config.overheads.charge(job.request.resources), seen)
 
     def _attempt(self, name: str, action: Callable[[], None]) -> None:
         try:
@@ -354,6 +389,8 @@ class Bait:
         self._thread("poll", lambda: self._stop.wait(self.config.poll_s), self.poll)
         self._thread("events", lambda: None, lambda: self.listen(EVENTS_WAIT_S))
         self._thread("heartbeat", self._wait_for_beat, self.heartbeat)
+        self._thread("bare", lambda: self._stop.wait(BARE_LOOK_S), self.bare.look)
+        self._thread("rescue", lambda: self._stop.wait(RESCUE_LOOK_S), self.rescue.look)
 
     def _wait_for_beat(self) -> None:
         self._beat_now.wait(self.config.heartbeat_s)
@@ -389,9 +426,14 @@ class Bait:
         """Return all jobs the journal still has, oldest first, as plain data (see ``explain``)."""
         now = self.clock.now()
         return [
-            {**explain(job, now), "bait": self.config.host, "error": self._errors.get(job.id, "")}
+            {**explain(job, now, self._native(job)), "bait": self.config.host, "error": self._errors.get(job.id, "")}
             for job in self.journal.all()
         ]
+
+    def _native(self, job: Job) -> str:
+        """Return the LRMS's own word for what a job waits for; empty where it has none."""
+        seen = None if job.state is JobState.CLOSED else self._sightings.known(job.lrms_id)
+        return job.limit or (seen.reason if seen else "")
 
     def evidence(self) -> Dict[str, Part]:
         """Return what goes into a support bundle of this node besides what every service tells."""
@@ -407,7 +449,7 @@ class Bait:
         """Return ``{"ok", "problems", "tags", "jobs", "pool", "drain", "manage"}``."""
         problems = self._told_problems()
         # told, but no reason to take no jobs: without a waiting VM they only wait longer
-        told = [*problems, *filter(None, (self.pool.problem,))]
+        told = [*problems, *filter(None, (self.pool.problem, self.bare.problem())), *self.journey.faults.problems()]
         jobs, pool = self.jobs()[-TOLD_JOBS:], self.pool.described()
         told_of = {"problems": told, "tags": list(self._tags), "jobs": jobs, "pool": pool, "drain": self._drained()}
         return {"ok": not problems, **told_of, "manage": reachable(self.config.manage_listen, self.config.host)}

@@ -8,9 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Callable, Container, Dict, Iterable, Optional, Tuple
+from typing import Callable, Container, Dict, Iterable, Mapping, Optional, Tuple
 
-from ..model.job import Dispatch
+from ..model.job import Dispatch, Hold
 from ..model.resources import Resources
 from ..model.vm import GuestFile, GuestSetup
 
@@ -53,6 +53,16 @@ class LrmsJob:
     :param eligible: since when it could be started, in seconds since the epoch; 0 where that is not known
     :param partition: the partition or queue it was sent to
     :param tag: image tag that it names; empty: none
+    :param reason: why it waits or was held, in the LRMS's own word; empty: for a free node, or it does not wait
+    :param limited: whether it would wait for that on a node as well: a limit, a licence, another job
+    :param impossible: whether that says that no node is what it asks for
+    :param kind: jobs of the same kind have the same limits
+    :param hold: who holds it; an administrator's hold may be ours
+    :param shape: which keys of ``fixed`` decide whether a VM is right for it
+    :param restarts: how often it was put back into the queue, by whomever
+    :param whole_memory: it wants all the memory of its node, however much that is
+    :param component: it is part of a larger job and can't be stopped alone
+    :param unsupported: what it asks for that no VM has, in words; empty: nothing
     """
 
     id: str
@@ -69,6 +79,24 @@ class LrmsJob:
     eligible: float = 0.0
     partition: str = ""
     tag: str = ""
+    reason: str = ""
+    limited: bool = False
+    impossible: bool = False
+    kind: str = ""
+    hold: Hold = Hold.NOBODY
+    shape: Tuple[str, ...] = ()
+    restarts: int = 0
+    whole_memory: bool = False
+    component: bool = False
+    unsupported: str = ""
+
+    def reshaped(self, original: Mapping[str, str]) -> Tuple[str, ...]:
+        """Return what its owner has changed since ``original`` was read so that a VM made for it is not right."""
+        return tuple(key for key in self.shape if self.fixed.get(key) != original.get(key))
+
+
+#: what ``Lrms.give_back`` has excluded for a job before, beside the LRMS's own terms
+AVOIDED = "avoided"
 
 
 @dataclass(frozen=True)
@@ -87,10 +115,14 @@ class NodeRoom:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a job says it wants, unchecked: an image tag and ``key=value`` wishes."""
+    """What a job says it wants, unchecked: an image tag and ``key=value`` wishes.
+
+    :param others: further images that would do as well, the better ones first
+    """
 
     tag: str
     options: Dict[str, str] = field(default_factory=dict)
+    others: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,6 +188,32 @@ class Lrms(ABC):
         """Return the memory (MiB) of the largest node that serves ``tag``; 0 if none does."""
 
     @abstractmethod
+    def others_serve(self, tag: str) -> bool:
+        """Return whether a job for ``tag`` could go to another node."""
+
+    @abstractmethod
+    def present(self) -> Dict[str, str]:
+        """Return the runs of jobs that have processes on this node now, as the node itself tells: run → job's number.
+
+        It asks no server, so it may be called each second. The key of a run is never another one's.
+        """
+
+    @abstractmethod
+    def quarantine_s(self) -> float:
+        """Return for how long (seconds) a job that has left a node must not come back to it.
+
+        Sooner, that node could start it without asking us.
+        """
+
+    @abstractmethod
+    def limit(self, job: LrmsJob) -> str:
+        """Return why the job may not run now wherever it is, because of others of its kind; empty: nothing is known."""
+
+    @abstractmethod
+    def marked(self) -> Tuple[LrmsJob, ...]:
+        """Return all jobs of the site that wait or are held and have a mark. This asks for all jobs: call it rarely."""
+
+    @abstractmethod
     def room(self) -> NodeRoom:
         """Return what this node has for jobs."""
 
@@ -165,7 +223,7 @@ class Lrms(ABC):
     def stop(self, job: LrmsJob, mark: str, placeholder: str = "") -> None:
         """Put the job, which is about to start here, back into the queue, held so that only administrators free it.
 
-        A job that can't be put back (it has a terminal waiting for it) is cancelled.
+        A job that can't be put back (it has a terminal waiting for it, or is part of a larger one) is cancelled.
 
         :param job: as it was read a moment ago; its ``fixed`` is what has to be kept for undoing all this
         :param mark: text for ``LrmsJob.mark``, where users can read it and only administrators write it
@@ -180,23 +238,34 @@ class Lrms(ABC):
         """
 
     @abstractmethod
-    def send(self, job: LrmsJob, host: str, original: Dict[str, str]) -> Tuple[str, ...]:
+    def cancel(self, job: LrmsJob, mark: str) -> None:
+        """End a job for good; ``mark`` says why, and whoever waits for it at a terminal is told."""
+
+    @abstractmethod
+    def send(self, job: LrmsJob, host: str, original: Dict[str, str], mark: str) -> None:
         """Free the held job for ``host`` alone, which takes nobody else's jobs; all at once, or not at all.
 
-        Return what its owner has changed since ``original`` was read so that it can't go there; empty: it was freed.
+        :param mark: holds ``original``, so that anybody can undo this
         """
 
     @abstractmethod
-    def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
+    def give_back(
+        self,
+        job_id: str,
+        original: Dict[str, str],
+        mark: str,
+        after_s: float = 0.0,
+        avoid_node: bool = False,
+        hold: Hold = Hold.NOBODY,
+    ) -> None:
         """Undo pin and hold: the job waits in the queue as before, marked ``mark``.
+
+        What the site no longer has (a reservation that is over, a partition) is left out.
 
         :param after_s: seconds before it may be started again
         :param avoid_node: not on this node
+        :param hold: who is to free it
         """
-
-    @abstractmethod
-    def keep_held(self, job_id: str, original: Dict[str, str], mark: str) -> None:
-        """Undo the pin, keep the hold: the request can't be met; ``mark`` says why."""
 
     @abstractmethod
     def adopt(self, known: Container[str]) -> Tuple[str, ...]:
@@ -205,10 +274,11 @@ class Lrms(ABC):
     # the node's books
 
     @abstractmethod
-    def place(self, key: str, resources: Resources, waiting: bool = False) -> str:
+    def place(self, key: str, resources: Resources, job: Optional[LrmsJob] = None) -> str:
         """Take ``resources`` off this node's books (ahead of any waiting job), once for each key; return its id.
 
-        :param waiting: do not take them yet: ``stop`` does
+        :param job: whose VM it is for: it takes them for as long as the job may run, where the job may run;
+            None: not yet, ``stop`` does
         """
 
     @abstractmethod
@@ -219,7 +289,7 @@ class Lrms(ABC):
         """
 
     @abstractmethod
-    def keep(self, key: str, resources: Resources) -> str:
+    def keep(self, key: str, resources: Resources, job: LrmsJob) -> str:
         """Make what ``offer`` took stay taken, as ``place`` does; return the new id."""
 
     @abstractmethod
@@ -235,6 +305,14 @@ class Lrms(ABC):
     @abstractmethod
     def guest_setup(self, host: WorkerNode) -> GuestSetup:
         """Return what makes the VM join the LRMS, open to no job yet."""
+
+    @abstractmethod
+    def environment(self, job: LrmsJob, restarts: int) -> Tuple[GuestFile, ...]:
+        """Return what a VM is told so that a job sees itself there as on the node that it was dispatched to.
+
+        :param job: as it was read when it was about to start on the node
+        :param restarts: how often it was restarted, our own doing left out
+        """
 
     @abstractmethod
     def account(self, user: str) -> Tuple[GuestFile, ...]:
@@ -263,7 +341,7 @@ class Lrms(ABC):
 
     @abstractmethod
     def close_host(self, name: str) -> None:
-        """Let no further job go to a host."""
+        """Let no further job go to a host; the one that runs there goes on."""
 
     @abstractmethod
     def fail_host(self, name: str, reason: str) -> None:
@@ -271,7 +349,10 @@ class Lrms(ABC):
 
     @abstractmethod
     def remove_host(self, name: str, key: str = "") -> None:
-        """Remove a host and what protects it; with a ``key``, only if the host is that VM."""
+        """Remove a host and what protects it; with a ``key``, only if the host is that VM.
+
+        Jobs that somebody has sent there without us are cancelled; one that carries a mark of ours is an error.
+        """
 
     # the node
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Container, Dict, Iterable, List, Optional, Set, Tuple
 
-from ..model.errors import LrmsError
-from ..model.job import Dispatch
+from ..model.errors import LrmsError, NotFoundError
+from ..model.job import Dispatch, Hold
 from ..model.resources import Resources
 from ..model.vm import GuestFile, GuestSetup
+from . import slurm_constraint
 from .base import DefaultImage, HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, Wish, WorkerNode, no_image
 from .slurm_text import options as read_options
-from .slurm_text import wish as read_wish
 
 _FREE = {
     "Partition": "main",
@@ -26,7 +26,10 @@ _FREE = {
     "ExcNodeList": "",
     "ReservationName": "",
     "Requeue": "0",
+    "BatchFlag": "1",
+    "NumCPUs": "1",
 }
+_SHAPE = ("Features", "NumCPUs")
 
 
 @dataclass
@@ -70,6 +73,21 @@ class FakeLrms(Lrms):
     rehearsals: List[str] = field(default_factory=list)
     #: seconds after which each returned job may start again
     delays: Dict[str, float] = field(default_factory=dict)
+    #: who frees a job that was returned and is still held
+    holds: Dict[str, Hold] = field(default_factory=dict)
+    #: what a job waits for that is let go to its VM, while that stands: a limit, or something impossible
+    limits: Dict[str, str] = field(default_factory=dict)
+    #: how many tasks of an array may run at once
+    throttles: Dict[str, int] = field(default_factory=dict)
+    #: features of the node besides images
+    features: Tuple[str, ...] = ("bait",)
+    #: whether other nodes serve images
+    alone: bool = True
+    #: runs that the node itself tells of: run → job's number
+    runs: Dict[str, str] = field(default_factory=dict)
+    #: time limit and reservation of each share, as it was asked for
+    likes: Dict[str, Tuple[str, str]] = field(default_factory=dict)
+    quarantine: float = 125.0
     _failing: Dict[str, int] = field(default_factory=dict)
     _next: int = 1
 
@@ -86,11 +104,34 @@ class FakeLrms(Lrms):
             uid=1000,
             resources=Resources(cpus, memory_mib),
             nodes=nodes,
-            fixed={**_FREE, "Features": f"vm_{tag}" if tag else ""},
+            fixed={**_FREE, "Features": f"vm_{tag}" if tag else "", "NumCPUs": str(cpus)},
             partition=_FREE["Partition"],
             tag=tag,
+            number=number,
+            shape=_SHAPE,
+            kind=user,
         )
         return number
+
+    def submit_array(self, tasks: int, throttle: int, tag: str) -> List[str]:
+        """Queue an array of which ``throttle`` tasks may run at once; return its tasks' ids."""
+        array = str(self._next)
+        self.throttles[array] = throttle
+        found = []
+        for task in range(1, tasks + 1):
+            number = self.submit(tag=tag)
+            self.table[f"{array}_{task}"] = replace(self.table.pop(number), id=f"{array}_{task}")
+            found.append(f"{array}_{task}")
+        return found
+
+    def hold_by_owner(self, job_id: str) -> None:
+        """The owner puts the job back into the queue, or finds it there, and holds it."""
+        self.change(job_id, state=LrmsJobState.HELD, host="", hold=Hold.OWNER)
+
+    def start_bare(self, job_id: str) -> None:
+        """Start the job on the node behind the hook's back."""
+        self.change(job_id, state=LrmsJobState.RUNNING, host=self.node)
+        self.runs[f"run of {job_id}"] = self.table[job_id].number
 
     def dispatch(self, job_id: str, comment: str = "") -> Dispatch:
         """Start the job on the bait's node as far as its prolog, and return what the hook sees."""
@@ -123,9 +164,13 @@ class FakeLrms(Lrms):
 
     def wish(self, dispatch: Dispatch, default: DefaultImage = no_image) -> Optional[Wish]:
         environment, job = dispatch.environment, self.table[dispatch.job_id]
-        named = read_wish(environment.get("SLURM_JOB_CONSTRAINTS", ""), environment.get("SLURM_JOB_COMMENT", ""))
-        tag = "" if named else default(job.user, job.partition)
-        return Wish(tag, read_options(environment.get("SLURM_JOB_COMMENT", ""))) if tag else named
+        constraint, comment = (environment.get(f"SLURM_JOB_{key}", "") for key in ("CONSTRAINTS", "COMMENT"))
+        named = slurm_constraint.tags(constraint)
+        if not named:
+            tag = default(job.user, job.partition)
+            return Wish(tag, read_options(comment)) if tag else None
+        named = slurm_constraint.images(constraint, self.features)
+        return Wish(named[0], read_options(comment), named[1:])
 
     def placeholder_key(self, dispatch: Dispatch) -> str:
         everything = (*self.holders.items(), *self.offers.items())
@@ -159,6 +204,39 @@ class FakeLrms(Lrms):
         self._called("largest_node_mib")
         return self.largest_mib
 
+    def others_serve(self, tag: str) -> bool:
+        self._called("others_serve")
+        return not self.alone
+
+    def present(self) -> Dict[str, str]:
+        return {run: number for run, number in self.runs.items() if self._runs_here(number)}
+
+    def _runs_here(self, number: str) -> bool:
+        jobs = (job for job in self.table.values() if job.number == number)
+        return any(job.state is LrmsJobState.RUNNING and job.host == self.node for job in jobs)
+
+    def quarantine_s(self) -> float:
+        self._called("quarantine_s")
+        return self.quarantine
+
+    def limit(self, job: LrmsJob) -> str:
+        self._called("limit")
+        array, underscore, _task = job.id.partition("_")
+        most = self.throttles.get(array, 0)
+        if not underscore or not most:
+            return ""
+        here = [one for one in self.table.values() if one.id.startswith(f"{array}_") and one.id != job.id]
+        ahead = [one for one in here if one.state is LrmsJobState.RUNNING and one.host != self.node]
+        ahead += [
+            one for one in here if one.state is LrmsJobState.HELD and one.mark and int(one.number) < int(job.number)
+        ]
+        return "JobArrayTaskLimit" if len(ahead) >= most else ""
+
+    def marked(self) -> Tuple[LrmsJob, ...]:
+        self._called("marked")
+        waiting = (LrmsJobState.PENDING, LrmsJobState.HELD)
+        return tuple(job for job in self.table.values() if job.mark and job.state in waiting)
+
     def room(self) -> NodeRoom:
         self._called("room")
         shares = [share for key, share in self.shares.items() if self.holders[key] not in self.waiting]
@@ -169,9 +247,13 @@ class FakeLrms(Lrms):
 
     def stop(self, job: LrmsJob, mark: str, placeholder: str = "") -> None:
         self._called("stop")
-        self.change(job.id, mark=mark)
-        if self.table[job.id].state is LrmsJobState.RUNNING:
-            self.change(job.id, state=LrmsJobState.HELD, host="")
+        if job.component:
+            self.cancel(job, mark)
+            return
+        self.change(job.id, mark=mark, fixed={**self.table[job.id].fixed, "Requeue": "1"})
+        if self.table[job.id].state in (LrmsJobState.RUNNING, LrmsJobState.PENDING, LrmsJobState.HELD):
+            restarts = self.table[job.id].restarts + (self.table[job.id].state is LrmsJobState.RUNNING)
+            self.change(job.id, state=LrmsJobState.HELD, host="", hold=Hold.ADMINISTRATOR, restarts=restarts)
         self.waiting.discard(placeholder)
 
     def requeue(self, job: LrmsJob, mark: str) -> bool:
@@ -181,46 +263,64 @@ class FakeLrms(Lrms):
         self.stop(job, mark)
         return True
 
-    def send(self, job: LrmsJob, host: str, original: Dict[str, str]) -> Tuple[str, ...]:
+    def cancel(self, job: LrmsJob, mark: str) -> None:
+        self._called("cancel")
+        self.change(job.id, mark=mark, state=LrmsJobState.CANCELLED)
+
+    def send(self, job: LrmsJob, host: str, original: Dict[str, str], mark: str) -> None:
         self._called("send")
         fixed = self.table[job.id].fixed
-        if fixed["Features"] != original["Features"]:
-            return ("Features",)
         pinned = {"Partition": "wnvm", "ReqNodeList": host, "ReservationName": f"wn_{host}"}
-        self.change(job.id, fixed={**fixed, **pinned, "TimeLimit": original["TimeLimit"]})
+        self.change(job.id, mark=mark, fixed={**fixed, **pinned, "Requeue": original["Requeue"]})
         vm = self.hosts.get(host)
         if vm is not None:
             vm.user = job.user
         if self.table[job.id].state is LrmsJobState.HELD:
-            ready = vm is not None and vm.state is HostState.READY
-            if vm is not None and ready:
-                vm.state = HostState.BUSY
-            changed = {"state": LrmsJobState.RUNNING, "host": host} if ready else {"state": LrmsJobState.PENDING}
-            self.change(job.id, **changed)
-        return ()
+            self.change(job.id, state=LrmsJobState.PENDING, hold=Hold.NOBODY)
+            self.start(job.id)
 
-    def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
+    def start(self, job_id: str) -> None:
+        """Start a job that was let go to its VM, where nothing keeps it from that."""
+        job = self.table[job_id]
+        host, reason = job.fixed["ReqNodeList"], self.limits.get(job_id, "")
+        vm = self.hosts.get(host)
+        if reason or vm is None or vm.state is not HostState.READY or vm.user != job.user:
+            impossible = reason == "BadConstraints"
+            self.change(job_id, reason=reason, limited=bool(reason) and not impossible, impossible=impossible)
+            return
+        vm.state = HostState.BUSY
+        self.change(job_id, state=LrmsJobState.RUNNING, host=host, reason="", limited=False)
+
+    def give_back(
+        self,
+        job_id: str,
+        original: Dict[str, str],
+        mark: str,
+        after_s: float = 0.0,
+        avoid_node: bool = False,
+        hold: Hold = Hold.NOBODY,
+    ) -> None:
         self._called("give_back")
-        before = self.table[job_id].fixed
-        excluded = self.node if avoid_node else before["ExcNodeList"]
-        self.change(job_id, fixed={**_FREE, "Features": before["Features"], "ExcNodeList": excluded})
-        self.change(job_id, state=LrmsJobState.PENDING, mark=mark)
-        self.delays[job_id] = after_s
-
-    def keep_held(self, job_id: str, original: Dict[str, str], mark: str) -> None:
-        self._called("keep_held")
-        self.change(job_id, mark=mark)
+        if job_id not in self.table:
+            raise NotFoundError(object=f"job {job_id}", reason="is not known")
+        fixed = {**self.table[job_id].fixed, **{key: value for key, value in original.items() if key in _FREE}}
+        fixed["ExcNodeList"] = self.node if avoid_node else fixed["ExcNodeList"]
+        state = LrmsJobState.PENDING if hold is Hold.NOBODY else LrmsJobState.HELD
+        self.change(job_id, fixed=fixed, state=state, mark=mark, hold=hold, reason="", limited=False)
+        self.delays[job_id], self.holds[job_id] = after_s, hold
 
     def adopt(self, known: Container[str]) -> Tuple[str, ...]:
         self._called("adopt")
         return ()
 
-    def place(self, key: str, resources: Resources, waiting: bool = False) -> str:
+    def place(self, key: str, resources: Resources, job: Optional[LrmsJob] = None) -> str:
         self._called("place")
         if key not in self.holders:
             self.holders[key] = str(self._next)
-            if waiting:
+            if job is None:
                 self.waiting.add(self.holders[key])
+            else:
+                self.likes[key] = job.fixed["TimeLimit"], job.fixed["ReservationName"]
             self.shares[key] = resources
             self._next += 1
         return self.holders[key]
@@ -232,10 +332,10 @@ class FakeLrms(Lrms):
             self._next += 1
         return self.offers[key]
 
-    def keep(self, key: str, resources: Resources) -> str:
+    def keep(self, key: str, resources: Resources, job: LrmsJob) -> str:
         self._called("keep")
         self.offers.pop(key, None)
-        return self.place(key, resources)
+        return self.place(key, resources, job)
 
     def unplace(self, key: str) -> None:
         self._called("unplace")
@@ -250,6 +350,9 @@ class FakeLrms(Lrms):
     def guest_setup(self, host: WorkerNode) -> GuestSetup:
         self.hosts[host.name] = FakeHost(HostState.READY if host.offered else HostState.CLOSED, key=host.key)
         return GuestSetup((GuestFile("/etc/fake", host.name),), (("start-fake",),))
+
+    def environment(self, job: LrmsJob, restarts: int) -> Tuple[GuestFile, ...]:
+        return (GuestFile("/etc/environment", f"partition={job.partition} restarts={restarts}"),)
 
     def account(self, user: str) -> Tuple[GuestFile, ...]:
         return (GuestFile("/etc/passwd", user),)
@@ -274,8 +377,10 @@ class FakeLrms(Lrms):
 
     def close_host(self, name: str) -> None:
         self._called("close_host")
-        if name in self.hosts and self.hosts[name].state is HostState.READY:
-            self.hosts[name].state = HostState.CLOSED
+        if name in self.hosts:
+            self.hosts[name].user = "root"
+            if self.hosts[name].state is HostState.READY:
+                self.hosts[name].state = HostState.CLOSED
 
     def fail_host(self, name: str, reason: str) -> None:
         self._called("fail_host")

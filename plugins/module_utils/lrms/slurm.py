@@ -9,22 +9,39 @@ answer or long after it; ``requeue`` alone would let the owner free the job, so 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pwd
 import re
-from dataclasses import dataclass
-from typing import Callable, Container, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+import time
+from typing import Container, Dict, Iterable, List, Optional, Set, Tuple
 
-from ..model.errors import CommandFailed, ConfigError, LrmsError, NotFoundError
+from ..model.errors import LrmsError, LrmsRefused, NotFoundError
 from ..model.hostlist import expand
-from ..model.job import Dispatch
+from ..model.job import Dispatch, Hold
+from ..model.mark import is_under_way
 from ..model.resources import Resources
 from ..model.vm import GuestFile, GuestSetup
-from ..process import Completed, run
+from ..process import run
+from . import slurm_constraint
 from . import slurm_text as text
 from .accounts import account_files
-from .base import DefaultImage, HostState, Lrms, LrmsJob, LrmsJobState, NodeRoom, Wish, WorkerNode, no_image
+from .base import (
+    AVOIDED,
+    DefaultImage,
+    HostState,
+    Lrms,
+    LrmsJob,
+    LrmsJobState,
+    NodeRoom,
+    Wish,
+    WorkerNode,
+    no_image,
+)
+from .slurm_books import Books
+from .slurm_commands import Commands, Runner, SlurmConfig
+from .slurm_constraint import TAG_PREFIX
 
 log = logging.getLogger(__name__)
 
@@ -36,56 +53,18 @@ MAX_ACCOUNTS = 5000
 FIRST_UID = 1000
 #: where a VM has the key
 MUNGE_KEY = "/etc/munge/munge.key"
-TAG_PREFIX = "vm_"
+#: what the task prolog in a VM reads
+TASK_ENVIRONMENT = "/etc/slurm/wnodes-task-environment"
 #: a feature of each VM's node: which VM it is, for its name will be another one's
 KEY = "wnid_"
 REASON = "wnodes: "
-PLACEHOLDER, NUDGE, REHEARSAL = "wnodes-", "wnnudge-", "wnrehearsal-"
-_PLACEHOLDER = "#!/bin/sh\n# keeps the share of a virtual machine off this node's books\nexec sleep infinity\n"
+REHEARSAL = "wnrehearsal-"
 _REHEARSAL = "#!/bin/sh\n# what a host's first job takes longer for is done by this one\n"
-_NUDGE = "#!/bin/sh\n# ends at once: at its end Slurm looks for work, otherwise once a second only\n"
-_GONE = ("Invalid job id", "Invalid node name", "not found", "Requested reservation is invalid", "No such")
-
-
-@dataclass(frozen=True)
-class SlurmConfig:
-    """How we use a site's Slurm.
-
-    :param node: this node's name in Slurm
-    :param vm_partition: partition of the VMs (``ReqResv=YES``)
-    :param placeholder_partition: partition of the placeholders (``RootOnly=YES``, highest PriorityTier)
-    :param offer_partition: partition of placeholders that give way to jobs (``RootOnly=YES``, lowest PriorityTier,
-        ``PreemptMode=CANCEL``); only for VMs to which Slurm sends jobs itself
-    :param munge_key: given to batch VMs; empty: the image has a way of its own
-    :param guest_accounts: write the job's user and groups into the VM (no directory service in the image)
-    :param timeout_s: limit of each call of a Slurm command, in seconds
-    :param adopt_dir: where the hook leaves word of jobs that it put back because the bait did not answer
-    """
-
-    node: str
-    vm_partition: str = "wnvm"
-    placeholder_partition: str = "wnhold"
-    offer_partition: str = "wnoffer"
-    munge_key: str = "/etc/munge/munge.key"
-    guest_accounts: bool = True
-    timeout_s: float = 15.0
-    adopt_dir: str = "/var/lib/wnodes/adopt"
-
-    @property
-    def own_partitions(self) -> Tuple[str, ...]:
-        """The partitions that are RootOnly, so that nobody but us has a job there."""
-        return self.placeholder_partition, self.offer_partition
-
-    def __post_init__(self) -> None:
-        if not re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", self.node):
-            raise ConfigError(object="slurm.node", value=repr(self.node), reason="is not a node name")
-        if self.timeout_s <= 0:
-            raise ConfigError(
-                object="slurm.timeout_s", value=str(self.timeout_s), reason="must be more than 0 (seconds)"
-            )
-
-
-Runner = Callable[..., Completed]
+#: Slurm's daemons forget what has run out a little later than it has, in seconds
+QUARANTINE_MARGIN_S = 5.0
+#: how long what Slurm's configuration says is believed, in seconds
+_CONFIG_S = 600.0
+_OVER = (LrmsJobState.ENDED, LrmsJobState.CANCELLED)
 
 
 class Slurm(Lrms):
@@ -95,30 +74,11 @@ class Slurm(Lrms):
     """
 
     def __init__(self, config: SlurmConfig, runner: Runner = run) -> None:
-        self._config, self._runner = config, runner
-        #: placeholder that waits → the job that nudges the scheduler after it
-        self._nudges: Dict[str, str] = {}
+        self._config, self._commands = config, Commands(config, runner)
+        self._books = Books(config, self._commands)
+        self._run, self._update = self._commands.run, self._commands.update
         self._rehearsals: Set[str] = set()
-
-    def _run(self, *argv: str, input: Optional[str] = None) -> str:
-        environment = {"PATH": "/usr/bin:/bin:/usr/local/bin:/opt/slurm/bin", "SLURM_TIME_FORMAT": "%s"}
-        if "SLURM_CONF" in os.environ:
-            environment["SLURM_CONF"] = os.environ["SLURM_CONF"]
-        try:
-            return self._runner(argv, timeout=self._config.timeout_s, input=input, env=environment).stdout
-        except CommandFailed as error:
-            if any(said in error.reason for said in _GONE):
-                raise NotFoundError(object=argv[0], value=error.value, reason=error.reason) from None
-            raise LrmsError(
-                object=error.object, value=error.value, reason=error.reason, hint="is slurmctld up? try: scontrol ping"
-            ) from None
-
-    def _update(self, *pairs: str) -> None:
-        self._run("scontrol", "update", *pairs)
-
-    def _scontrol(self, *commands: Sequence[str]) -> None:
-        """Give several commands to one scontrol. It goes on after one that fails, and says so at its end."""
-        self._run("scontrol", input="".join(text.command(words) for words in commands))
+        self._settings: Tuple[float, str] = (0.0, "")
 
     # reading
 
@@ -127,14 +87,23 @@ class Slurm(Lrms):
         user, partition = (environment.get(f"SLURM_JOB_{key}", "") for key in ("USER", "PARTITION"))
         if partition in self._config.own_partitions:
             return None
-        named = text.wish(environment.get("SLURM_JOB_CONSTRAINTS", ""), environment.get("SLURM_JOB_COMMENT", ""))
-        tag = "" if named else default(user, partition)
-        return Wish(tag, text.options(environment.get("SLURM_JOB_COMMENT", ""))) if tag else named
+        constraint, comment = (environment.get(f"SLURM_JOB_{key}", "") for key in ("CONSTRAINTS", "COMMENT"))
+        named = slurm_constraint.tags(constraint)
+        if not named:
+            tag = default(user, partition)
+            return Wish(tag, text.options(comment)) if tag else None
+        if constraint != TAG_PREFIX + named[0]:
+            named = slurm_constraint.images(constraint, self._node_features())
+        return Wish(named[0], text.options(comment), named[1:])
+
+    def _node_features(self) -> List[str]:
+        """Return what this node offers besides images: a VM on it offers that as well."""
+        return [item for item in text.features(self._this_node()) if not item.startswith(TAG_PREFIX)]
 
     def placeholder_key(self, dispatch: Dispatch) -> str:
         if dispatch.environment.get("SLURM_JOB_PARTITION") not in self._config.own_partitions:
             return ""
-        for key, number in self.placeholders().items():
+        for key, number in self._books.all().items():
             if number == dispatch.job_id:
                 return key
         return ""
@@ -169,10 +138,59 @@ class Slurm(Lrms):
             return ""
 
     def largest_node_mib(self, tag: str) -> int:
-        feature = TAG_PREFIX + tag
+        return max(self._serving(tag).values(), default=0)
+
+    def others_serve(self, tag: str) -> bool:
+        return bool(set(self._serving(tag)) - {self._config.node})
+
+    def _serving(self, tag: str) -> Dict[str, int]:
+        """Return the memory (MiB) of the physical nodes that serve ``tag``, by name."""
         nodes = text.nodes(self._run("sinfo", "-h", "-a", "-N", "-O", text.NODES_FORMAT))
         of_vms = {VM_FEATURE, OFFERED_FEATURE}
-        return max((size for size, has in nodes if feature in has and not of_vms & set(has)), default=0)
+        return {name: size for name, (size, has) in nodes.items() if TAG_PREFIX + tag in has and not of_vms & set(has)}
+
+    def present(self) -> Dict[str, str]:
+        folder = text.spool_dir(self._slurm_config(), self._config.node)
+        found = {}
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder or "/nonexistent") as files:
+            for file in files:
+                number = text.step(file.name, self._config.node)
+                if number:
+                    with contextlib.suppress(FileNotFoundError):  # it has just ended
+                        found[f"{file.name} {file.stat(follow_symlinks=False).st_ctime_ns}"] = number
+        return found
+
+    def quarantine_s(self) -> float:
+        return text.cred_expire_s(self._slurm_config()) + QUARANTINE_MARGIN_S
+
+    def _slurm_config(self) -> str:
+        at, shown = self._settings
+        if not shown or time.monotonic() - at > _CONFIG_S:
+            shown = self._run("scontrol", "show", "config")
+            self._settings = time.monotonic(), shown
+        return shown
+
+    def limit(self, job: LrmsJob) -> str:
+        array, underscore, _task = job.id.partition("_")
+        if not underscore:
+            return ""
+        most = text.throttle(self._run("scontrol", "show", "-o", "job", job.id))
+        if not most:
+            return ""
+        others = [one for one in self.jobs([array]).values() if one.id != job.id and self._is_ahead(one, job)]
+        return f"{len(others)} tasks of its array run, and %{most} may" if len(others) >= most else ""
+
+    def _is_ahead(self, other: LrmsJob, job: LrmsJob) -> bool:
+        """Return whether another task of an array runs, or is on its way to a VM and came first."""
+        if other.state in (LrmsJobState.RUNNING, LrmsJobState.COMPLETING) and other.host != self._config.node:
+            return True
+        waits = other.state is LrmsJobState.HELD and other.hold is Hold.ADMINISTRATOR and is_under_way(other.mark)
+        stopped = other.state in (LrmsJobState.RUNNING, LrmsJobState.COMPLETING) or waits
+        return stopped and int(other.number or 0) < int(job.number or 0)
+
+    def marked(self) -> Tuple[LrmsJob, ...]:
+        output = self._run("squeue", "-h", "-a", "-r", "-t", "PENDING", "-O", text.SQUEUE_FORMAT)
+        return tuple(job for job in text.jobs(output).values() if job.mark.startswith("wnodes:"))
 
     def room(self) -> NodeRoom:
         shown = self._this_node()
@@ -191,68 +209,104 @@ class Slurm(Lrms):
     # stopping a job and letting it go
 
     def stop(self, job: LrmsJob, mark: str, placeholder: str = "") -> None:
-        if job.state in (LrmsJobState.ENDED, LrmsJobState.CANCELLED):
+        if job.state in _OVER:
             return
-        marked = (f"JobId={job.id}", f"AdminComment={mark}")
-        if job.state is LrmsJobState.RUNNING and job.fixed["BatchFlag"] == "0":
-            self._update(*marked)
-            self._run("scancel", job.id)
+        if job.state is LrmsJobState.RUNNING and (job.fixed["BatchFlag"] == "0" or job.component):
+            self.cancel(job, mark)
             return
         # Requeue=1 defeats --no-requeue. The hold is there before the requeue, or the job could be dispatched at once.
-        self._update(*marked, "Priority=0", "Requeue=1")
-        waiting = [number for number in (placeholder, self._nudges.get(placeholder, "")) if number]
-        after: List[Sequence[str]] = [("release", number) for number in waiting]
+        self._update(f"JobId={job.id}", f"AdminComment={mark}", "Priority=0", "Requeue=1")
+        after = self._books.taken_by(job, placeholder) if placeholder else []
         if job.state is LrmsJobState.RUNNING:
             after.append(("requeue", job.id))
         if after:
-            self._scontrol(*after)
+            self._commands.batch(*after)
 
     def requeue(self, job: LrmsJob, mark: str) -> bool:
-        if job.fixed["BatchFlag"] == "0" or job.fixed["Requeue"] == "0":
+        if job.fixed["BatchFlag"] == "0" or job.fixed["Requeue"] == "0" or job.component:
             return False
         self.stop(job, mark)
         return True
 
-    def send(self, job: LrmsJob, host: str, original: Dict[str, str]) -> Tuple[str, ...]:
-        if job.fixed["Features"] != original["Features"]:
-            return ("Features",)
-        values = {"Partition": self._config.vm_partition, "ReqNodeList": host, "ReservationName": _reservation(host)}
-        # without its old value TimeLimit would become the partition's
-        values = {**values, "TimeLimit": original["TimeLimit"], "Requeue": original["Requeue"], "StartTime": "now"}
+    def cancel(self, job: LrmsJob, mark: str) -> None:
+        self._update(f"JobId={job.id}", f"AdminComment={mark}")
+        self._run("scancel", job.id)
+
+    def send(self, job: LrmsJob, host: str, original: Dict[str, str], mark: str) -> None:
+        values = {
+            "Partition": self._config.vm_partition,
+            "ReqNodeList": host,
+            "ReservationName": _reservation(host),
+            # without it the partition's would be set
+            "TimeLimit": job.fixed["TimeLimit"],
+            "Requeue": original["Requeue"],
+            "StartTime": "now",
+            "AdminComment": mark,
+        }
         pairs = [f"{key}={value}" for key, value in values.items()]
-        self._scontrol(
+        self._commands.batch(
             ("update", f"ReservationName={_reservation(host)}", f"Users={job.user}"),
             ("update", f"JobId={job.id}", *pairs),
         )
-        self._release(job.id)
-        return ()
+        self._release(job)
 
-    def give_back(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, avoid_node: bool) -> None:
-        avoid = [f"ExcNodeList={self._also_excluded(job_id)}"] if avoid_node else []
-        self._unpin(job_id, original, mark, after_s, *avoid)
-        self._release(job_id)
-
-    def _also_excluded(self, job_id: str) -> str:
-        excluded = self._run("squeue", "-h", "-a", "-j", job_id, "-o", "%x").strip()
-        return ",".join(item for item in (excluded, self._config.node) if item and item != "(null)")
-
-    def _release(self, job_id: str) -> None:
-        self._run("scontrol", "release", job_id)
-
-    def keep_held(self, job_id: str, original: Dict[str, str], mark: str) -> None:
-        self._unpin(job_id, original, mark, 0)
-
-    def _unpin(self, job_id: str, original: Dict[str, str], mark: str, after_s: float, *more: str) -> None:
+    def give_back(
+        self,
+        job_id: str,
+        original: Dict[str, str],
+        mark: str,
+        after_s: float = 0.0,
+        avoid_node: bool = False,
+        hold: Hold = Hold.NOBODY,
+    ) -> None:
         job = self.job(job_id)
         if job is None:
             raise NotFoundError(object=f"job {job_id}", reason="is not known to Slurm")
-        wanted = {key: original[key] for key in ("Partition", "ReqNodeList", "ReservationName", "TimeLimit")}
-        wanted["Requeue"] = original["Requeue"]
-        wanted["StartTime"] = f"now+{int(after_s)}" if after_s >= 1 else "now"
+        wanted = {key: original[key] for key in ("Partition", "ReqNodeList", "ReservationName") if key in original}
+        # a change of the partition sets that partition's limit
+        wanted["TimeLimit"] = job.fixed["TimeLimit"]
+        changed = {key: value for key, value in wanted.items() if job.fixed.get(key) != value}
+        if "Partition" in changed:
+            changed["TimeLimit"] = wanted["TimeLimit"]
+        changed["Requeue"] = original.get("Requeue", "1")
+        changed["StartTime"] = f"now+{int(after_s + 0.999)}" if after_s > 0 else "now"
+        if avoid_node or original.get(AVOIDED):
+            changed["ExcNodeList"] = self._excluded(job_id, original.get(AVOIDED, ""), avoid_node)
+        if hold is Hold.OWNER:
+            self._run("scontrol", "uhold", job_id)
         # in the same call: after it, another bait may own the job and its mark
-        wanted["AdminComment"] = mark
-        pairs = [f"{key}={value}" for key, value in wanted.items() if job.fixed.get(key) != value]
-        self._update(f"JobId={job_id}", *pairs, *more)
+        self._change(job_id, {**changed, "AdminComment": mark})
+        if hold is Hold.NOBODY:
+            self._release(job)
+
+    def _excluded(self, job_id: str, avoided: str, avoid_node: bool) -> str:
+        """Return the nodes that the job's owner does not want, and this one."""
+        shown = text.fields(self._run("scontrol", "show", "-o", "job", job_id)).get("ExcNodeList", "")
+        nodes = [node for node in expand(shown) if node not in (avoided, self._config.node)]
+        return ",".join([*nodes, self._config.node] if avoid_node else nodes)
+
+    def _change(self, job_id: str, values: Dict[str, str]) -> None:
+        """Set all values of a job; those that Slurm refuses are left as they are, where it takes the others."""
+        try:
+            self._update(f"JobId={job_id}", *(f"{key}={value}" for key, value in values.items()))
+        except (LrmsRefused, NotFoundError) as error:
+            if self.job(job_id) is None:
+                raise
+            log.warning("job %s does not get back all that it had: %s", job_id, error)
+            *first, mark = values.items()
+            for key, value in first:
+                try:
+                    self._update(f"JobId={job_id}", f"{key}={value}")
+                except (LrmsRefused, NotFoundError) as refused:
+                    log.warning("job %s: %s=%s: %s", job_id, key, value, refused)
+                    if key == "ReservationName" and value:
+                        self._update(f"JobId={job_id}", "ReservationName=")
+            self._update(f"JobId={job_id}", "=".join(mark))
+
+    def _release(self, job: LrmsJob) -> None:
+        self._run("scontrol", "release", job.id)
+        if job.fixed.get("Nice", "0") not in ("0", ""):  # a release takes it away
+            self._update(f"JobId={job.id}", f"Nice={job.fixed['Nice']}")
 
     def adopt(self, known: Container[str]) -> Tuple[str, ...]:
         freed = []
@@ -262,78 +316,28 @@ class Slurm(Lrms):
             if job is not None and job.state is LrmsJobState.COMPLETING:
                 continue
             if job is not None and job.state is LrmsJobState.HELD and job_id not in known:
-                self._update(f"JobId={job_id}", "StartTime=now")
-                self._release(job_id)
+                self._update(f"JobId={job_id}", f"StartTime=now+{int(self.quarantine_s())}")
+                self._release(job)
                 freed.append(job_id)
             os.unlink(os.path.join(self._config.adopt_dir, job_id))
         return tuple(freed)
 
     # the node's books
 
-    def place(self, key: str, resources: Resources, waiting: bool = False) -> str:
-        partition = self._config.placeholder_partition
-        existing = self._number(PLACEHOLDER + key, partition)
-        if existing:
-            return existing
-        if not waiting:
-            return self._submit(PLACEHOLDER + key, partition, _PLACEHOLDER, *_share(resources))
-        nudge = self._submit(NUDGE + key, partition, _NUDGE, "--mem=1M", "--time=1", "--hold")
-        number = self._submit(PLACEHOLDER + key, partition, _PLACEHOLDER, *_share(resources), "--hold")
-        self._nudges[number] = nudge
-        return number
+    def place(self, key: str, resources: Resources, job: Optional[LrmsJob] = None) -> str:
+        return self._books.place(key, resources, job)
 
     def offer(self, key: str, resources: Resources) -> str:
-        name, partition = PLACEHOLDER + key, self._config.offer_partition
-        return self._number(name, partition) or self._submit(name, partition, _PLACEHOLDER, *_share(resources))
+        return self._books.offer(key, resources)
 
-    def keep(self, key: str, resources: Resources) -> str:
-        name, config = PLACEHOLDER + key, self._config
-        kept = self._number(name, config.placeholder_partition)
-        offered = self._number(name, config.offer_partition)
-        # The first goes before the second comes: else the second would end the offer of yet another VM where room is
-        # scarce. Nobody comes between: the second is the first in line.
-        if offered:
-            self._run("scancel", offered)
-        return kept or self._submit(name, config.placeholder_partition, _PLACEHOLDER, *_share(resources))
-
-    def _number(self, name: str, partition: str) -> str:
-        return next((number for known, where, number in self._ours() if (known, where) == (name, partition)), "")
-
-    def _submit(self, name: str, partition: str, script: str, *options: str, node: str = "") -> str:
-        common = (
-            "--parsable",
-            "--export=NONE",
-            "--no-requeue",
-            f"--job-name={name}",
-            f"--partition={partition}",
-            f"--nodelist={node or self._config.node}",
-            "--nodes=1",
-            "--ntasks=1",
-            "--chdir=/",
-            "--output=/dev/null",
-            "--error=/dev/null",
-        )
-        return self._run("sbatch", *common, *options, input=script).strip().split(";")[0]
+    def keep(self, key: str, resources: Resources, job: LrmsJob) -> str:
+        return self._books.keep(key, resources, job)
 
     def unplace(self, key: str) -> None:
-        numbers = [number for name, _where, number in self._ours() if name in (PLACEHOLDER + key, NUDGE + key)]
-        if numbers:
-            self._run("scancel", *numbers)
+        self._books.remove(key)
 
     def placeholders(self) -> Dict[str, str]:
-        ours = {name: number for name, _where, number in self._ours()}
-        found = {name[len(PLACEHOLDER) :]: number for name, number in ours.items() if name.startswith(PLACEHOLDER)}
-        nudges = {number: ours.get(NUDGE + key, "") for key, number in found.items()}
-        self._nudges = {number: nudge for number, nudge in nudges.items() if nudge}
-        return found
-
-    def _ours(self) -> List[Tuple[str, str, str]]:
-        """Return name, partition and id of our own jobs for this node."""
-        config = self._config
-        query = ("squeue", "-h", "-a", "-u", "root", "-t", "PENDING,CONFIGURING,RUNNING", "-o", "%i %j %n %P")
-        output = self._run(*query, "-p", f"{config.placeholder_partition},{config.offer_partition}")
-        rows = (line.split() for line in output.splitlines())
-        return [(row[1], row[3], row[0]) for row in rows if len(row) == 4 and row[2] == config.node]
+        return self._books.all()
 
     # VMs as hosts
 
@@ -342,9 +346,7 @@ class Slurm(Lrms):
             "CPUs": str(host.resources.cpus),
             "RealMemory": str(host.resources.memory_mib),
             "TmpDisk": str(host.resources.scratch_mib),
-            "Feature": ",".join(
-                (OFFERED_FEATURE if host.offered else VM_FEATURE, TAG_PREFIX + host.tag, KEY + host.key)
-            ),
+            "Feature": ",".join(self._features(host)),
             "NodeAddr": host.address,
             **({"Weight": str(OFFERED_WEIGHT)} if host.offered else {}),
         }
@@ -358,6 +360,14 @@ class Slurm(Lrms):
             files.append(GuestFile(MUNGE_KEY, content, 0o600, **owner, in_place=True, encoding="latin-1"))
         return GuestSetup(tuple(files), (("systemctl", "restart", "munge.service", "slurmd.service"),))
 
+    def _features(self, host: WorkerNode) -> Tuple[str, ...]:
+        """Return what the VM's node offers: what its physical node does, so that all that matched that matches it."""
+        of_node = [item for item in self._node_features() if item not in (VM_FEATURE, OFFERED_FEATURE)]
+        return OFFERED_FEATURE if host.offered else VM_FEATURE, TAG_PREFIX + host.tag, KEY + host.key, *of_node
+
+    def environment(self, job: LrmsJob, restarts: int) -> Tuple[GuestFile, ...]:
+        return (GuestFile(TASK_ENVIRONMENT, text.task_environment(job, restarts), 0o644),)
+
     def account(self, user: str) -> Tuple[GuestFile, ...]:
         return account_files([pwd.getpwnam(user)]) if self._config.guest_accounts else ()
 
@@ -370,7 +380,7 @@ class Slurm(Lrms):
         return account_files(users[:MAX_ACCOUNTS])
 
     def _conf_server(self) -> str:
-        shown = self._run("scontrol", "show", "config")
+        shown = self._slurm_config()
         host = re.search(r"^SlurmctldHost\[0\]\s*=\s*([^\s(]+)(?:\(([^)\s]+)\))?", shown, re.MULTILINE)
         port = re.search(r"^SlurmctldPort\s*=\s*([0-9]+)", shown, re.MULTILINE)
         if not host:
@@ -403,7 +413,7 @@ class Slurm(Lrms):
         query = ("squeue", "-h", "-a", "-u", "root", "-t", "all", "-p", partition, "-n", name, "-o", "%T")
         states = self._run(*query).split()
         if not states and name not in self._rehearsals:
-            self._submit(name, partition, _REHEARSAL, "--time=1", f"--reservation={_reservation(host)}", node=host)
+            self._commands.submit(name, partition, host, _REHEARSAL, "--time=1", f"--reservation={_reservation(host)}")
             self._rehearsals.add(name)
             return False
         if set(states) <= {"COMPLETED"}:  # Slurm forgets what is over
@@ -414,10 +424,11 @@ class Slurm(Lrms):
         return False
 
     def close_host(self, name: str) -> None:
-        try:
-            self._update(f"NodeName={name}", "State=DRAIN", f"Reason={REASON}one job only")
-        except NotFoundError:
-            return
+        try:  # nobody but root gets in: its partition takes no job without its reservation
+            self._update(f"ReservationName={_reservation(name)}", "Users=root")
+        except NotFoundError:  # an offered one
+            with contextlib.suppress(NotFoundError):
+                self._update(f"NodeName={name}", "State=DRAIN", f"Reason={REASON}one job only")
 
     def fail_host(self, name: str, reason: str) -> None:
         try:
@@ -432,12 +443,26 @@ class Slurm(Lrms):
                     return
             except NotFoundError:
                 return
-        self._run("scancel", "-u", "root", f"--reservation={_reservation(name)}")
+        try:
+            self._delete(name)
+        except LrmsRefused:
+            self._clear(name)
+            self._delete(name)
+
+    def _delete(self, name: str) -> None:
         for what in (f"ReservationName={_reservation(name)}", f"NodeName={name}"):
-            try:
+            with contextlib.suppress(NotFoundError):
                 self._run("scontrol", "delete", what)
-            except NotFoundError:
-                continue
+
+    def _clear(self, name: str) -> None:
+        """Cancel what stands in the way of a host's end: our own jobs, and what users have sent there by themselves."""
+        shown = self._run("squeue", "-h", "-a", "-r", "-R", _reservation(name), "-O", text.SQUEUE_FORMAT)
+        for job in {**text.jobs(shown), **{job.id: job for job in self.jobs_on(name)}}.values():
+            if is_under_way(job.mark):
+                raise LrmsError(object=f"host {name}", value=f"job {job.id}", reason="is still on its way there")
+            if job.state is not LrmsJobState.COMPLETING:
+                log.warning("job %s of %s was sent to %s by itself and is cancelled", job.id, job.user, name)
+                self._run("scancel", job.id)
 
     # the node
 
@@ -452,21 +477,22 @@ class Slurm(Lrms):
         node = f"NodeName={self._config.node}"
         shown = self._this_node()
         values = text.fields(shown)
-        present = text.features(shown)
-        wanted = [item for item in present if not item.startswith(TAG_PREFIX)]
-        wanted += [TAG_PREFIX + tag for tag in sorted(tags or ())]
+        present, active = text.features(shown), [item for item in values.get("ActiveFeatures", "").split(",") if item]
+        ours = [TAG_PREFIX + tag for tag in sorted(tags or ())]
+        # what others have made available without activating it stays so
+        available, live = (
+            [item for item in some if not item.startswith(TAG_PREFIX)] + ours for some in (present, active)
+        )
         changed = False
-        active = [item for item in values.get("ActiveFeatures", "").split(",") if item]
-        if tags is not None and not sorted(present) == sorted(active) == sorted(wanted):
-            features = ",".join(wanted)
-            self._update(node, f"AvailableFeatures={features}", f"ActiveFeatures={features}")
+        if tags is not None and (sorted(present), sorted(active)) != (sorted(available), sorted(live)):
+            self._update(node, f"AvailableFeatures={','.join(available)}", f"ActiveFeatures={','.join(live)}")
             changed = True
         said, reason = text.node_reason(shown), " ".join(f"{REASON}{problem}".split())[:190].strip()
-        drained, ours = "DRAIN" in values.get("State", ""), said.startswith(REASON)
-        if problem and (not drained or (ours and said != reason)):
+        drained, by_us = "DRAIN" in values.get("State", ""), said.startswith(REASON)
+        if problem and (not drained or (by_us and said != reason)):
             self._update(node, "State=DRAIN", f"Reason={reason}")
             changed = True
-        elif not problem and drained and ours:
+        elif not problem and drained and by_us:
             self._update(node, "State=RESUME")
             changed = True
         return changed
@@ -474,7 +500,3 @@ class Slurm(Lrms):
 
 def _reservation(host: str) -> str:
     return f"wn_{host}"
-
-
-def _share(resources: Resources) -> Tuple[str, ...]:
-    return (f"--cpus-per-task={resources.cpus}", f"--mem={resources.memory_mib}M", "--time=UNLIMITED")

@@ -13,8 +13,10 @@ import re
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..model.errors import LrmsError, RequestError
+from ..model.job import Hold
 from ..model.resources import Resources
-from .base import HostState, LrmsJob, LrmsJobState, NodeRoom, Wish
+from . import slurm_constraint
+from .base import HostState, LrmsJob, LrmsJobState, NodeRoom
 
 END = "\x1f"
 #: squeue -O columns and their widths (longer values would be cut, so widths are Slurm's own limits or generous)
@@ -39,7 +41,19 @@ COLUMNS: Tuple[Tuple[str, int], ...] = (
     ("Reservation", 256),
     ("requeue", 8),
     ("batchflag", 8),
-    ("admin_comment", 2048),
+    ("admin_comment", 4096),
+    ("Reason", 64),
+    ("RestartCnt", 16),
+    ("MinMemory", 32),
+    ("Nice", 16),
+    ("HetJobID", 16),
+    ("tres-per-job", 512),
+    ("tres-per-node", 512),
+    ("tres-per-socket", 512),
+    ("tres-per-task", 512),
+    ("Licenses", 512),
+    ("Account", 128),
+    ("QOS", 128),
 )
 SQUEUE_FORMAT = ",".join(f"{name}:{width}{END}" for name, width in COLUMNS)
 #: what pinning changes or relies on, under the name ``scontrol update`` gives it
@@ -51,7 +65,23 @@ FIXED = {
     "Reservation": "ReservationName",
     "requeue": "Requeue",
     "batchflag": "BatchFlag",
+    "NumCPUs": "NumCPUs",
+    "MinMemory": "MinMemoryNode",
+    "MinTmpDisk": "MinTmpDiskNode",
+    "Nice": "Nice",
 }
+#: what of it decides whether a VM is right for the job
+SHAPE = ("Features", "NumCPUs", "MinMemoryNode", "MinTmpDiskNode")
+#: the first of the reasons for which a job waits although its VM is there: no fault of the VM's
+_LIMITS = ("JobArrayTaskLimit", "Licenses", "Dependency", "QOS", "Assoc", "BeginTime", "PartitionTimeLimit")
+#: what a job may ask for that no VM has: column → what to call it
+_NOT_IN_A_VM = {
+    "tres-per-job": "generic resources",
+    "tres-per-node": "generic resources",
+    "tres-per-socket": "generic resources",
+    "tres-per-task": "generic resources",
+}
+_IMPOSSIBLE = "BadConstraints"
 
 _STATES = {
     "PENDING": LrmsJobState.PENDING,
@@ -81,7 +111,6 @@ _STATES = {
 }
 _UNITS = {"": 1.0, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0 * 1024}
 
-_VM_FEATURE = re.compile(r"(?<![A-Za-z0-9_.-])vm_([A-Za-z0-9_.-]+)")
 _OPTIONS = re.compile(r"(?:^|\s)wnodes:(\S*)")
 
 
@@ -122,8 +151,9 @@ def _job(row: Mapping[str, str]) -> LrmsJob:
         state = LrmsJobState.HELD
     tres = dict(item.split("=", 1) for item in row["tres-alloc"].split(",") if "=" in item)
     over = state in (LrmsJobState.ENDED, LrmsJobState.CANCELLED)
+    component = row["HetJobID"] not in ("", "0")
     return LrmsJob(
-        id=row["JobArrayID"],
+        id=row["JobID"] if component else row["JobArrayID"],
         state=state,
         user=row["UserName"],
         uid=int(row["UserID"] or -1),
@@ -139,9 +169,35 @@ def _job(row: Mapping[str, str]) -> LrmsJob:
         number=row["JobID"],
         eligible=float(row["eligibletime"]) if row["eligibletime"].isdigit() else 0.0,
         partition=row["Partition"],
-        tag=next(iter(_VM_FEATURE.findall(row["Feature"])), ""),
+        tag=next(iter(slurm_constraint.tags(row["Feature"])), ""),
         fixed={name: row[column] for column, name in FIXED.items()},
+        reason="" if row["Reason"] in ("None", "Resources", "Priority") else row["Reason"],
+        limited=row["Reason"].startswith(_LIMITS),
+        impossible=row["Reason"] == _IMPOSSIBLE,
+        kind="/".join(row[column] for column in ("UserName", "Account", "QOS", "Licenses")),
+        hold=_hold(state, row["Reason"]),
+        shape=SHAPE,
+        restarts=int(row["RestartCnt"] or 0),
+        whole_memory=row["MinMemory"] in ("0", "0M"),
+        component=component,
+        unsupported=_unsupported(row),
     )
+
+
+def _unsupported(row: Mapping[str, str]) -> str:
+    """Return what the job asks for that a VM can't be given; empty: nothing."""
+    if row["HetJobID"] not in ("", "0"):
+        return "it is part of a heterogeneous job; a job in a VM has one node"
+    for column, name in _NOT_IN_A_VM.items():
+        if row[column] and row[column] != "gres:none":
+            return f"it asks for {name} ({row[column]}), which VMs do not have"
+    return ""
+
+
+def _hold(state: LrmsJobState, reason: str) -> Hold:
+    if state is not LrmsJobState.HELD:
+        return Hold.NOBODY
+    return Hold.OWNER if reason == "JobHeldUser" else Hold.ADMINISTRATOR
 
 
 def _exit_code(text: str) -> int:
@@ -154,25 +210,6 @@ def _exit_code(text: str) -> int:
         status = int(code or 0)
         code, signal = str(status >> 8), str(status & 0x7F)
     return 128 + int(signal) if int(signal) else int(code)
-
-
-def wish(constraints: str, comment: str) -> Optional[Wish]:
-    """Return the wish in a job's ``--constraint`` and ``--comment``; None if it asks for no VM.
-
-    :raises RequestError: two tags, alternatives, or an option that is not ``key=value``
-    """
-    tags = sorted(set(_VM_FEATURE.findall(constraints)))
-    if not tags:
-        return None
-    what = "job's --constraint"
-    if len(tags) > 1 or "|" in constraints or "[" in constraints:
-        raise RequestError(
-            object=what,
-            value=constraints[:200],
-            reason="asks for more than one image, or for alternatives",
-            hint="name exactly one vm_<tag>, and no | or [ ]",
-        )
-    return Wish(tags[0], options(comment))
 
 
 def options(comment: str) -> Dict[str, str]:
@@ -233,17 +270,17 @@ def host_state(state: str) -> HostState:
     return HostState.CLOSED if "DRAIN" in flags else HostState.READY
 
 
-def nodes(output: str) -> List[Tuple[int, Tuple[str, ...]]]:
-    """Return (memory in MiB, features) of the nodes in ``sinfo -N`` output (``NODES_FORMAT``)."""
-    found = []
+def nodes(output: str) -> Dict[str, Tuple[int, Tuple[str, ...]]]:
+    """Return (memory in MiB, features) of the nodes in ``sinfo -N`` output (``NODES_FORMAT``), by name."""
+    found = {}
     for line in output.splitlines():
         values = [value.strip() for value in line.split(END)]
-        if len(values) == 3:
-            found.append((mib(values[0]), tuple(filter(None, _empty(values[1]).split(",")))))
+        if len(values) == 4:
+            found[values[0]] = mib(values[1]), tuple(filter(None, _empty(values[2]).split(",")))
     return found
 
 
-NODES_FORMAT = f"Memory:32{END},Features:4096{END}"
+NODES_FORMAT = f"NodeList:128{END},Memory:32{END},Features:4096{END}"
 
 
 def room(line: str, ours: bool) -> NodeRoom:
@@ -263,15 +300,56 @@ def room(line: str, ours: bool) -> NodeRoom:
     return NodeRoom(Resources(cpus, memory), free, not closed)
 
 
-def command(words: Sequence[str]) -> str:
-    """Return a line for scontrol's standard input.
-
-    :raises LrmsError: a word holds what can't be told there
-    """
+def command(words: Sequence[str]) -> Optional[str]:
+    """Return a line for scontrol's standard input; None where a word holds what can't be told there."""
     for word in words:
         if not word.isprintable() or any(letter in word for letter in " \"'\\"):
-            raise LrmsError(object="scontrol", value=repr(word[:200]), reason="can't be told on its standard input")
+            return None
     return " ".join(words) + "\n"
+
+
+def minutes(limit: str) -> Optional[int]:
+    """Return a time limit such as ``1-02:00:00`` in minutes, rounded up; None: there is none."""
+    match = re.match(r"(?:([0-9]+)-)?(?:([0-9]+):)?([0-9]+):([0-9]+)\Z", limit)
+    if not match:
+        return None
+    days, hours, mins, seconds = (int(part or 0) for part in match.groups())
+    return days * 1440 + hours * 60 + mins + (1 if seconds else 0)
+
+
+def cred_expire_s(config: str) -> float:
+    """Return how long slurmds remember jobs (seconds), from ``scontrol show config``."""
+    match = re.search(r"^AuthInfo\s*=.*\bcred_expire=([0-9]+)", config, re.MULTILINE)
+    return float(match.group(1)) if match else 120.0
+
+
+def spool_dir(config: str, node: str) -> str:
+    """Return the folder of a node's slurmd, from ``scontrol show config``; empty where it does not tell."""
+    match = re.search(r"^SlurmdSpoolDir\s*=\s*(\S+)", config, re.MULTILINE)
+    return match.group(1).replace("%n", node).replace("%h", node) if match else ""
+
+
+def step(file: str, node: str) -> str:
+    """Return the number of the job whose step has this socket in slurmd's folder; empty where it is none."""
+    match = re.match(rf"{re.escape(node)}_([0-9]+)\.[0-9]+(?:\.[0-9]+)?\Z", file)
+    return match.group(1) if match else ""
+
+
+def throttle(line: str) -> int:
+    """Return how many tasks of its array may run at once, in ``scontrol show -o job``; 0: any number."""
+    told = fields(line).get("ArrayTaskThrottle", "")
+    return int(told) if told.isdigit() else 0
+
+
+def task_environment(job: LrmsJob, restarts: int) -> str:
+    """Return the lines of a task prolog that let a job see what it would have seen on its node."""
+    values = {
+        "SLURM_RESTART_COUNT": str(restarts or ""),
+        "SLURM_JOB_PARTITION": job.partition,
+        "SLURM_JOB_RESERVATION": job.fixed.get("ReservationName", ""),
+    }
+    lines = (f"export {name}={value}" if value else f"unset {name}" for name, value in values.items())
+    return "".join(f"{line}\n" for line in lines)
 
 
 def inquiries(node: str) -> Dict[str, Tuple[str, ...]]:

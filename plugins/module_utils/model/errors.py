@@ -76,6 +76,10 @@ class LrmsError(UnavailableError):
     """The batch system refused or failed a call."""
 
 
+class LrmsRefused(LrmsError):
+    """The batch system has answered, and would not do it."""
+
+
 class VirtError(UnavailableError):
     """libvirt, QEMU or the guest refused or failed a call."""
 

@@ -6,11 +6,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Dict, Mapping, Optional, Tuple
 
 from .resources import Resources
 from .states import JobState, check_move
-from .vm import Mount, Move
+from .vm import GuestFile, Mount, Move
+
+
+class Hold(str, Enum):
+    """Who keeps a job held in its LRMS."""
+
+    NOBODY = "NOBODY"
+    OWNER = "OWNER"
+    ADMINISTRATOR = "ADMINISTRATOR"
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,17 @@ class Job:
     :param path: where its VM came from: ``pool``, ``reuse``, ``direct``, ``restore`` or ``cold``; empty before
     :param moments: when things happened that are no move (see model/phases.py), in seconds since the epoch
     :param vm_seconds: what its VM spent in each state until it was READY
+    :param failed: whether its VM failed, so that the next dispatch is another attempt
+    :param lost: why its VM ended while it ran; empty: it did not
+    :param stops: how often we have put it back into the queue, this time included
+    :param restarts: how often others have: what it sees as its restarts
+    :param crowded: how often in a row a node had no room for its VM
+    :param avoided: node that we have excluded for it in the LRMS
+    :param limit: limit of the LRMS that it waits for; empty: none
+    :param kind: jobs of the same kind have the same limits
+    :param hold: who is to free it once it is returned
+    :param sealed: whether its VM takes nobody else's jobs any more
+    :param environment: what its VM is told so that the job sees itself as on the node
     :param ruled: which site rule (``file:line``) made a value of the request what it is, by the value's name
     """
 
@@ -96,6 +116,17 @@ class Job:
     moments: Dict[str, float] = field(default_factory=dict)
     vm_seconds: Dict[str, float] = field(default_factory=dict)
     ruled: Dict[str, str] = field(default_factory=dict)
+    failed: bool = False
+    lost: str = ""
+    stops: int = 0
+    restarts: int = 0
+    crowded: int = 0
+    avoided: str = ""
+    limit: str = ""
+    kind: str = ""
+    hold: Hold = Hold.NOBODY
+    sealed: bool = False
+    environment: Tuple[GuestFile, ...] = ()
 
     @property
     def vm_id(self) -> str:

@@ -45,3 +45,7 @@ class Overheads:
         """Return what the node's books lose to a VM for a job of size ``request``."""
         guest = self.guest(request)
         return replace(guest, memory_mib=guest.memory_mib + self.qemu_mib)
+
+    def largest(self, total_mib: int) -> int:
+        """Return the memory (MiB) of the largest job whose VM is charged ``total_mib`` at the most; 0: none."""
+        return max(0, total_mib - self.guest_mib - self.qemu_mib)

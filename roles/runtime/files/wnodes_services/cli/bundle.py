@@ -18,7 +18,8 @@ import typer
 
 from wnodes import support
 from wnodes.directory.base import Heartbeat
-from wnodes.lrms.slurm import Slurm, SlurmConfig
+from wnodes.lrms.slurm import Slurm
+from wnodes.lrms.slurm_commands import SlurmConfig
 from wnodes.model.clock import Clock
 from wnodes.model.errors import AuthError, ConfigError, RequestError
 from wnodes.nameserver.client import NameserverClient

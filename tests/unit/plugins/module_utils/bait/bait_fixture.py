@@ -21,7 +21,7 @@ from wnodes.engine.journal import Journal
 from wnodes.hypervisor.fake import FakeHypervisor
 from wnodes.lrms.base import LrmsJobState
 from wnodes.lrms.fake import FakeLrms
-from wnodes.lrms.slurm import SlurmConfig
+from wnodes.lrms.slurm_commands import SlurmConfig
 from wnodes.model.clock import Failpoints, FakeClock
 from wnodes.model.errors import WnodesError
 from wnodes.model.job import Job
@@ -47,6 +47,9 @@ class Beats:
 
     def beat(self, heartbeat: Heartbeat) -> None:
         self.heard.append(heartbeat)
+
+    def heartbeats(self) -> tuple[Heartbeat, ...]:
+        return tuple(self.heard)
 
 
 class Site:

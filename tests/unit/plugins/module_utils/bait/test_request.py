@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wnodes.bait.config import BaitConfig
 from wnodes.bait.request import Granted, Grants, Mark, groups, labels, printable, size_mib
 from wnodes.lrms.base import LrmsJob, LrmsJobState, Wish
-from wnodes.lrms.slurm import SlurmConfig
+from wnodes.lrms.slurm_commands import SlurmConfig
 from wnodes.model.errors import RequestError
 from wnodes.model.job import Job, JobRequest
 from wnodes.model.resources import Overheads, Resources

@@ -14,7 +14,8 @@ import pytest
 
 from tests.unit.plugins.module_utils.lrms.test_slurm_text import NODE, row
 from wnodes.lrms.base import HostState, LrmsJob, LrmsJobState, NodeRoom, Wish, WorkerNode
-from wnodes.lrms.slurm import Slurm, SlurmConfig
+from wnodes.lrms.slurm import Slurm
+from wnodes.lrms.slurm_commands import SlurmConfig
 from wnodes.model.errors import CommandFailed, ConfigError, LrmsError, NotFoundError, RequestError
 from wnodes.model.job import Dispatch
 from wnodes.model.resources import Resources

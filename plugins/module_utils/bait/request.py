@@ -179,7 +179,7 @@ def fields(job: Job) -> Dict[str, str]:
 
 def words(error: RequestError) -> str:
     """Return why something can't be had, for the user who asked for it: nothing of ours in it."""
-    about = "" if error.object.startswith("VM request") else f"{error.object}: "
-    value = f"{error.value}: " if error.value and error.value not in error.reason else ""
+    if not error.object.startswith("VM request"):
+        return str(error)
     hint = f"; {error.hint}" if error.hint else ""
-    return f"{about}{value}{error.reason}{hint}"
+    return f"image {error.value}: {error.reason}{hint}" if error.value else f"{error.reason}{hint}"

@@ -25,7 +25,7 @@ _FREE = {
     "ReqNodeList": "",
     "ExcNodeList": "",
     "ReservationName": "",
-    "Requeue": "0",
+    "Requeue": "1",
     "BatchFlag": "1",
     "NumCPUs": "1",
 }

@@ -44,7 +44,7 @@ def test_a_virtual_job_runs_on_its_vm_and_leaves_nothing(site: Site) -> None:
     assert answer == "stopped"
     site.run(5)
     assert site.lrms.table[number].host == "vwn-100"
-    assert site.lrms.hosts["vwn-100"].user == "alice"
+    assert site.lrms.hosts["vwn-100"].user == "root"
     site.lrms.finish(number, 3)
     site.run(10)
     assert states(site, number) == [*STATES, "FINISHED", "CLOSED"]
@@ -80,10 +80,9 @@ def test_a_short_job_that_is_over_before_we_look_is_finished(site: Site) -> None
     number, _ = site.dispatch()
     send = site.lrms.send
 
-    def sent(job: LrmsJob, host: str, original: dict[str, str]) -> tuple[str, ...]:
-        changed = send(job, host, original)
+    def sent(job: LrmsJob, host: str, original: dict[str, str], mark: str) -> None:
+        send(job, host, original, mark)
         site.lrms.finish(job.id, 7)
-        return changed
 
     site.lrms.send = sent  # type: ignore[method-assign]
     site.run(10)
@@ -123,20 +122,59 @@ def test_a_host_that_registers_while_its_vm_goes_is_removed_and_the_next_of_its_
     assert (job.host in site.lrms.hosts) is not mine
 
 
-def test_a_vm_that_breaks_returns_the_job_with_growing_pauses_then_holds_it(site: Site) -> None:
+def break_a_vm(site: Site, number: str, reason: str) -> None:
+    site.bait.dispatch(site.lrms.dispatch(number))
+    site.run(3)
+    site.hypervisor.put(site.job(number).id, VmState.BROKEN, reason)
+    site.run(5)
+    nothing_left(site)
+
+
+def test_vms_that_break_are_the_nodes_fault_the_job_goes_on_with_growing_pauses() -> None:
+    site = Site(backoff_s=200.0, max_backoff_s=700.0)
+    site.lrms.alone = False
     site.hypervisor.auto_ready = False
-    number = site.lrms.submit(tag=TAG)
-    pauses = []
-    for _ in range(3):
-        site.bait.dispatch(site.lrms.dispatch(number))
-        site.run(3)
-        site.hypervisor.put(site.job(number).id, VmState.BROKEN, "no init found")
-        site.run(5)
-        nothing_left(site)
-        pauses.append(site.lrms.delays.get(number))
-    assert pauses[:2] == [30.0, 60.0]
-    assert site.job(number).outcome is JobState.REFUSED
+    number, pauses = site.lrms.submit(tag=TAG), []
+    for _ in range(5):
+        site.run(site.bait.journey.faults.wait_s(TAG) + 1)
+        break_a_vm(site, number, "no init found")
+        assert site.job(number).outcome is JobState.RETURNED
+        assert site.lrms.table[number].fixed["ExcNodeList"] == site.lrms.node
+        pauses.append(site.lrms.delays[number])
+    assert pauses == [200.0, 400.0, 700.0, 700.0, 700.0]
     assert "no init found" in site.lrms.table[number].mark
+    assert any("5 VMs failed in a row" in problem for problem in site.bait.status()["problems"])
+    assert site.bait.status()["ok"]
+
+
+def test_after_some_failed_vms_in_a_row_jobs_go_elsewhere_without_one(site: Site) -> None:
+    site.hypervisor.auto_ready = False
+    for _ in range(3):
+        break_a_vm(site, site.lrms.submit(tag=TAG), "no init found")
+    made = len(site.hypervisor.vms)
+    number, answer = site.dispatch()
+    site.run(5)
+    assert (answer, site.job(number).outcome, len(site.hypervisor.vms)) == ("stopped", JobState.RETURNED, made)
+    site.run(site.config.backoff_s)
+    site.hypervisor.auto_ready = True
+    number, _ = site.dispatch()
+    site.run(5)
+    assert site.job(number).state is JobState.RUNNING
+    assert site.bait.status()["problems"] == []
+
+
+def test_a_job_that_breaks_its_vm_while_it_runs_is_held_after_some_times(site: Site) -> None:
+    number = site.lrms.submit(tag=TAG)
+    for attempt in range(1, site.config.max_attempts + 1):
+        site.bait.dispatch(site.lrms.dispatch(number))
+        site.run(5)
+        assert (site.job(number).state, site.job(number).attempt) == (JobState.RUNNING, attempt)
+        site.hypervisor.put(site.job(number).id, VmState.BROKEN, "kernel panic")
+        site.run(40)
+        nothing_left(site)
+    assert site.job(number).outcome is JobState.REFUSED
+    assert site.job(number).reason == "its VM ended while it ran, 3 times, the last time: kernel panic"
+    assert site.bait.status()["problems"] == []
 
 
 def test_a_vm_that_is_never_ready_returns_the_job(site: Site) -> None:
@@ -179,8 +217,11 @@ def test_a_wish_that_is_never_granted_is_held_with_its_reason(site: Site, commen
 
 
 def test_a_wish_that_was_changed_while_held_is_not_sent_to_the_old_vm(site: Site) -> None:
+    site.hypervisor.auto_ready = False
     number, _ = site.dispatch()
+    site.run(3)
     site.lrms.change(number, fixed={**site.lrms.table[number].fixed, "Features": "vm_other_debian12_x86_64"})
+    site.hypervisor.put(site.job(number).id, VmState.READY)
     site.run(10)
     assert site.job(number).outcome is JobState.RETURNED
     assert "Features changed" in site.job(number).reason
@@ -234,16 +275,15 @@ def test_a_vm_the_lrms_closes_before_the_job_starts_is_a_failed_vm(site: Site) -
     number, _ = site.dispatch()
     send = site.lrms.send
 
-    def prolog_failed(job: LrmsJob, host: str, original: dict[str, str]) -> tuple[str, ...]:
-        changed = send(job, host, original)
+    def prolog_failed(job: LrmsJob, host: str, original: dict[str, str], mark: str) -> None:
+        send(job, host, original, mark)
         site.lrms.change(job.id, state=LrmsJobState.PENDING, host="")
         site.lrms.hosts["vwn-100"].state = HostState.CLOSED
-        return changed
 
     site.lrms.send = prolog_failed  # type: ignore[method-assign]
     site.run(5)
     assert site.job(number).outcome is JobState.RETURNED
-    assert site.lrms.delays[number] == 30.0
+    assert site.lrms.delays[number] > site.lrms.quarantine - 10
     nothing_left(site)
 
 
@@ -423,7 +463,8 @@ def test_the_accounts_are_written_while_the_job_leaves_the_node() -> None:
     site.lrms.change(number, state=LrmsJobState.COMPLETING)
     site.run(0.1)
     assert site.job(number).state is JobState.HELD
-    assert site.hypervisor.setups[there.id][-1] == GuestSetup(site.lrms.account("alice"))
+    introduced = (*site.lrms.account("alice"), *site.job(number).environment)
+    assert site.hypervisor.setups[there.id][-1] == GuestSetup(introduced)
 
 
 def test_a_vm_lost_after_a_job_took_it_returns_the_job() -> None:

@@ -246,7 +246,6 @@ def test_a_job_takes_a_vm_that_waits_and_none_is_made_for_it() -> None:
     job = site.job(number)
     assert [move.state for move in job.history] == ["RECEIVED", "HELD", "MIGRATING", "RUNNING"]
     assert (job.vm, job.host, job.path, job.placeholder) == (there.id, there.host, "pool", there.placeholder)
-    assert site.lrms.hosts[there.host].user == "alice"
     vm = site.hypervisor.vms[there.id]
     assert (vm.state, vm.request.owner, vm.request.labels["job"]) == (VmState.IN_USE, "alice", number)
     assert len(site.hypervisor.vms) == 1

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.lrms.test_slurm_text import NODE, row
-from wnodes.lrms.base import HostState, LrmsJob, LrmsJobState, NodeRoom, Wish, WorkerNode
+from wnodes.lrms.base import AVOIDED, HostState, LrmsJob, LrmsJobState, NodeRoom, Wish, WorkerNode
 from wnodes.lrms.slurm import Slurm
 from wnodes.lrms.slurm_commands import SlurmConfig
 from wnodes.model.errors import CommandFailed, ConfigError, LrmsError, NotFoundError, RequestError
-from wnodes.model.job import Dispatch
+from wnodes.model.job import Dispatch, Hold
 from wnodes.model.resources import Resources
 from wnodes.process import Completed
 
@@ -29,6 +29,7 @@ ORIGINAL = {
     "ReservationName": "",
     "Requeue": "0",
     "BatchFlag": "1",
+    "Nice": "0",
 }
 
 
@@ -84,7 +85,7 @@ def test_mark_and_hold_are_one_call_and_come_before_the_requeue() -> None:
 def test_a_placeholder_that_waits_is_let_go_before_its_job_leaves() -> None:
     played = Played()
     slurm(played).stop(JOB, "m", "12")
-    assert played.said()[1:] == ["scontrol < release 12\nrequeue 7\n"]
+    assert played.said()[1:] == ["scontrol < update JobId=12 TimeLimit=75\nrelease 12\nrequeue 7\n"]
 
 
 def test_a_job_that_has_left_already_is_held_and_one_that_is_over_left_alone() -> None:
@@ -104,23 +105,25 @@ def test_a_job_that_waits_at_a_terminal_is_cancelled_since_it_can_not_be_put_bac
 
 def test_sending_keeps_time_limit_and_requeue_and_frees_only_what_is_pinned() -> None:
     played = Played()
-    assert slurm(played).send(JOB, "vwn-100", ORIGINAL) == ()
+    job = replace(JOB, fixed={**ORIGINAL, "TimeLimit": "10:00", "Nice": "77"})
+    slurm(played).send(job, "vwn-100", ORIGINAL, "wnodes:a:hv1:1?Requeue=0")
     assert played.said() == [
         "scontrol < update ReservationName=wn_vwn-100 Users=alice\n"
         "update JobId=7 Partition=wnvm ReqNodeList=vwn-100 ReservationName=wn_vwn-100"
-        " TimeLimit=1:00:00 Requeue=0 StartTime=now\n",
+        " TimeLimit=10:00 Requeue=0 StartTime=now AdminComment=wnodes:a:hv1:1?Requeue=0\n",
         "scontrol release 7",
+        "scontrol update JobId=7 Nice=77",
     ]
     played = Played(scontrol="error: Invalid node name specified")
     with pytest.raises(NotFoundError):
-        slurm(played).send(JOB, "vwn-100", ORIGINAL)
+        slurm(played).send(JOB, "vwn-100", ORIGINAL, "m")
     assert len(played.calls) == 1
 
 
-def test_a_job_whose_features_were_changed_is_not_sent() -> None:
+def test_a_user_whose_name_can_not_be_told_on_standard_input_is_told_as_an_argument() -> None:
     played = Played()
-    assert slurm(played).send(JOB, "vwn-100", {**ORIGINAL, "Features": "vm_d_e_f"}) == ("Features",)
-    assert played.calls == []
+    slurm(played).send(replace(JOB, user="DOM\\alice"), "vwn-100", ORIGINAL, "m")
+    assert played.said()[0] == "scontrol update ReservationName=wn_vwn-100 Users=DOM\\alice"
 
 
 def test_the_room_of_a_node_is_what_no_job_has_and_our_own_drain_closes_it_to_nobody() -> None:
@@ -135,40 +138,110 @@ def test_the_room_of_a_node_is_what_no_job_has_and_our_own_drain_closes_it_to_no
 
 
 def test_giving_back_restores_marks_and_only_then_releases() -> None:
-    answers = {"squeue -h -a -j 7 -o %x": "hv9\n"}
-    played = Played(squeue=row(Partition="wnvm", ReqNodes="vwn-100", Reservation="wn_vwn-100"))
-    played.answers = {**answers, **played.answers}
-    slurm(played).give_back("7", ORIGINAL, "wnodes:a:hv1:2 it broke", 30, avoid_node=True)
-    said = [call for call in played.said() if "-O" not in call]
-    assert said == [
-        "squeue -h -a -j 7 -o %x",
-        "scontrol update JobId=7 Partition=main ReqNodeList= ReservationName="
-        " Requeue=0 StartTime=now+30 AdminComment=wnodes:a:hv1:2 it broke ExcNodeList=hv9,hv1",
+    shown = "JobId=7 ExcNodeList=hv[8-9]\n"
+    played = Played(
+        squeue=row(Partition="wnvm", ReqNodes="vwn-100", Reservation="wn_vwn-100", TimeLimit="10:00"),
+        scontrol_show=shown,
+    )
+    original = {**ORIGINAL, "Partition": "main,long", AVOIDED: "hv8"}
+    slurm(played).give_back("7", original, "wnodes:a:hv1:2 it broke", 29.2, avoid_node=True)
+    assert played.said()[1:] == [
+        "scontrol show -o job 7",
+        "scontrol update JobId=7 Partition=main,long ReqNodeList= ReservationName= TimeLimit=10:00"
+        " Requeue=0 StartTime=now+30 ExcNodeList=hv9,hv1 AdminComment=wnodes:a:hv1:2 it broke",
         "scontrol release 7",
     ]
 
 
+def test_what_was_never_tied_stays_as_its_owner_has_it() -> None:
+    played = Played(squeue=row(Partition="main,long", prioritylong="0"))
+    slurm(played).give_back("7", {"Requeue": "1"}, "m")
+    assert played.said()[1:] == ["scontrol update JobId=7 Requeue=1 StartTime=now AdminComment=m", "scontrol release 7"]
+
+
+@pytest.mark.parametrize(("hold", "said"), [(Hold.OWNER, ["scontrol uhold 7"]), (Hold.ADMINISTRATOR, [])])
+def test_a_job_that_somebody_holds_stays_held_by_whom_it_was(hold: Hold, said: list[str]) -> None:
+    played = Played(squeue=row(prioritylong="0"))
+    slurm(played).give_back("7", {"Requeue": "1"}, "m", hold=hold)
+    assert played.said()[1:-1] == said
+    assert "release" not in " ".join(played.said())
+
+
+class Particular(Played):
+    """Refuses updates that name one thing."""
+
+    def __init__(self, refused: str, said: str, **answers: str) -> None:
+        super().__init__(**answers)
+        self.refused, self.error = refused, said
+
+    def __call__(self, argv: Sequence[str], **options: object) -> Completed:
+        done = super().__call__(argv, **options)
+        if any(self.refused in word for word in argv):
+            raise CommandFailed(object=argv[0], value=" ".join(argv), reason=self.error)
+        return done
+
+
+def test_a_reservation_that_is_over_does_not_keep_a_job_in_our_hands() -> None:
+    over = "slurm_update error: Requested reservation is invalid"
+    tied = row(Partition="wnvm", ReqNodes="vwn-100", Reservation="wn_vwn-100")
+    played = Particular("ReservationName=course", over, squeue=tied)
+    slurm(played).give_back("7", {**ORIGINAL, "ReservationName": "course"}, "m")
+    said = played.said()
+    assert "scontrol update JobId=7 Partition=main" in said
+    assert "scontrol update JobId=7 ReservationName=" in said
+    assert said[-2:] == ["scontrol update JobId=7 AdminComment=m", "scontrol release 7"]
+
+
 def test_a_placeholder_is_submitted_once_for_each_key() -> None:
     played = Played(sbatch="12\n")
-    assert slurm(played).place("abc", Resources(2, 700)) == "12"
+    assert slurm(played).place("abc", Resources(2, 700), JOB) == "12"
     played.answers["squeue"] = "12 wnodes-abc hv1 wnhold\n"
-    assert slurm(played).place("abc", Resources(2, 700)) == "12"
+    assert slurm(played).place("abc", Resources(2, 700), JOB) == "12"
     submitted = [call for call in played.calls if call[0] == "sbatch"]
     assert len(submitted) == 1
     assert {"--partition=wnhold", "--nodelist=hv1", "--cpus-per-task=2", "--mem=700M"} <= set(submitted[0])
 
 
+@pytest.mark.parametrize(
+    ("limit", "time"), [("1:00:00", "75"), ("2-00:00:30", "2896"), ("UNLIMITED", "UNLIMITED"), ("5:00", "20")]
+)
+def test_a_placeholder_asks_for_the_time_of_its_job_and_a_margin(limit: str, time: str) -> None:
+    played = Played(sbatch="12\n")
+    slurm(played).place("abc", Resources(1, 700), replace(JOB, fixed={**ORIGINAL, "TimeLimit": limit}))
+    assert f"--time={time}" in played.calls[-1]
+
+
+def test_a_placeholder_is_in_the_reservation_of_its_job_which_is_opened_to_root() -> None:
+    played = Played(sbatch="12\n", scontrol_show="ReservationName=course Users=alice Accounts=(null)\n")
+    job = replace(JOB, fixed={**ORIGINAL, "ReservationName": "course"})
+    slurm(played).place("abc", Resources(1, 700), job)
+    assert "scontrol update ReservationName=course Users+=root" in played.said()
+    assert "--reservation=course" in played.calls[-1]
+    played.answers["scontrol show"] = "ReservationName=course Users=alice,root Accounts=(null)\n"
+    played.calls.clear()
+    slurm(played).place("abc", Resources(1, 700), job)
+    assert not any("Users+=" in said for said in played.said())
+
+
+def test_a_reservation_of_accounts_alone_is_left_as_it_is_and_the_job_refused() -> None:
+    played = Played(scontrol_show="ReservationName=course Users=(null) Accounts=phys\n")
+    with pytest.raises(RequestError, match="for accounts or groups only"):
+        slurm(played).place("abc", Resources(1, 700), replace(JOB, fixed={**ORIGINAL, "ReservationName": "course"}))
+    assert not any("update" in said for said in played.said())
+
+
 def test_a_placeholder_that_waits_has_a_job_that_nudges_the_scheduler_and_both_go_together() -> None:
     played = Played(sbatch="12\n")
     backend = slurm(played)
-    backend.place("abc", Resources(2, 700), waiting=True)
+    backend.place("abc", Resources(2, 700))
     nudge, placeholder = (call for call in played.calls if call[0] == "sbatch")
     assert {"--hold", "--job-name=wnnudge-abc", "--mem=1M"} <= set(nudge)
     assert {"--hold", "--job-name=wnodes-abc", "--mem=700M"} <= set(placeholder)
     played.answers["squeue"] = "12 wnodes-abc hv1 wnhold\n11 wnnudge-abc hv1 wnhold\n"
     assert backend.placeholders() == {"abc": "12"}
     backend.stop(JOB, "m", "12")
-    assert played.said()[-1] == "scontrol < release 12\nrelease 11\nrequeue 7\n"
+    let_go = "update JobId=12 TimeLimit=75\nrelease 12\nrelease 11\nrequeue 7\n"
+    assert played.said()[-1] == f"scontrol < {let_go}"
     backend.unplace("abc")
     assert played.said()[-1] == "scancel 12 11"
 
@@ -181,11 +254,11 @@ def test_an_offer_that_is_kept_goes_before_what_replaces_it_comes() -> None:
     played.answers["squeue"] = "12 wnodes-abc hv1 wnoffer\n"
     assert backend.offer("abc", Resources(1, 700)) == "12"
     played.answers["sbatch"] = "13\n"
-    assert backend.keep("abc", Resources(1, 700)) == "13"
+    assert backend.keep("abc", Resources(1, 700), JOB) == "13"
     assert [call[0] for call in played.calls[-2:]] == ["scancel", "sbatch"]
     assert "--partition=wnhold" in played.calls[-1]
     played.answers["squeue"] = "13 wnodes-abc hv1 wnhold\n"
-    assert backend.keep("abc", Resources(1, 700)) == "13"
+    assert backend.keep("abc", Resources(1, 700), JOB) == "13"
     assert played.calls[-1][0] == "squeue"
 
 
@@ -236,7 +309,7 @@ def test_a_task_is_found_by_the_number_the_prolog_has_of_it_also_where_that_is_t
 
 
 def test_the_largest_node_is_looked_for_among_baits_that_serve_the_tag() -> None:
-    listing = "6000\x1fbait,vm_a\x1f\n9000\x1fbait\x1f\n9999\x1fwnvm,vm_a\x1f\n"
+    listing = "hv1\x1f6000\x1fbait,vm_a\x1f\nhv2\x1f9000\x1fbait\x1f\nvwn-1\x1f9999\x1fwnvm,vm_a\x1f\n"
     assert slurm(Played(sinfo=listing)).largest_node_mib("a") == 6000
 
 
@@ -326,7 +399,7 @@ def test_a_task_the_hook_stopped_alone_is_freed_alone(tmp_path: Path) -> None:
     (tmp_path / "75_2").touch()
     played = Played(squeue=row(JobArrayID="75_2", JobID="75", prioritylong="0"))
     assert slurm(played, adopt_dir=str(tmp_path)).adopt({"75_1"}) == ("75_2",)
-    assert played.said()[1:] == ["scontrol update JobId=75_2 StartTime=now", "scontrol release 75_2"]
+    assert played.said()[2:] == ["scontrol update JobId=75_2 StartTime=now+125", "scontrol release 75_2"]
 
 
 @pytest.mark.parametrize("settings", [{"node": "$(id)"}, {"node": "hv1", "timeout_s": 0}])

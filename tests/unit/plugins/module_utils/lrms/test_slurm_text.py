@@ -21,9 +21,8 @@ from wnodes.lrms.slurm_text import (
     node_reason,
     nodes,
     room,
-    wish,
 )
-from wnodes.model.errors import LrmsError, RequestError
+from wnodes.model.errors import LrmsError
 from wnodes.model.resources import Resources
 
 NODE = (
@@ -56,6 +55,18 @@ def row(**values: str) -> str:
         "requeue": "1",
         "batchflag": "1",
         "admin_comment": "(null)",
+        "Reason": "None",
+        "RestartCnt": "0",
+        "MinMemory": "512M",
+        "Nice": "0",
+        "HetJobID": "N/A",
+        "tres-per-job": "N/A",
+        "tres-per-node": "N/A",
+        "tres-per-socket": "N/A",
+        "tres-per-task": "N/A",
+        "Licenses": "(null)",
+        "Account": "(null)",
+        "QOS": "(null)",
         **values,
     }
     return "".join(seen[name].ljust(min(width, 20)) + END for name, width in COLUMNS) + "\n"
@@ -104,7 +115,8 @@ def test_native_states_are_ours(state: str, priority: str, ours: LrmsJobState) -
 TASK = (
     *("35_2", "35", "FAILED", "1", "alice", "2001", "1", "1", "cpu=1,mem=512M,node=1,billing=1", "0", "2:0", "vwn-116"),
     *("wnvm", "1:00:00", "vm_worker_debian13_x86_64", "vwn-116", "1795291125", "wn_vwn-116", "1", "1"),
-    "wnodes:5f2169ddb090:hv1:1",
+    *("wnodes:5f2169ddb090:hv1:1", "None", "1", "512M", "0", "N/A", "N/A", "N/A", "N/A", "N/A", "(null)", "(null)"),
+    "(null)",
 )
 #: of Slurm 24.11.5: a VM that runs a job
 HOST = (
@@ -157,26 +169,6 @@ def test_sizes_are_mib(text: str, size: int) -> None:
     assert mib(text) == size
 
 
-def test_a_wish_is_the_image_in_the_constraint_and_the_options_in_the_comment() -> None:
-    found = wish("bait&vm_worker_debian12_x86_64", "my run wnodes:scratch=2G,net=CLOSE please")
-    assert found is not None
-    assert (found.tag, found.options) == ("worker_debian12_x86_64", {"scratch": "2G", "net": "CLOSE"})
-
-
-@pytest.mark.parametrize("constraints", ["", "bait", "gpu&fast", "novm_x"])
-def test_a_job_without_an_image_is_a_real_job(constraints: str) -> None:
-    assert wish(constraints, "wnodes:scratch=1G") is None
-
-
-@pytest.mark.parametrize(
-    ("constraints", "comment"),
-    [("vm_a&vm_b", ""), ("vm_a|gpu", ""), ("[vm_a]", ""), ("vm_a", "wnodes:scratch"), ("vm_a", "wnodes:$(id)=1")],
-)
-def test_what_can_not_be_one_wish_is_refused(constraints: str, comment: str) -> None:
-    with pytest.raises(RequestError):
-        wish(constraints, comment)
-
-
 def test_a_node_is_read() -> None:
     found = fields(NODE)
     assert (found["AvailableFeatures"], found["State"], found["RealMemory"]) == ("bait,vm_a_b_c", "IDLE+DRAIN", "6000")
@@ -200,7 +192,8 @@ def test_node_states_are_ours(native: str, ours: HostState) -> None:
 
 
 def test_nodes_are_read() -> None:
-    assert nodes(f"6000 {END}bait,vm_a {END}\n8000 {END}(null) {END}\n") == [(6000, ("bait", "vm_a")), (8000, ())]
+    printed = f"hv1 {END}6000 {END}bait,vm_a {END}\nhv2 {END}8000 {END}(null) {END}\n"
+    assert nodes(printed) == {"hv1": (6000, ("bait", "vm_a")), "hv2": (8000, ())}
 
 
 def test_a_job_has_its_partition_and_the_image_that_it_names() -> None:

@@ -54,7 +54,7 @@ FIRST_UID = 1000
 #: where a VM has the key
 MUNGE_KEY = "/etc/munge/munge.key"
 #: what the task prolog in a VM reads
-TASK_ENVIRONMENT = "/etc/slurm/wnodes-task-environment"
+TASK_ENVIRONMENT = "/run/wnodes-job-environment"
 #: a feature of each VM's node: which VM it is, for its name will be another one's
 KEY = "wnid_"
 REASON = "wnodes: "

@@ -5,7 +5,8 @@
 
 WAL with full synchronisation: what was answered survives a power cut. A lease that ran out stays in its table until
 somebody else takes the name, so that a holder that was cut off (or a nameserver that was down) for longer than the
-TTL finds its lease again, in the same epoch, whenever that is still safe.
+TTL finds its lease again, in the same epoch, whenever that is still safe. To let holders come first after a start of
+ours, whatever the clock says then, names that somebody had are given to nobody else for as long as a lease lasts.
 """
 
 from __future__ import annotations
@@ -35,15 +36,25 @@ CREATE TABLE IF NOT EXISTS epoch (name TEXT PRIMARY KEY, value INTEGER NOT NULL)
 CREATE TABLE IF NOT EXISTS lease (
     name TEXT PRIMARY KEY, mac TEXT NOT NULL, address TEXT NOT NULL, network TEXT NOT NULL,
     holder TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, epoch INTEGER NOT NULL, expires REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS term (id INTEGER PRIMARY KEY CHECK (id = 0), longest REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS catalogue (tag TEXT PRIMARY KEY, entry TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY AUTOINCREMENT, tag TEXT NOT NULL, entry TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS history_of ON history (tag, id);
 CREATE TABLE IF NOT EXISTS config (scope TEXT PRIMARY KEY, body TEXT NOT NULL);
 """
 
+#: how long leases lasted that a version gave which did not note that, in seconds
+_TERM_S = 120.0
+#: the longest that names are kept for those who had them before a start, in seconds
+_MOST_S = 3600.0
+
 #: whose services speak for a host
 _ROLES = ("bait", "hypervisor")
 
+_TERM = (
+    "INSERT INTO term VALUES (0, ?) ON CONFLICT (id) DO UPDATE SET longest = excluded.longest "
+    "WHERE excluded.longest > longest"
+)
 _LEASE = "SELECT name, mac, address, network, holder, owner, epoch, expires FROM lease"
 
 #: A free name is one that no running lease has, neither by name nor by what a guest would be seen with. Names that
@@ -51,7 +62,7 @@ _LEASE = "SELECT name, mac, address, network, holder, owner, epoch, expires FROM
 #: system, ARP caches and people remember names.
 _FREE = """
 SELECT name, mac, address FROM pool LEFT JOIN epoch USING (name)
-WHERE NOT EXISTS (SELECT 1 FROM lease WHERE expires > :now
+WHERE NOT EXISTS (SELECT 1 FROM lease WHERE (expires > :now OR :now < :guarded)
                   AND (lease.name = pool.name OR lease.mac = pool.mac OR lease.address = pool.address))
 ORDER BY pool.name != :name, EXISTS (SELECT 1 FROM lease WHERE lease.name = pool.name), COALESCE(value, 0), position
 LIMIT 1
@@ -89,8 +100,20 @@ class SqliteDirectory(Directory):
             self._db.executescript(_SCHEMA)
             if path != ":memory:":
                 os.chmod(path, 0o600)
+            self._guarded = self._begin()
         except (OSError, sqlite3.Error) as error:
             raise DirectoryError(object=f"directory {path}", reason=f"cannot be opened: {error}") from error
+
+    def _begin(self) -> float:
+        """Return until when no name that somebody had goes to somebody else.
+
+        The clock may have been set back since the leases were given: none ends later than if it were given now.
+        """
+        now, known = self._clock.now(), self._db.execute("SELECT count(*) FROM lease").fetchone()[0]
+        row = self._db.execute("SELECT longest FROM term").fetchone()
+        longest = float(row[0]) if row else _TERM_S
+        self._db.execute("UPDATE lease SET expires = :end WHERE expires > :end", {"end": now + longest})
+        return now + min(longest, _MOST_S) if known else now
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -116,17 +139,14 @@ class SqliteDirectory(Directory):
     def lease(self, holder: str, owner: str, ttl_s: float, name: str = "") -> Lease:
         now = self._clock.now()
         with self._transaction() as db:
+            db.execute(_TERM, (ttl_s,))
             row = db.execute(f"{_LEASE} WHERE holder = ?", (holder,)).fetchone()
             if row is not None:
                 return self._again(db, _lease(row), owner, now, ttl_s)
-            free = db.execute(_FREE, {"now": now, "name": name}).fetchone()
+            free = db.execute(_FREE, {"now": now, "guarded": self._guarded, "name": name}).fetchone()
             network = db.execute("SELECT body FROM network").fetchone()
             if free is None or network is None:
-                total = db.execute("SELECT count(*) FROM pool").fetchone()[0]
-                raise DirectoryError(
-                    object="lease", value=holder, reason=f"none of the {total} host names of the pool is free",
-                    hint="more names can be listed under `pool` of the nameserver's configuration",
-                )  # fmt: skip
+                raise self._none_free(db, holder, now)
             name, mac, address = free
             db.execute(
                 "INSERT INTO epoch (name, value) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
@@ -139,9 +159,17 @@ class SqliteDirectory(Directory):
             db.execute("INSERT INTO lease VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         return _lease(values)
 
-    @staticmethod
-    def _again(db: sqlite3.Connection, lease: Lease, owner: str, now: float, ttl_s: float) -> Lease:
-        if lease.owner != owner and lease.expires > now:
+    def _none_free(self, db: sqlite3.Connection, holder: str, now: float) -> DirectoryError:
+        total = db.execute("SELECT count(*) FROM pool").fetchone()[0]
+        reason = f"none of the {total} host names of the pool is free"
+        if now < self._guarded:
+            left = f"{self._guarded - now:.0f} s"
+            reason += f"; for {left} after the nameserver's start those are kept that somebody had before"
+        hint = "more names can be listed under `pool` of the nameserver's configuration"
+        return DirectoryError(object="lease", value=holder, reason=reason, hint=hint)
+
+    def _again(self, db: sqlite3.Connection, lease: Lease, owner: str, now: float, ttl_s: float) -> Lease:
+        if lease.owner != owner and max(lease.expires, self._guarded) > now:
             raise StateError(object=f"lease of {lease.holder}", value=owner, reason=f"belongs to {lease.owner}")
         lease = replace(lease, owner=owner, expires=now + ttl_s)
         db.execute("UPDATE lease SET owner = ?, expires = ? WHERE name = ?", (owner, lease.expires, lease.name))
@@ -151,6 +179,7 @@ class SqliteDirectory(Directory):
         now = self._clock.now()
         renewed = []
         with self._transaction() as db:
+            db.execute(_TERM, (ttl_s,))
             for holder in holders:
                 row = db.execute(f"{_LEASE} WHERE holder = ? AND owner = ?", (holder, owner)).fetchone()
                 if row is not None:

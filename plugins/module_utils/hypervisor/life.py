@@ -66,7 +66,7 @@ class Life:
             return 0.0
 
     def _since(self, vm: Vm) -> float:
-        return self._p.clock.now() - vm.history[-1].at
+        return self._p.clock.since(vm.history[-1].at)
 
     def _break(self, vm: Vm, reason: str) -> float:
         console = self._p.files.console_tail(vm.id)
@@ -150,7 +150,7 @@ class Life:
     def _personalising(self, vm: Vm) -> float:
         if self._running(vm) is None:
             return self._break(vm, "its domain ended while it was personalised")
-        limit_s, now = self._p.config.personalise_timeout_s, self._p.clock.now
+        limit_s, now = self._p.config.personalise_timeout_s, self._p.clock.wall
         wanted = personality(vm, clone=vm.path == RESTORE)
         try:
             seconds = self._p.effect("personalise", lambda: personalise(self._guest(vm), wanted, now(), limit_s))

@@ -11,7 +11,7 @@ import threading
 from dataclasses import replace
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
-from ..engine.journal import Journal
+from ..engine.journal import Journal, Outdated
 from ..model.clock import Clock
 from ..model.errors import NotFoundError, StateError
 from ..model.states import VmState
@@ -121,12 +121,17 @@ class Registry:
         return moved
 
     def _store(self, vm: Vm, changed: Callable[[Vm], Vm]) -> Vm:
-        with self._lock:
+        while True:
             current = self._journal.get(vm.id)
             if current is None or current.state is not vm.state:
                 raise Superseded(vm.id)
-            self._senders = None
-            return self._journal.put(changed(current))
+            try:
+                stored = self._journal.replace(current, changed(current))
+            except Outdated:
+                continue
+            with self._lock:
+                self._senders = None
+            return stored
 
     def _announce(self, vm: Vm) -> None:
         self._events.emit(vm.id, "state", {"state": vm.state.value})
@@ -156,10 +161,6 @@ class Registry:
     def wait(self, key: str, reason: str) -> None:
         """Note what a VM (or a step of the upkeep) is waiting for, until its next move."""
         self._waiting[key] = reason
-
-    def waits_for(self, key: str) -> str:
-        """Return what was noted last."""
-        return self._waiting.get(key, "")
 
     def shown(self, vm: Vm) -> Vm:
         """Return ``vm`` with what it waits for as its reason."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import time
+from functools import partial
 from typing import Any, Callable, Dict, Optional, Set, Tuple
 
 from .. import support
 from ..engine.journal import Journal
+from ..engine.pulse import Pulse
 from ..engine.reconciler import Reconciler
 from ..journald import Journald
 from ..model.clock import Clock, Failpoints
@@ -39,7 +41,7 @@ from .registry import Registry, Superseded, is_gone, nothing
 from .starts import Starts
 from .syslog import SyslogReceiver
 from .syslog_intake import Intake
-from .upkeep import Upkeep
+from .upkeep import LIMITS_S, Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +94,16 @@ class Hypervisor(HypervisorApi):
         self._events = EventLog()
         self._journal = Journal(os.path.join(self._state_dir, "journal.db"), Vm, is_gone)
         self._vms = Registry(self._journal, self._clock, self._events, lambda: self._caretaker.wake(":beat"), observe)
-        self._reconciler = Reconciler(self._step, self._clock, self._failed, retry_s=(0.5, 15.0))
+        # leases that are short are tried for more often than that, too
+        pauses = (0.5, min(15.0, config.lease_ttl_s / 4))
+        loop = partial(Reconciler, clock=self._clock, failed=self._failed, retry_s=pauses)
+        self._reconciler = loop(self._step, label=lambda key: f"vm={key} waits")
         # apart, and with a thread for each key: no number of VMs that wait for something may hold up a renewal
-        self._caretaker = Reconciler(self._care, self._clock, self._failed, retry_s=(0.5, 15.0))
+        self._caretaker = loop(self._care, label=lambda key: key.lstrip(":"), limits_s=LIMITS_S)
+        #: what drives this service, and whether it goes on
+        self.pulse = Pulse()
+        self.pulse.watch("vm", self._reconciler.vitals)
+        self.pulse.watch("upkeep", self._caretaker.vitals)
         self._channels = channels or ChannelHub(self.heard)
         self._files = files or VmFiles(config.state_dir)
         parts = Parts(
@@ -179,9 +188,6 @@ class Hypervisor(HypervisorApi):
         return self._upkeep.steps[key]()
 
     def _failed(self, key: str, error: Exception) -> None:
-        # told once: an outage makes every key fail again and again for the same reason
-        level = logging.DEBUG if self._vms.waits_for(key) == str(error) else logging.WARNING
-        log.log(level, "%s: %s", key.lstrip(":") if key in self._upkeep.steps else f"vm={key} waits", error)
         self._vms.wait(key, str(error))
 
     # HypervisorApi
@@ -263,6 +269,16 @@ class Hypervisor(HypervisorApi):
         catalogue, told = self._upkeep.catalogue, problems + self._syslog_problems()
         templates = self._upkeep.templates.status()
         return HypervisorStatus(not problems, told, catalogue.tags, self._accel_name, catalogue.images(), templates)
+
+    @property
+    def lease_left_s(self) -> Optional[float]:
+        """Return for how many seconds the lease that ends first is good; None: there is no lease."""
+        return self._upkeep.lease_left_s
+
+    @property
+    def failed_renewals(self) -> int:
+        """Return how many rounds since the start did not renew all leases."""
+        return self._upkeep.failed_renewals
 
     def syslog_counts(self) -> Dict[str, int]:
         """Return the VMs' log messages since the start by what became of them; empty where none are received."""

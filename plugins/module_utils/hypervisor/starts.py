@@ -65,7 +65,7 @@ class Starts:
 
     def seconds_up(self, vm: Vm) -> float:
         """Return for how long the domain of ``vm`` has been up."""
-        return self._p.clock.now() - self._up.get(vm.id, vm.history[-1].at)
+        return self._p.clock.since(self._up.get(vm.id, vm.history[-1].at))
 
     def ready(self, vm: Vm) -> None:
         """Note that ``vm`` is READY."""

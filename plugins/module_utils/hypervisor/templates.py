@@ -10,6 +10,7 @@ import logging
 import threading
 from typing import Dict, Optional, Set, Tuple
 
+from ..engine.backoff import backoff
 from ..model.errors import ImageError, UnavailableError, VirtError, WnodesError
 from ..model.image import CachedImage, Image
 from ..model.states import VmState
@@ -226,6 +227,6 @@ class NodeTemplates:
         """Build nothing of this kind for a while, longer each time until one is restored; return the seconds."""
         with self._lock:
             times = self._pauses[kind] = self._pauses.get(kind, 0) + 1
-            pause = min(RETRY_S[0] * 2.0 ** min(times - 1, 16), RETRY_S[1])
+            pause = backoff(times, *RETRY_S)
             self._not_before[kind] = self._p.clock.now() + pause
         return pause

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from ..directory.base import Heartbeat
 from ..model.errors import WnodesError
@@ -22,6 +22,10 @@ from .templates import TEMPLATES, NodeTemplates
 log = logging.getLogger(__name__)
 
 SWEEP_S = 10.0
+#: the step that renews leases
+RENEW = ":renew"
+#: seconds after which a step that only asks and tells hangs; all others may copy or read images
+LIMITS_S = {":host": 120.0, ":beat": 120.0, RENEW: 120.0, ":sweep": 300.0}
 NOT_ASKED = "has not been asked yet"
 
 
@@ -40,6 +44,9 @@ class Upkeep:
         #: what VMs are restored from here
         self.templates = NodeTemplates(parts, self.catalogue)
         self._orphans: Dict[str, float] = {}
+        self._renewed: Dict[str, float] = {}
+        #: rounds of renewals since the start that did not renew all leases
+        self.failed_renewals = 0
         self._scrubbed = False
         self.steps: Dict[str, Callable[[], Optional[float]]] = {
             ":host": self._ask_host,
@@ -47,7 +54,7 @@ class Upkeep:
             WARM: self._warm,
             ":scrub": self._scrub,
             ":beat": self._tell,
-            ":renew": self._renew,
+            RENEW: self._renew,
             ":sweep": self._sweep,
             TRASH: self._empty_trash,
             TEMPLATES: self.templates.step,
@@ -100,20 +107,44 @@ class Upkeep:
             log.warning("%s: %s; running VMs are left as they are", name, after)
         elif before and not after:
             log.info("%s is well", name)
+            self._p.care(RENEW)  # at once: leases may have little time left
             for vm in self._p.vms.active():
                 self._wake(vm.id)
 
     def _renew(self) -> float:
         holding = {vm.id: vm for vm in self._p.vms.active() if vm.lease and vm.state is not VmState.RECYCLING}
-        if holding:
-            config = self._p.config
-            renewed = {
-                lease.holder: lease
-                for lease in self._p.nameserver.renew(config.host, tuple(holding), config.lease_ttl_s)
+        config, now = self._p.config, self._p.clock.now()
+        try:
+            renewed = self._p.nameserver.renew(config.host, tuple(holding), config.lease_ttl_s) if holding else ()
+            leases = {lease.holder: lease for lease in renewed}
+            self._renewed = {
+                **{key: at for key, at in self._renewed.items() if key in holding},
+                **dict.fromkeys(leases, now),
             }
-            for vm_id, vm in holding.items():
-                self._keep(vm, renewed.get(vm_id))
-        return self._p.config.lease_ttl_s / 4
+            self._keep_all(holding, leases)
+        except WnodesError:
+            self.failed_renewals += 1
+            raise
+        return config.lease_ttl_s / 4
+
+    def _keep_all(self, holding: Mapping[str, Vm], leases: Mapping[str, Lease]) -> None:
+        trouble: Optional[WnodesError] = None
+        for vm_id, vm in holding.items():
+            try:
+                self._keep(vm, leases.get(vm_id))
+            except WnodesError as error:  # a VM that has lost its name is no trouble of the others
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+
+    @property
+    def lease_left_s(self) -> Optional[float]:
+        """Return for how many seconds the lease that ends first is good; None: there is no lease."""
+        clock, ttl_s = self._p.clock, self._p.config.lease_ttl_s
+        held = [vm for vm in self._p.vms.active() if vm.lease and vm.state is not VmState.RECYCLING]
+        # at first, a lease is as old as the state that came after PLANNED
+        ages = [clock.since(self._renewed.get(vm.id, vm.history[1].at)) for vm in held if len(vm.history) > 1]
+        return ttl_s - max(ages) if ages else None
 
     def _keep(self, vm: Vm, lease: Optional[Lease]) -> None:
         """Note a renewed lease. A lost one is asked for again: after a long outage, or at a nameserver that has lost

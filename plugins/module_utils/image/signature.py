@@ -114,7 +114,7 @@ class Keyring:
                 hint=f"may: {', '.join(self._signers)}",
             )
         manifest = parse_manifest(release.manifest, what)
-        now = self._clock.now()
+        now = self._clock.wall()
         if tag not in manifest.tags:
             raise ImageError(object=what, value=", ".join(manifest.tags), reason="is signed for other tags")
         if manifest.expires and manifest.expires <= now:

@@ -12,25 +12,55 @@ from typing import Callable, Dict
 
 
 class Clock:
-    """Wall clock, in seconds since the epoch (UTC)."""
+    """Time in seconds since the epoch (UTC) that no step of the machine's clock moves.
+
+    ``now`` is the machine's clock as it was when this object was made, plus the time that has passed since. What is
+    compared with other machines' times, as the end of a certificate, is compared with ``wall``.
+
+    :param wall: the machine's clock
+    :param steady: counts seconds, from anywhere; it is never set
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
+        self._wall, self._steady = wall, steady
+        self._offset = wall() - steady()
+        #: when this object was made, by ``now``
+        self.started = self.now()
 
     def now(self) -> float:
-        """Return the current time in seconds."""
-        return time.time()
+        """Return the current time in seconds; the difference of two answers is the time between them."""
+        return self._offset + self._steady()
+
+    def wall(self) -> float:
+        """Return what the machine's clock says, in seconds."""
+        return self._wall()
+
+    def since(self, at: float) -> float:
+        """Return the seconds since ``at``, never less than 0; of what was noted before this start, since this start.
+
+        The clock may have been set in between, and nobody has looked after things while we were not there: no limit
+        runs out because of either.
+
+        :param at: a time that this service has noted by ``now``, and may have read from disk
+        """
+        now = self.now()
+        return now - (at if self.started <= at <= now else self.started)
 
 
 class FakeClock(Clock):
     """A clock that moves only when told to."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
-        self._now = now
-
-    def now(self) -> float:
-        return self._now
+        self._time, self._stepped = now, 0.0
+        super().__init__(lambda: self._time + self._stepped, lambda: self._time)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward by ``seconds``."""
-        self._now += seconds
+        """Let ``seconds`` pass."""
+        self._time += seconds
+
+    def step(self, seconds: float) -> None:
+        """Set the machine's clock ahead by ``seconds``, or back."""
+        self._stepped += seconds
 
 
 class Failpoints:

@@ -176,7 +176,7 @@ class ChannelHub:
         self._wake_out.setblocking(False)
         self._selector.register(self._wake_out, selectors.EVENT_READ, None)
         self._thread: Optional[threading.Thread] = None
-        self._stopping = False
+        self._stopping = threading.Event()
 
     def add(self, vm_id: str, path: str) -> None:
         """Listen to ``vm_id``'s port at the Unix socket ``path`` from now on, once it is there."""
@@ -200,7 +200,7 @@ class ChannelHub:
 
     def stop(self) -> None:
         """End the thread and close all connections."""
-        self._stopping = True
+        self._stopping.set()
         self._wake()
         if self._thread is not None:
             self._thread.join(5.0)
@@ -217,8 +217,12 @@ class ChannelHub:
             pass  # full: it is awake anyway
 
     def _loop(self) -> None:
-        while not self._stopping:
-            self.turn(self._timeout())
+        while not self._stopping.is_set():
+            try:
+                self.turn(self._timeout())
+            except Exception:  # a word of a guest may be lost then, and no more than that
+                log.exception("guests' channels failed; they go on")
+                self._stopping.wait(RETRY_S[1])
 
     def _timeout(self) -> Optional[float]:
         with self._lock:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -222,6 +224,67 @@ def test_the_last_heartbeat_of_each_role_and_host_is_kept(directory: SqliteDirec
     assert hypervisor.at == clock.now() - 5
 
 
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_step_of_the_clock_ends_no_lease_and_keeps_none(
+    directory: SqliteDirectory, clock: FakeClock, hours: int
+) -> None:
+    directory.set_host_names(pool(1))
+    directory.lease("a", "hv1", 60)
+    clock.step(hours * 3600)
+    clock.advance(59)
+    with pytest.raises(DirectoryError):
+        directory.lease("b", "hv2", 60)
+    clock.advance(1)
+    assert directory.lease("b", "hv2", 60).name == "vm-0"
+
+
+def reopened(tmp_path: Path, clock: FakeClock) -> SqliteDirectory:
+    made = SqliteDirectory(str(tmp_path / "directory.db"), clock)
+    made.set_host_names(pool(1))
+    return made
+
+
+@pytest.mark.parametrize("away", [-5 * 3600, 5 * 3600])
+def test_after_a_start_names_are_kept_for_their_holders_for_as_long_as_a_lease_lasts(tmp_path: Path, away: int) -> None:
+    clock = FakeClock()
+    first = reopened(tmp_path, clock)
+    held = first.lease("a", "hv1", 60)
+    first.close()
+    clock = FakeClock(clock.wall() + away)
+    second = reopened(tmp_path, clock)
+    clock.advance(59)
+    with pytest.raises(DirectoryError, match="none of the 1 host names of the pool is free; for 1 s after"):
+        second.lease("b", "hv2", 60)
+    with pytest.raises(StateError, match="belongs to hv1"):
+        second.lease("a", "hv2", 60)
+    (back,) = second.renew("hv1", ("a",), 60)
+    assert (back.name, back.epoch) == (held.name, held.epoch)
+    clock.advance(61)
+    assert second.lease("b", "hv2", 60).epoch == held.epoch + 1
+
+
+def test_names_that_nobody_had_are_given_right_after_a_start(tmp_path: Path) -> None:
+    first = reopened(tmp_path, FakeClock())
+    first.release("a", first.lease("a", "hv1", 60).epoch)
+    first.close()
+    assert reopened(tmp_path, FakeClock()).lease("b", "hv2", 60).name == "vm-0"
+
+
+def test_leases_of_a_version_that_noted_no_term_are_kept_for_two_minutes(tmp_path: Path) -> None:
+    clock = FakeClock()
+    first = reopened(tmp_path, clock)
+    first.lease("a", "hv1", 60)
+    first.close()
+    with sqlite3.connect(tmp_path / "directory.db") as db:
+        db.execute("DROP TABLE term")
+    second = reopened(tmp_path, clock)
+    clock.advance(119)
+    with pytest.raises(DirectoryError):
+        second.lease("b", "hv2", 60)
+    clock.advance(1)
+    second.lease("b", "hv2", 60)
+
+
 class Leases(RuleBasedStateMachine):
     """Any order of leasing, renewing, releasing and waiting, against what the callers were promised."""
 
@@ -293,5 +356,75 @@ class Leases(RuleBasedStateMachine):
         self.directory.close()
 
 
+class Restarts(RuleBasedStateMachine):
+    """The nameserver's clock is set at any time, it is away for any time, and holders renew whenever it is there.
+
+    A holder is alive for as long as a lease lasts since it was heard of, or since the nameserver came back.
+    """
+
+    TTL_S = 60.0
+    SIZE = 3
+    holders = st.sampled_from("abcdef")
+    steps = st.sampled_from([-7200.0, -61.0, -1.0, 1.0, 61.0, 7200.0])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.clock = FakeClock()
+        self.passed = self.back = 0.0
+        self.names: dict[str, tuple[str, float]] = {}
+        self.open()
+
+    def open(self) -> None:
+        self.directory = SqliteDirectory(f"{self.folder.name}/directory.db", self.clock)
+        self.directory.set_host_names(pool(self.SIZE))
+
+    def alive(self, name: str) -> bool:
+        _holder, heard = self.names[name]
+        return self.passed - max(heard, self.back) < self.TTL_S
+
+    @rule(holder=holders)
+    def lease(self, holder: str) -> None:
+        try:
+            lease = self.directory.lease(holder, "hv1", self.TTL_S)
+        except DirectoryError:
+            # nothing is kept for longer than it must be, either
+            assert len([name for name in self.names if self.alive(name)]) == self.SIZE
+            return
+        before = self.names.get(lease.name, (holder, 0.0))[0]
+        assert before == holder or not self.alive(lease.name)
+        self.names[lease.name] = holder, self.passed
+
+    @rule(holder=holders)
+    def renew(self, holder: str) -> None:
+        held = [name for name, (who, _heard) in self.names.items() if who == holder]
+        renewed = [lease.name for lease in self.directory.renew("hv1", (holder,), self.TTL_S)]
+        assert renewed == held
+        self.names.update(dict.fromkeys(renewed, (holder, self.passed)))
+
+    @rule(seconds=st.sampled_from([1.0, 29.0, 61.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.passed += seconds
+
+    @rule(seconds=steps)
+    def set_the_clock(self, seconds: float) -> None:
+        self.clock.step(seconds)
+
+    @rule(seconds=steps, away=st.sampled_from([0.5, 300.0]))
+    def restart(self, seconds: float, away: float) -> None:
+        self.directory.close()
+        self.clock = FakeClock(self.clock.wall() + away + seconds)
+        self.passed += away
+        self.back = self.passed
+        self.open()
+
+    def teardown(self) -> None:
+        self.directory.close()
+        self.folder.cleanup()
+
+
+TestRestarts = Restarts.TestCase
+TestRestarts.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestLeases = Leases.TestCase
 TestLeases.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wnodes.engine.journal import Journal
-from wnodes.model.errors import ConfigError
+from wnodes.engine.journal import Journal, Outdated
+from wnodes.model.errors import ConfigError, UnavailableError
 from wnodes.model.job import Job
 from wnodes.model.pool import PoolVm
 from wnodes.model.vm import Vm
@@ -81,6 +83,66 @@ def test_a_second_put_replaces() -> None:
     records.put(Record("a"))
     records.put(Record("a", over=True))
     assert records.all() == [Record("a", over=True)]
+
+
+def test_a_record_is_replaced_only_as_it_was_read() -> None:
+    records = journal(":memory:")
+    first = records.put(Record("a"))
+    second = records.replace(Record("a"), Record("a", moves=(Move(1.0),)))
+    with pytest.raises(Outdated, match="Record a: has moved on"):
+        records.replace(first, Record("a", over=True))
+    with pytest.raises(Outdated, match="Record b"):
+        records.replace(Record("b"), Record("b", over=True))
+    assert records.all() == [second]
+
+
+def test_of_many_who_change_a_record_at_once_none_is_lost() -> None:
+    records = journal(":memory:")
+    records.put(Record("a"))
+
+    def add(number: int) -> None:
+        while True:
+            seen = records.get("a")
+            assert seen is not None
+            with contextlib.suppress(Outdated):
+                records.replace(seen, replace(seen, moves=(*seen.moves, Move(number))))
+                return
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(100)))
+    (record,) = records.all()
+    assert sorted(move.at for move in record.moves) == list(range(100))
+
+
+def test_a_full_disk_is_told_as_such_and_changes_nothing(tmp_path: Path) -> None:
+    records = journal(tmp_path / "j.db")
+    before = records.put(Record("a"))
+    pages = records._db.execute("PRAGMA page_count").fetchone()[0]
+    records._db.execute(f"PRAGMA max_page_count = {pages}")
+    big = replace(before, moves=(Move(),) * 10_000)
+    with pytest.raises(UnavailableError, match=r"journal .*j.db: database or disk is full; is there room"):
+        records.replace(before, big)
+    assert records.all() == [before]
+    records._db.execute("PRAGMA max_page_count = 1000000")
+    assert records.replace(before, big) == big
+    assert journal(tmp_path / "j.db").all() == [big]
+
+
+def test_old_records_that_can_not_be_removed_do_no_harm(tmp_path: Path) -> None:
+    records = journal(tmp_path / "j.db", keep=1)
+    records.put(Record("a", over=True))
+    records._db.execute("CREATE TRIGGER no BEFORE DELETE ON record BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
+    records.put(Record("b", over=True))
+    assert [record.id for record in records.all()] == ["a", "b"]
+    records._db.execute("DROP TRIGGER no")
+    records.put(Record("c", over=True))
+    assert [record.id for record in records.all()] == ["c"]
+
+
+def test_a_file_that_can_not_be_opened_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "j.db").write_text("this is no database, whoever wrote it here; it is long enough to be read")
+    with pytest.raises(UnavailableError, match="file is not a database"):
+        journal(tmp_path / "j.db")
 
 
 def test_what_an_older_version_wrote_is_read(tmp_path: Path) -> None:

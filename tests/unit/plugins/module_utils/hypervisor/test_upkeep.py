@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.releases import RELEASE
@@ -61,6 +63,48 @@ def test_leases_are_renewed_as_long_as_the_vm_is_there(node: Node) -> None:
     held = node.vm().lease
     assert held is not None
     assert held.expires > node.clock.now()
+
+
+def test_leases_are_renewed_at_once_after_an_outage_of_any_length(node: Node) -> None:
+    node.make()
+    node.nameserver.down = True
+    node.run(6 * 3600.0)
+    left, failed = node.hypervisor.lease_left_s, node.hypervisor.failed_renewals
+    assert left is not None and left < 0
+    assert failed > 1024
+    node.nameserver.down = False
+    node.run(15)
+    assert [lease.holder for lease in node.directory.leases()] == ["r1"]
+    left = node.hypervisor.lease_left_s
+    assert left is not None and left > node.config.lease_ttl_s - 15
+    assert node.hypervisor.failed_renewals == failed
+
+
+def test_no_vm_is_kept_from_its_lease_by_another_that_has_lost_its_own(tmp_path: Path) -> None:
+    node = Node(tmp_path, names=2)
+    node.make("r1")
+    node.make("r2")
+    node.directory.release("r1", 1)
+    node.directory.lease("other", "hv2", 10_000)
+    before = node.vm("r2").lease
+    node.run(60)
+    after = node.vm("r2").lease
+    assert before is not None and after is not None
+    assert after.expires > before.expires
+    assert node.hypervisor.failed_renewals > 0
+
+
+def test_without_vms_there_is_no_lease_to_run_out(node: Node) -> None:
+    node.run(60)
+    assert node.hypervisor.lease_left_s is None
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_step_of_the_nodes_clock_costs_no_lease_and_no_vm(node: Node, hours: int) -> None:
+    node.make()
+    node.clock.step(hours * 3600)
+    node.run(node.config.lease_ttl_s * 3)
+    assert (node.state(), [lease.holder for lease in node.directory.leases()]) == ("READY", ["r1"])
 
 
 def test_a_lease_that_ran_out_is_taken_up_again_while_its_name_is_free(node: Node) -> None:

@@ -10,6 +10,7 @@ import json
 import pytest
 
 from tests.e2e import lab
+from wnodes.model.resources import Overheads, Resources
 
 LIKE_ON_A_NODE = """#!/bin/bash
 trap 'echo got_signal=USR1; exit 7' USR1
@@ -27,8 +28,8 @@ def test_two_jobs_at_once_get_a_vm_each_with_signals_environment_and_time_limit_
     first = lab.in_state(signalled, "RUNNING")
     second = lab.in_state(limited, "RUNNING")
     assert first["host"] != second["host"]
-    overhead = 192 + 256
-    assert lab.allocated_mib("hv1") == before["hv1"] + 512 + 300 + 2 * overhead
+    charges = sum(Overheads().charge(Resources(1, memory_mib)).memory_mib for memory_mib in (512, 300))
+    assert lab.allocated_mib("hv1") == before["hv1"] + charges
     lab.until(
         "the job to run", lambda: "started=yes" in lab.sh("head", f"cat /home/alice/started.{signalled}; true"), 60
     )

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from tests.e2e import lab
+from wnodes.model.resources import Overheads, Resources
 
 NODE = "hv1"
 BAIT = "/etc/wnodes/bait.yml"
 ONE = {"tag": lab.TAG, "cpus": 1, "memory_mib": 512, "waiting": 1}
+CHARGE = Overheads().charge(Resources(1, 512)).memory_mib
 FACTS = "#!/bin/sh\necho host=$(hostname) machine=$(cat /etc/machine-id)\n"
 ON_NODE = ("-C", lab.FEATURE, "-x", "hv2")
 
@@ -93,7 +95,7 @@ def test_the_books_carry_a_vm_that_was_taken_while_its_job_runs() -> None:
         number = lab.submit("#!/bin/sh\nsleep 600\n", *ON_NODE)
         lab.in_state(number, "RUNNING")
         # the job that makes Slurm look for work is there for a moment
-        lab.until("the books to be right", lambda: lab.allocated_mib(NODE) == 512 + 192 + 256, lab.CLEAN_S)
+        lab.until("the books to be right", lambda: lab.allocated_mib(NODE) == CHARGE, lab.CLEAN_S)
         lab.ssh("head", "scancel", number)
         lab.over(number)
 
@@ -131,8 +133,7 @@ def test_a_node_that_is_drained_keeps_no_vm_waiting() -> None:
 @pytest.mark.every_release
 def test_the_batch_system_sends_a_job_straight_to_a_vm_that_is_offered() -> None:
     with pool(flavours=[ONE], offer=True) as first:
-        charge = 512 + 192 + 256
-        assert lab.allocated_mib(NODE) == charge, "an offered VM is on the books"
+        assert lab.allocated_mib(NODE) == CHARGE, "an offered VM is on the books"
         number = lab.submit(FACTS + "sleep 3\n", "-C", lab.FEATURE)
         lab.until("the job to run", lambda: lab.native(number, "State") == "RUNNING", lab.CLEAN_S)
         job = lab.in_state(number, "RUNNING")

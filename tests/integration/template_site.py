@@ -49,7 +49,7 @@ class Site:
     :ivar kind: image, size and accelerator of its VMs, as :class:`Templates` wants them
     """
 
-    overheads = Overheads(192, 256)
+    overheads = Overheads()
     clock = Clock()
 
     def __init__(self, folder: str, uri: str, image: CachedImage, resources: Resources) -> None:

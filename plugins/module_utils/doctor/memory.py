@@ -84,7 +84,7 @@ def judge_flavours(config: BaitConfig, cpus: int, memory: int) -> Iterator[Findi
                 f"flavour of {flavour.tag}",
                 f"{charge.cpus} CPUs, {charge.memory_mib} MiB with what the VM itself needs",
                 f"never fits: Slurm gives away {cpus} CPUs and {memory} MiB here",
-                "make it smaller in bait_pool",
+                f"make it smaller in bait_pool: {config.overheads.largest(memory)} MiB at most",
             )
     all_cpus = sum(flavour.waiting * charge.cpus for flavour, charge in charges)
     all_memory = sum(flavour.waiting * charge.memory_mib for flavour, charge in charges)

@@ -161,7 +161,7 @@ class Stock:
         image = here.get(shape.image)
         if image is None:
             return ""
-        memory_mib = shape.memory_mib - self._p.config.overheads.guest_mib
+        memory_mib = self._p.config.overheads.within(shape.memory_mib)
         try:
             cached = self._p.images.ensure(image)
             resources = Resources(shape.cpus, memory_mib, shape.scratch_mib)

@@ -23,6 +23,7 @@ from tests.releases import release
 from wnodes.hypervisor.wish import wait
 from wnodes.model.errors import StateError, UnavailableError, VirtError
 from wnodes.model.image import CachedImage, Release
+from wnodes.model.resources import Resources
 from wnodes.model.states import VmState
 from wnodes.model.vm import GuestFile, GuestSetup
 from wnodes.virt.accel import AccelProbe
@@ -81,7 +82,7 @@ def test_its_shape_is_what_was_asked_for(machine: Machine) -> None:
     shape = machine.guest("nproc; cat /proc/meminfo; cat /sys/devices/virtual/misc/hw_random/rng_current")
     assert shape.startswith("1\n")
     memory_kib = int(shape.split("MemTotal:")[1].split()[0])
-    assert 512 << 10 <= memory_kib <= (512 + machine.config.overheads.guest_mib) << 10
+    assert 512 << 10 <= memory_kib <= machine.config.overheads.guest(Resources(1, 512)).memory_mib << 10
     assert "virtio_rng" in shape
 
 

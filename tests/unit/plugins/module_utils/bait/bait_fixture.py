@@ -26,7 +26,7 @@ from wnodes.model.clock import Failpoints, FakeClock
 from wnodes.model.errors import WnodesError
 from wnodes.model.job import Job
 from wnodes.model.pool import PoolVm
-from wnodes.model.resources import Resources
+from wnodes.model.resources import Overheads, Resources
 from wnodes.model.states import JobState, PoolState, VmState
 from wnodes.nameserver.config import NameserverAccess
 
@@ -70,6 +70,7 @@ class Site:
             "host": "hv1",
             "slurm": SlurmConfig(node="hv1"),
             "nameserver": NameserverAccess("https://head:8443"),
+            "overheads": Overheads(192, 256, 0, 0),
             **config,
         }
         self.config = BaitConfig(**settings)  # type: ignore[arg-type]

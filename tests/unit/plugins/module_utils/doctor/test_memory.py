@@ -34,9 +34,9 @@ def test_a_flavour_that_never_fits_is_a_failure_and_too_many_of_them_a_warning()
     flavour = {"tag": "worker_debian12_x86_64", "cpus": 1, "memory_mib": 2000}
     assert bad(Recorded(), with_pool(flavours=[{**flavour, "waiting": 2}])) == {}
     found = only(Recorded(), with_pool(flavours=[{**flavour, "waiting": 3}]), "memory.flavours")
-    assert (found.outcome, found.value) == (Outcome.WARNING, "3 CPUs, 7344 MiB")
-    found = only(Recorded(), with_pool(flavours=[{**flavour, "memory_mib": 5600}]), "memory.flavours")
-    assert (found.outcome, found.value) == (Outcome.FAILURE, "1 CPUs, 6048 MiB with what the VM itself needs")
+    assert (found.outcome, found.value) == (Outcome.WARNING, "3 CPUs, 7491 MiB")
+    found = only(Recorded(), with_pool(flavours=[{**flavour, "memory_mib": 5500}]), "memory.flavours")
+    assert (found.outcome, found.value) == (Outcome.FAILURE, "1 CPUs, 6082 MiB with what the VM itself needs")
 
 
 def test_a_kernel_that_gives_no_memory_in_advance_is_a_warning() -> None:

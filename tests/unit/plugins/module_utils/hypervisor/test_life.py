@@ -30,7 +30,7 @@ def test_the_whole_life(node: Node, tmp_path: Path) -> None:
     assert (vm.name, vm.accel, vm.uuid) == ("vwn-100", "qemu", uuid())
     domain = node.host.domains[uuid()].domain
     assert domain is not None
-    assert (domain.memory_mib, domain.vcpus) == (512 + node.config.overheads.guest_mib, 2)
+    assert (domain.memory_mib, domain.vcpus) == (node.config.overheads.guest(Resources(2, 512)).memory_mib, 2)
     assert [argv[0] for argv in node.tools.argvs] == ["qemu-img", "mke2fs"]
     assert set(node.listening) == {"r1"}
     node.hypervisor.use("r1")

@@ -40,7 +40,7 @@ LEASE = Lease(
 )
 SEALED = replace(CACHED, disk="/var/lib/wnodes/sealed/0/1/disk.qcow2", base=CACHED.disk)
 REQUEST = VmRequest("slurm-17.1", "alice & <bob>", "worker_debian12_x86_64", Resources(1, 1024))
-OVERHEADS = Overheads(192, 256)
+OVERHEADS = Overheads(192, 256, 0, 0)
 
 
 def domain(request: VmRequest, accel: str, bridge: str = "br.default", image: CachedImage = CACHED) -> Domain:

@@ -311,7 +311,7 @@ CHECKS = (
     Check("slurm.scheduler", "SchedulerParameters: how soon jobs start", judged_by(scheduler)),
     Check("slurm.prolog_flags", "PrologFlags: prologs run when a job gets its node", judged_by(prolog_flags)),
     Check("slurm.hooks", "Prolog, Epilog and their time: the hook is called", judged_by(hooks)),
-    Check("slurm.task_prolog", "TaskProlog: moved jobs get their environment", where_slurm_answers(task_prolog), (NODE,), True),
+    Check("slurm.task_prolog", "TaskProlog: what moved jobs see", where_slurm_answers(task_prolog), (NODE,), True),
     Check("slurm.default_memory", "DefMemPerCPU: what jobs get that do not say", judged_by(default_memory)),
     Check("slurm.node_timeout", "SlurmdTimeout against the time of leases", judged_by(node_timeout)),
     Check("slurm.rights", "root can submit placeholders from this node", where_slurm_answers(rights), (NODE,)),

@@ -19,6 +19,8 @@ LEAST, KNOWN = (22, 5), ((22, 5), (24, 11))
 #: nodes that go away and come with a VM must not pass messages on: as many as Slurm allows are spoken to directly
 WIDEST = 65533
 HOOKS = {"Prolog": "/etc/slurm/prolog.d/50-wnodes", "Epilog": "/etc/slurm/epilog.d/50-wnodes"}
+#: gives jobs that were moved the environment of those that were submitted
+TASK_PROLOG = "/etc/slurm/wnodes-task-prolog"
 #: seconds that a prolog may take: the hook waits 20 s for its bait, and then may need 60 s to help itself
 HOOK_S = 80
 #: the hypervisor's own default
@@ -221,6 +223,27 @@ def hooks(settings: Config, wanted: Wanted) -> Iterator[Finding]:
         )
 
 
+def task_prolog(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
+    seen = one(settings_of(machine), "TaskProlog")
+    mode = machine.mode(seen) if seen else None
+    if seen and (mode is None or not mode & 0o111):
+        yield failure(
+            f"TaskProlog {seen}",
+            "" if mode is None else f"{mode:04o}",
+            f"{'is not there' if mode is None else 'is not executable'}: every task of every job fails on this node",
+            "run the playbook site, which installs it; or take TaskProlog out of slurm.conf until it is everywhere"
+            if seen == TASK_PROLOG
+            else "install it here, or take TaskProlog out of slurm.conf",
+        )
+    elif seen != TASK_PROLOG and TASK_PROLOG not in (machine.read(seen) or ""):
+        yield warning(
+            "TaskProlog",
+            seen,
+            "jobs in VMs see that they were moved: SLURM_RESTART_COUNT, SLURM_JOB_PARTITION, SLURM_JOB_RESERVATION",
+            f"call {TASK_PROLOG} in it" if seen else f"set TaskProlog={TASK_PROLOG} {WHERE}",
+        )
+
+
 def default_memory(settings: Config, wanted: Wanted) -> Iterator[Finding]:
     if not any(number(one(settings, key)) for key in ("DefMemPerCPU", "DefMemPerNode", "DefMemPerGPU")):
         yield warning(
@@ -288,6 +311,7 @@ CHECKS = (
     Check("slurm.scheduler", "SchedulerParameters: how soon jobs start", judged_by(scheduler)),
     Check("slurm.prolog_flags", "PrologFlags: prologs run when a job gets its node", judged_by(prolog_flags)),
     Check("slurm.hooks", "Prolog, Epilog and their time: the hook is called", judged_by(hooks)),
+    Check("slurm.task_prolog", "TaskProlog: what moved jobs see", where_slurm_answers(task_prolog), (NODE,), True),
     Check("slurm.default_memory", "DefMemPerCPU: what jobs get that do not say", judged_by(default_memory)),
     Check("slurm.node_timeout", "SlurmdTimeout against the time of leases", judged_by(node_timeout)),
     Check("slurm.rights", "root can submit placeholders from this node", where_slurm_answers(rights), (NODE,)),

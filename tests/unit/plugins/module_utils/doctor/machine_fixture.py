@@ -114,7 +114,7 @@ class Recorded(Machine):
         }
         texts = [text.rstrip() for text in HOOK.values()]
         self.files["/usr/libexec/wnodes/hook.sha256"] = hashlib.sha256("|".join(texts).encode()).hexdigest()
-        self.modes = {**dict.fromkeys(HOOK, 0o755)}
+        self.modes = {**dict.fromkeys(HOOK, 0o755), "/etc/slurm/wnodes-task-prolog": 0o755}
         self.modes |= {f"/etc/wnodes/pki/{role}.key": 0o600 for role in ROLES}
         self.missing: set[str] = set()
         self.mine = {"10.0.0.11"}

@@ -121,3 +121,29 @@ def test_values_of_numbered_keys_are_put_together() -> None:
         "Prolog[0]               = /a\nProlog[1]               = /b\nEpilog = (null)\nSlurmctldParameters     =\nX = 1"
     )
     assert slurm.config(shown) == {"Prolog": ["/a", "/b"], "Epilog": [], "SlurmctldParameters": [], "X": ["1"]}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(("mode", "said"), [(None, "is not there"), (0o644, "is not executable")])
+def test_a_task_prolog_that_can_not_run_is_a_failure_for_it_fails_every_job(
+    release: str, mode: int | None, said: str
+) -> None:
+    machine = Recorded(release)
+    machine.modes.pop(slurm.TASK_PROLOG)
+    if mode is not None:
+        machine.modes[slurm.TASK_PROLOG] = mode
+    found = only(machine, node(), "slurm.task_prolog")
+    assert found.outcome is FAILURE
+    assert found.reason.startswith(f"{said}: every task of every job fails")
+    assert bad(machine, node(running=False)) == {}
+
+
+@pytest.mark.parametrize(("value", "cure"), [("(null)", "set TaskProlog="), ("/etc/slurm/ours", "call /etc/slurm/")])
+def test_jobs_that_would_see_that_they_were_moved_are_a_warning(value: str, cure: str) -> None:
+    machine = spoiled("24.11", "TaskProlog", value)
+    machine.modes["/etc/slurm/ours"] = 0o755
+    machine.files["/etc/slurm/ours"] = "#!/bin/sh\n"
+    found = only(machine, node(), "slurm.task_prolog")
+    assert (found.outcome, found.hint.startswith(cure)) == (WARNING, True)
+    machine.files["/etc/slurm/ours"] = f"#!/bin/sh\nexec {slurm.TASK_PROLOG}\n"
+    assert ("slurm.task_prolog" in bad(machine, node())) == (value == "(null)")

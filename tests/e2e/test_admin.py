@@ -107,5 +107,8 @@ def test_a_node_can_not_command_another_one(role: str) -> None:
 
 def test_manual_and_completion_are_installed() -> None:
     assert lab.sh("head", "ls /usr/local/share/man/man1/wnodes-drain.1 /usr/local/share/zsh/site-functions/_wnodes")
+    assert "wnodes-drain.1" in lab.sh("head", "man -w wnodes-drain")
+    load = ". /usr/share/bash-completion/bash_completion; _completion_loader wnodes; complete -p wnodes"
+    assert "complete" in lab.ssh("head", "bash", "-c", load)
     words = "COMP_WORDS='wnodes drain h' COMP_CWORD=2 _WNODES_COMPLETE=complete_bash wnodes"
     assert lab.sh("head", words).split() == list(NODES)

@@ -34,7 +34,8 @@ def status(hosts: Hosts = None, as_json: Json = False) -> None:
     """Show which services are alive, and what is wrong."""
     view = view_of(hosts)
     if as_json:
-        print_json({"ok": view.ok, "scope": view.scope, "now": view.now, "services": view.services})
+        told = {"ok": view.ok, "scope": view.scope, "now": view.now}
+        print_json({**told, "services": view.services, "hints": view.hints})
     else:
         show.console().print(show.status(view))
     if not view.ok:

@@ -80,7 +80,8 @@ def status(view: View) -> RenderableType:
         problems += [Text(f"{service.host} {service.role}: {problem}", style="yellow") for problem in service.problems]
     running = sum(job["state"] != "CLOSED" for job in view.jobs)
     up = sum(vm["state"] != "GONE" for vm in view.vms)
-    return Group(table, Text(f"{running} virtual jobs under way, {up} virtual machines"), *problems)
+    hints = [Text(hint, style="yellow") for hint in view.hints]
+    return Group(table, Text(f"{running} virtual jobs under way, {up} virtual machines"), *problems, *hints)
 
 
 def drained(drain: dict[str, Any]) -> str:
@@ -125,7 +126,7 @@ def _plain(value: Any) -> str:
     return (
         ", ".join(map(str, value))
         if isinstance(value, (list, tuple))
-        else str("unknown" if value in (None, "") else value)
+        else str("unknown yet" if value in (None, "") else value)
     )
 
 

@@ -28,6 +28,13 @@ def test_status_is_0_when_well_and_1_with_the_problem_when_not(wnodes: Cli) -> N
     assert json.loads(out)["ok"] is False
 
 
+def test_a_site_without_images_is_well_and_gets_a_hint(wnodes: Cli) -> None:
+    wnodes.see(replace(ODD, state=site.OK, problems=(), detail={"images": []}))
+    code, out, _err = wnodes("status")
+    assert (code, out.splitlines()[-1][:29]) == (0, "no job can have a VM yet: the")
+    assert len(json.loads(wnodes("status", "--json")[1])["hints"]) == 1
+
+
 def test_jobs_shows_what_is_under_way_and_all_with_all(wnodes: Cli) -> None:
     _code, out, _err = wnodes("jobs")
     assert "VM_REQUESTED" in out

@@ -25,6 +25,11 @@ from .model.errors import UnavailableError, WnodesError
 #: where a node's certificates are
 PKI_DIR = "/etc/wnodes/pki"
 
+#: what a call meets on a connection that the server has closed meanwhile; over TLS by a server that was ended, too
+CLOSED = (
+    http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError,
+)  # fmt: skip
+
 #: makes an unconnected connection with the given timeout in seconds
 Opener = Callable[[float], http.client.HTTPConnection]
 
@@ -112,7 +117,7 @@ class JsonClient:
         if kept is not None:
             try:
                 return self._exchange(kept, method, target, data, timeout_s)
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            except CLOSED:
                 pass
             except (OSError, http.client.HTTPException) as error:
                 raise self._unavailable(error) from error

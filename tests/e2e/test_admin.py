@@ -62,7 +62,8 @@ def test_a_node_is_drained_from_the_head_while_its_job_runs_on(open_again: None)
     assert lab.virtual(number)["state"] == "RUNNING"
     ssh("head", "scancel", number)
     over(number)
-    assert "drained (empty)" in ssh("head", "wnodes", "drain", node, "--reason", "new kernel", "--wait")
+    said = ssh("head", "wnodes", "drain", node, "--reason", "another kernel", "--wait")
+    assert "drained (empty)" in said and "lifted" not in said
 
 
 def test_at_the_deadline_a_job_goes_back_into_the_queue_and_runs_elsewhere(open_again: None) -> None:
@@ -106,5 +107,8 @@ def test_a_node_can_not_command_another_one(role: str) -> None:
 
 def test_manual_and_completion_are_installed() -> None:
     assert lab.sh("head", "ls /usr/local/share/man/man1/wnodes-drain.1 /usr/local/share/zsh/site-functions/_wnodes")
+    assert "wnodes-drain.1" in lab.sh("head", "man -w wnodes-drain")
+    load = ". /usr/share/bash-completion/bash_completion; _completion_loader wnodes; complete -p wnodes"
+    assert "complete" in lab.ssh("head", "bash", "-c", load)
     words = "COMP_WORDS='wnodes drain h' COMP_CWORD=2 _WNODES_COMPLETE=complete_bash wnodes"
     assert lab.sh("head", words).split() == list(NODES)

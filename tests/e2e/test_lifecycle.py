@@ -157,13 +157,16 @@ def test_a_node_goes_with_all_that_is_ours_and_comes_back_alone() -> None:
 
     number = lab.submit("#!/bin/sh\nsleep 600\n", "-w", "hv2")
     lab.until("the job to run", lambda: lab.native(number, "State") == "RUNNING", lab.CLEAN_S)
-    assert "hv2 (1 jobs): is not empty" in play("node_remove", "--limit", "hv2", fails=True)
-    lab.until("the node to be open", lambda: lab.node_state("hv2") == "mixed", lab.CLEAN_S)
+    said = play("node_remove", "--limit", "hv2", fails=True)
+    assert "hv2 (1 jobs): is not empty" in said
+    assert "Drain the node" not in said, "it looks before it does anything"
+    assert lab.node_state("hv2") == "mixed"
     lab.ssh("head", "scancel", number)
     lab.until("the job to be gone", lambda: lab.node_state("hv2") == "idle", lab.CLEAN_S)
 
     play("node_remove", "--limit", "hv2", node_remove_keep_images=True)
     assert left_of("hv2") == ["/var/lib/wnodes"], "the images, as it was asked for"
+    assert set(lab.ssh("hv2", "ls", "-A", "/var/lib/wnodes").split()) <= {"images", "sealed"}
     assert set(lab.ssh("head", "sinfo", "-h", "-N", "-n", "hv2", "-o", "%T %f").splitlines()) == {"idle bait"}
     assert "hv2" not in lab.ssh("head", "wnodes", "status", "--json", check=False)
     assert set(changes(play("node_remove", "--limit", "hv2", node_remove_keep_images=True)).values()) == {0}

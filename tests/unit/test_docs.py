@@ -94,7 +94,7 @@ def simple_commands(line: str) -> Iterator[list[str]]:
 def find_command(words: list[str]) -> tuple[Any, list[str]]:
     """Return what Typer makes of ``wnodes …`` and the words that are left for it; LookupError if there is no such."""
     command, rest = typer.main.get_command(app), words[1:]
-    while rest and (below := getattr(command, "commands", {})):
+    while rest and not rest[0].startswith("-") and (below := getattr(command, "commands", {})):
         command, rest = below[rest[0]], rest[1:]
     return command, rest
 

@@ -35,11 +35,16 @@ class Service:
     detail: Dict[str, Any]
 
 
-def service(beat: Heartbeat, now: float, limit_s: float) -> Service:
-    """Return the service that ``beat`` is from; it is down where it has been silent for more than ``limit_s``."""
+def service(beat: Heartbeat, now: float, limit_s: float, heard: bool = True) -> Service:
+    """Return the service that ``beat`` is from; it is down where it has been silent for more than ``limit_s``.
+
+    :param heard: whether the nameserver has heard it; else the service was asked itself
+    """
     age_s = max(0.0, now - beat.at)
-    problems = tuple(map(str, beat.status.get("problems", ())))
-    state = OK if beat.status.get("ok") else PROBLEM
+    said = tuple(map(str, beat.status.get("problems", ())))
+    # what was heard proves that it reaches the nameserver again
+    problems = tuple(problem for problem in said if not (heard and problem.startswith("nameserver:")))
+    state = OK if beat.status.get("ok") or (said and not problems) else PROBLEM
     if age_s > limit_s:
         state = DOWN
         problems = (f"silent for {age_s:.0f} s: the node is down, cut off, or wnodes-{beat.role}.service is", *problems)

@@ -7,6 +7,7 @@
 withdraws the node's image tags, and opens the node if it was us who closed it; with ``--closed`` it stays closed.
 ``leave hypervisor [--check]`` ends the domains that are ours.
 Both print as JSON whether there was anything, and what; with ``--check`` they do nothing else.
+``leave bait --jobs`` only counts the jobs that are on the node, virtual ones and others: ``{"jobs": 2}``.
 """
 
 from __future__ import annotations
@@ -57,6 +58,13 @@ def bait(lrms: Lrms, jobs: Journal[Job], waiting: Journal[PoolVm], closed: str) 
         yield f"image tags {', '.join(tags)}", partial(lrms.advertise, (), closed)
 
 
+def jobs_there(lrms: Lrms, jobs: Journal[Job], node: str) -> int:
+    """Return how many jobs are on the node: virtual ones under way, and others that the batch system runs there."""
+    virtual = jobs.active()
+    ours = {*lrms.placeholders().values(), *(job.lrms_id for job in virtual)}
+    return len(virtual) + sum(job.id not in ours for job in lrms.jobs_on(node))
+
+
 def hypervisor(host: VmHost) -> Iterator[Step]:
     """Yield the domains that are ours; who knows them is gone with the service."""
     for domain in host.list():
@@ -79,6 +87,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser("leave", description=__doc__.partition("\n")[0])
     parser.add_argument("service", choices=("bait", "hypervisor"))
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--jobs", action="store_true")
     parser.add_argument("--closed", metavar="REASON", default="")
     options = parser.parse_args(arguments)
     path = f"/etc/wnodes/{options.service}.yml"
@@ -88,6 +97,9 @@ def main(arguments: list[str]) -> None:
         else:
             config = load_or_exit(BaitConfig, path)
             lrms = Slurm(config.slurm)
+            if options.jobs:
+                print(json.dumps({"jobs": jobs_there(lrms, journals(config)[0], config.slurm.node)}))
+                return
             done = take(bait(lrms, *journals(config)[:2], options.closed), options.check)
             if not options.check and lrms.advertise((), options.closed):
                 done.append("the node's own state")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 from typing import Any
 
 import pytest
@@ -70,8 +71,17 @@ def test_calls_share_a_connection() -> None:
     assert one.closed
 
 
-def test_a_connection_that_was_closed_meanwhile_is_replaced() -> None:
-    one, two = Connection((200, b"1"), http.client.RemoteDisconnected("gone")), Connection((200, b"2"))
+@pytest.mark.parametrize(
+    "closed",
+    [
+        http.client.RemoteDisconnected("gone"),
+        ConnectionResetError(104, "Connection reset by peer"),
+        ssl.SSLEOFError(8, "EOF occurred in violation of protocol"),
+        ssl.SSLZeroReturnError(6, "TLS/SSL connection has been closed"),
+    ],
+)
+def test_a_connection_that_was_closed_meanwhile_is_replaced(closed: Exception) -> None:
+    one, two = Connection((200, b"1"), closed), Connection((200, b"2"))
     caller = client(one, two)
     assert [caller.call("GET", "/x"), caller.call("GET", "/x")] == [1, 2]
     assert one.closed

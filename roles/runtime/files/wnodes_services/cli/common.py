@@ -56,7 +56,7 @@ All = Annotated[bool, typer.Option("--all", help="Also what is over.")]
 Hosts = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[HOSTS]...",
+        metavar="HOSTS",
         help="Only these: names, shell patterns (hv*), lists (node[01-04,7]).",
         autocompletion=complete_hosts,
     ),

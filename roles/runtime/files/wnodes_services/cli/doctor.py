@@ -20,6 +20,8 @@ from .common import FOUND_PROBLEM, UNREACHABLE, Hosts, Json, Timeout, print_json
 
 #: a boot that hangs takes 20 of them
 TIMEOUT_S = 60.0
+#: columns of what is read in a mail
+PIPED = 100
 
 
 def doctor(
@@ -38,7 +40,7 @@ def doctor(
     if as_json:
         print_json({"now": Clock().now(), "hosts": [report.as_dict() for report in reports]})
     else:
-        show.console().print(checkup.shown(reports, verbose))
+        show.console(PIPED).print(checkup.shown(reports, verbose))
     if any(report.unreachable for report in reports):
         raise typer.Exit(UNREACHABLE)
     if any(report.failed for report in reports):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -39,7 +39,7 @@ AFTER_S, LONGEST_S = 600.0, 86400.0
 Wanted = Annotated[
     list[str],
     typer.Argument(
-        metavar="HOSTS...", help="Names, shell patterns (hv*), lists (node[01-04,7]).", autocompletion=complete_hosts
+        metavar="HOSTS", help="Names, shell patterns (hv*), lists (node[01-04,7]).", autocompletion=complete_hosts
     ),
 ]
 
@@ -65,8 +65,8 @@ def drain(
     told, outcomes = _call(hosts, lambda bait: bait.drain(wish), timeout, as_json)
     code = nodes.exit_code(outcomes)
     if wait:
-        drained = [outcome.host for outcome in outcomes if outcome.error is None]
-        state, ended = wait_until_empty(drained, limit_s, as_json)
+        orders = {outcome.host: outcome.answer["drain"] for outcome in outcomes if outcome.error is None}
+        state, ended = wait_until_empty(orders, limit_s, timeout, as_json)
         told = [{**item, "drain": state.get(item["host"], item.get("drain"))} for item in told]
         code = max(code, ended)
     if as_json:
@@ -93,19 +93,22 @@ def _call(
     if view.scope == "site" and not view.nodes:
         raise NotFoundError(object=", ".join(hosts), reason="is no node that takes jobs", hint="see `wnodes hosts`")
 
-    def call(target: nodes.Target) -> Any:
-        bait = nodes.client(view, target, timeout_s)
-        assert isinstance(bait, BaitClient)
-        return action(bait)
-
     def tell(outcome: nodes.Outcome) -> None:
         if outcome.error is not None:
             complain(f"{outcome.host}: {outcome.error}")
         elif not quiet:
             _say(outcome.host, outcome.answer)
 
-    outcomes = nodes.each([("bait", host) for host in view.nodes], call, timeout_s, tell)
+    outcomes = nodes.each(
+        [("bait", host) for host in view.nodes], lambda target: action(_bait(view, target, timeout_s)), timeout_s, tell
+    )
     return [outcome.plain() for outcome in outcomes], outcomes
+
+
+def _bait(view: site.View, target: nodes.Target, limit_s: float) -> BaitClient:
+    bait = nodes.client(view, target, limit_s)
+    assert isinstance(bait, BaitClient)
+    return bait
 
 
 def _say(host: str, answer: dict[str, Any]) -> None:
@@ -118,46 +121,64 @@ def _say(host: str, answer: dict[str, Any]) -> None:
 # waiting
 
 
-def wait_until_empty(hosts: Sequence[str], limit_s: float, quiet: bool) -> tuple[dict[str, Any], int]:
-    """Return what is told of the hosts' drains when all are empty or the time is over, and how the command ends."""
+def wait_until_empty(
+    orders: Mapping[str, Any], limit_s: float, timeout_s: float, quiet: bool
+) -> tuple[dict[str, Any], int]:
+    """Return what is told of the hosts' drains when all are empty or the time is over, and how the command ends.
+
+    :param orders: by host, what its bait told of the order when it took it
+    """
     end, console = time.monotonic() + limit_s, show.console()
     on_terminal = console.is_terminal and not quiet
     with Live(console=console, auto_refresh=False, transient=True) if on_terminal else _Lines(quiet) as shown:
         while True:
-            state, silent = _states(hosts)
-            left = [host for host in hosts if host in silent or not (state[host] or {}).get("empty")]
-            shown.update(Text("\n".join(_lines(hosts, state, silent))), refresh=True)
-            if not left or time.monotonic() >= end:
+            state, silent = _states(orders, timeout_s)
+            left = [host for host in orders if host in silent or not (state[host] or {}).get("empty")]
+            shown.update(Text("\n".join(_line(host, state, silent) for host in orders)), refresh=True)
+            # a node whose drain was lifted does not become empty by waiting
+            if all(host in state and not state[host] for host in left) or time.monotonic() >= end:
                 break
             time.sleep(REFRESH_S)
     for host in left:
-        complain(f"{host}: not empty after {limit_s:g} s" if host not in silent else f"{host}: {silent[host]}")
+        complain(f"{host}: not empty after {limit_s:g} s" if state.get(host) else _line(host, state, silent))
     return state, WELL if not left else UNREACHABLE if silent else FOUND_PROBLEM
 
 
-def _states(hosts: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return what the baits tell of their drains, and why nothing is known of some."""
+def _states(orders: Mapping[str, Any], timeout_s: float) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what the baits tell of their drains (None: lifted), and why nothing is known of the other ones."""
     try:
         view = view_of(None)
     except AuthError:
         raise
     except WnodesError as error:  # the nameserver may well be restarted meanwhile
-        return {}, dict.fromkeys(hosts, str(error))
+        return {}, dict.fromkeys(orders, str(error))
     state: dict[str, Any] = {}
     silent: dict[str, str] = {}
-    for host in hosts:
+    doubtful: list[nodes.Target] = []
+    for host, order in orders.items():
         bait = view.of("bait", host)
+        told = bait.detail.get("drain") if bait else None
         if bait is None or bait.state == site.DOWN:
             silent[host] = bait.problems[0] if bait else "its bait was forgotten"
+        elif told and told["since"] >= order["since"]:
+            state[host] = told
+        else:  # a heartbeat that does not know the order may be older than it: the bait itself can say
+            doubtful.append(("bait", host))
+
+    def tell(outcome: nodes.Outcome) -> None:
+        if outcome.error is None:
+            state[outcome.host] = outcome.answer["drain"]
         else:
-            state[host] = bait.detail.get("drain")
-            if state[host] is None:
-                silent[host] = "somebody has lifted its drain"
+            silent[outcome.host] = str(outcome.error)
+
+    nodes.each(doubtful, lambda target: _bait(view, target, timeout_s).status(), timeout_s, tell)
     return state, silent
 
 
-def _lines(hosts: Iterable[str], state: dict[str, Any], silent: dict[str, str]) -> list[str]:
-    return [f"{host}: {silent.get(host) or show.drained(state[host])}" for host in hosts]
+def _line(host: str, state: Mapping[str, Any], silent: Mapping[str, str]) -> str:
+    if host in silent:
+        return f"{host}: {silent[host]}"
+    return f"{host}: {show.drained(state[host]) if state[host] else 'somebody has lifted its drain'}"
 
 
 class _Lines:

@@ -22,6 +22,7 @@ from wnodes.image.signature import Keyring, Signer
 from wnodes.model.clock import Clock
 from wnodes.model.codec import encode
 from wnodes.model.errors import WnodesError
+from wnodes.model.hostlist import chosen
 from wnodes.model.image import TagEntry
 from wnodes.nameserver import catalogue
 from wnodes.nameserver.garbage import Garbage, collect, find_garbage
@@ -35,7 +36,9 @@ Tag = Annotated[str, typer.Argument(help="Image tag.")]
 Authority = Annotated[str, typer.Option(help="Certificate authority of those who may sign.")]
 Key = Annotated[str, typer.Option(help="The signer's private key.")]
 Certificate = Annotated[str, typer.Option(help="The signer's certificate.")]
-Days = Annotated[int, typer.Option("--valid-days", help="Days until the image boots nowhere any more; 0: never.")]
+Days = Annotated[
+    int, typer.Option("--valid-days", metavar="DAYS", help="Days until the image boots nowhere any more; 0: never.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
@@ -92,18 +95,24 @@ def _signer(entry: TagEntry, authority: str) -> str:
 def publish(
     source: Annotated[Path, typer.Argument(help="Folder (or manifest.json) of a built image that all nodes can read.")],
     tag: Annotated[list[str] | None, typer.Option(help="Instead of the manifest's tags; may be repeated.")] = None,
-    host: Annotated[list[str] | None, typer.Option(help="Only for this hypervisor yet; may be repeated.")] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(metavar="HOSTS", help="Only for these hypervisors yet; may be repeated.")
+    ] = None,
     authority: Authority = catalogue.AUTHORITY,
     as_json: Json = False,
 ) -> None:
     """Point tags to an image, after checking its signature (as root)."""
-    wish = catalogue.wish_for(str(source), tuple(tag or ()), tuple(host) if host else None, _keyring(authority))
+    hosts = chosen(host, site.look(Clock()).nodes) if host else None
+    wish = catalogue.wish_for(str(source), tuple(tag or ()), hosts, _keyring(authority))
     _point(wish, as_json)
 
 
 @app.command()
 def retire(tag: Tag, as_json: Json = False) -> None:
     """Take a tag away: no new VM gets its image; those that run go on (as root)."""
+    directory = site.nameserver()
+    if not directory.history(tag):
+        directory.tag(tag)  # says which there are
     _point(catalogue.TagWish((tag,), None), as_json)
 
 
@@ -119,7 +128,7 @@ def _point(wish: catalogue.TagWish, as_json: bool) -> None:
 
 @app.command()
 def verify(
-    tags: Annotated[list[str] | None, typer.Argument(metavar="[TAG|FOLDER]...", help="All tags if none given.")] = None,
+    tags: Annotated[list[str] | None, typer.Argument(metavar="TAG|FOLDER", help="All tags if none given.")] = None,
     authority: Authority = catalogue.AUTHORITY,
     as_json: Json = False,
 ) -> None:
@@ -151,7 +160,7 @@ def _verified(name: str, authority: str) -> dict[str, str]:
 @app.command("tag")
 def tag_image(
     source: Annotated[Path, typer.Argument(help="Folder of a published image.")],
-    tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="All tags it shall have.")],
+    tags: Annotated[list[str], typer.Argument(metavar="TAG", help="All tags it shall have.")],
     key: Key,
     certificate: Certificate,
     valid_days: Days = 0,

@@ -13,7 +13,7 @@ import typer
 from wnodes.directory import sqlite_copy
 from wnodes.model.clock import Clock
 from wnodes.model.codec import decode
-from wnodes.model.errors import RequestError, StateError, WnodesError
+from wnodes.model.errors import NotFoundError, RequestError, StateError, WnodesError
 from wnodes.model.lease import Lease
 from wnodes.nameserver.client import NameserverClient
 from wnodes.nameserver.config import NameserverConfig
@@ -44,9 +44,12 @@ def forget(
     dropped = directory.forget(host)
     if as_json:
         print_json({"host": host, "dropped": dropped})
-        return
-    for what in dropped or (f"nothing is known of {host}",):
-        print(what)
+    else:
+        print(*dropped, sep="\n", end="\n" * bool(dropped))
+    if not dropped:
+        raise NotFoundError(
+            object=f"node {host}", reason="the nameserver knows nothing of it", hint="`wnodes hosts` shows all it knows"
+        )
 
 
 def _directory() -> str:

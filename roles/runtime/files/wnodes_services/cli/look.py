@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Annotated
 
 import typer
 
-from wnodes.model.errors import NotFoundError
+from wnodes.model.errors import NotFoundError, RequestError
 
 from . import show, site
 from .common import (
@@ -25,13 +26,16 @@ from .common import (
 )
 
 JOB = "The batch system's id, or ours."
+#: as the batch system writes them, with tasks of arrays and parts of heterogeneous jobs, and as we do
+JOB_ID = re.compile(r"[0-9]+(_([0-9]+|\[[0-9,:%-]+\])|\+[0-9]+)?|[0-9a-f]{12}")
 
 
 def status(hosts: Hosts = None, as_json: Json = False) -> None:
     """Show which services are alive, and what is wrong."""
     view = view_of(hosts)
     if as_json:
-        print_json({"ok": view.ok, "scope": view.scope, "now": view.now, "services": view.services})
+        told = {"ok": view.ok, "scope": view.scope, "now": view.now}
+        print_json({**told, "services": view.services, "hints": view.hints})
     else:
         show.console().print(show.status(view))
     if not view.ok:
@@ -83,6 +87,11 @@ def explain(
     """Show where a job is on its way, what it waits for, and why."""
     view = view_of(None)
     job = site.find_job(view, job_id)
+    if job is None and not JOB_ID.fullmatch(job_id):
+        raise RequestError(
+            object="job", value=job_id, reason="is no job's id",
+            hint="for example 4711, 4711_7 (a task of an array) or 4711+1 (a part of a heterogeneous job)",
+        )  # fmt: skip
     if job is None:
         raise NotFoundError(
             object=f"job {job_id}", reason="no bait knows it",

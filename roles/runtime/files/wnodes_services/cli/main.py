@@ -8,13 +8,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from wnodes.model.errors import RequestError, UnavailableError, WnodesError
 
+from .. import version
 from .common import FOUND_PROBLEM, UNREACHABLE, USAGE, complain
+from .usage import Command, Group
 
 NAME = "wnodes"
 #: the variable by which a shell asks for completions
@@ -41,7 +43,17 @@ COMMANDS = {
 }
 
 
-def _wnodes() -> None:
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"{NAME} {version() or 'of a checkout'}")
+        raise typer.Exit
+
+
+def _wnodes(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Say which version this is.")
+    ] = False,
+) -> None:
     """What the worker nodes on demand of this site do. On the head node: the whole site; elsewhere: this node. Who is
     not root sees only its own jobs.
     """
@@ -50,15 +62,18 @@ def _wnodes() -> None:
 def application(only: str = "") -> typer.Typer:
     """Return the command line; with the name of a command, that one alone, for the files of all take time to load."""
     made = typer.Typer(
-        callback=_wnodes, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+        callback=_wnodes, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, cls=Group,
+        rich_markup_mode=None, context_settings={"help_option_names": ["--help", "-h"]},
     )  # fmt: skip
     for name, file in COMMANDS.items():
         if only in ("", name):
             module = importlib.import_module(f".{file}", __package__)
             if hasattr(module, "app"):
-                made.add_typer(module.app, name=name)
+                for below in module.app.registered_commands:
+                    below.cls = Command
+                made.add_typer(module.app, name=name, cls=Group)
             else:
-                made.command(name)(getattr(module, name.replace("-", "_")))
+                made.command(name, cls=Command)(getattr(module, name.replace("-", "_")))
     return made
 
 

@@ -16,6 +16,7 @@ import typer
 from typer.completion import get_completion_script
 
 from .. import version
+from . import usage
 from .common import EXIT_CODES
 from .main import COMPLETE, NAME, application
 
@@ -45,20 +46,23 @@ def roff(text: str) -> str:
 def page(words: tuple[str, ...], command: Any, version: str) -> str:
     """Return the man page of a command in roff."""
     name, about = "-".join(words), roff(command.help or "")
-    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    arguments = usage.arguments(command)
     options = [one for one in command.params if one.param_type_name == "option"]
     below = getattr(command, "commands", {})
-    usage = [f"\\fB{roff(' '.join(words))}\\fR", "[\\fIOPTIONS\\fR]", *(["\\fICOMMAND\\fR"] if below else [])]
-    usage += [f"\\fI{roff(_placeholder(one))}\\fR" for one in arguments]
+    synopsis = [f"\\fB{roff(' '.join(words))}\\fR", *(f"\\fI{roff(one)}\\fR" for one in usage.pieces(command))]
     lines = [f'.TH "{roff(name.upper())}" "1" "" "wnodes {roff(version)}" "wnodes"', ".nh", ".ad l", ".SH NAME"]
-    lines += [f"{roff(name)} \\- {about.partition('. ')[0].rstrip('.') or roff(name)}", ".SH SYNOPSIS", " ".join(usage)]
+    lines += [
+        f"{roff(name)} \\- {about.partition('. ')[0].rstrip('.') or roff(name)}",
+        ".SH SYNOPSIS",
+        " ".join(synopsis),
+    ]
     lines += [".SH DESCRIPTION", about or "See its commands."]
     if below:
         lines += [".SH COMMANDS", *_items((f"{' '.join(words)} {one}", it.help or "") for one, it in below.items())]
     if arguments:
-        lines += [".SH ARGUMENTS", *_items((_placeholder(one), one.help or "") for one in arguments)]
-    lines += [".SH OPTIONS", *_items((_option(one), _about(one)) for one in options)]
-    lines += _items([("--help", "Show what the command takes, and exit.")])
+        lines += [".SH ARGUMENTS", *_items((usage.placeholder(one), one.help or "") for one in arguments)]
+    lines += [".SH OPTIONS", *_items((usage.option(one), usage.about(one)) for one in options)]
+    lines += _items([("-h, --help", "Show what the command takes, and exit.")])
     lines += [".SH EXIT STATUS", *_items((str(code), text) for code, text in EXIT_CODES.items())]
     others = ["-".join(words[:-1])] if words[1:] else []
     others += [f"{name}-{one}" for one in below]
@@ -71,21 +75,6 @@ def _references(names: list[str]) -> list[str]:
 
 def _items(items: Any) -> list[str]:
     return [line for tag, text in items for line in (".TP", f"\\fB{roff(tag)}\\fR", roff(text) or "\\&")]
-
-
-def _placeholder(argument: Any) -> str:
-    return str(argument.metavar or argument.name.upper()).strip("{}")
-
-
-def _option(option: Any) -> str:
-    value = "" if option.is_flag else f" {option.metavar or option.name.upper()}"
-    return ", ".join(f"{word}{value}" for word in (*option.secondary_opts, *sorted(option.opts, key=len)))
-
-
-def _about(option: Any) -> str:
-    shown = not option.is_flag and option.default not in (None, "", ()) and not callable(option.default)
-    parts = [option.help or "", "Required." if option.required else "", f"Default: {option.default}." if shown else ""]
-    return " ".join(filter(None, parts))
 
 
 def files(version: str) -> dict[str, str]:

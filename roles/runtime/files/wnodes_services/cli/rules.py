@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Annotated, Any
@@ -16,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from wnodes.bait.request import groups, size_mib
-from wnodes.bait.rules import AllowRule, ImageRule, RangeRule, Submitter, Values
+from wnodes.bait.rules import AllowRule, ImageRule, RangeRule, Rules, Submitter, Values
 from wnodes.bait.rulesfile import KEYS, BrokenRules, check_node
 from wnodes.model.codec import encode
-from wnodes.model.errors import ConfigError, RequestError
+from wnodes.model.errors import ConfigError, NotFoundError, RequestError
 from wnodes.model.image import check_tag
 
 from ..rules import load_rules
@@ -29,6 +30,10 @@ app = typer.Typer(help="Site rules: what jobs get by user, Unix group and partit
 
 #: where the role bait puts them
 RULES = "/etc/wnodes/rules.yml"
+NO_RULES = (
+    f"{RULES}: there are no rules here. Without rules a job gets what it asks for and bait.yml allows."
+    " If nodes have that file, ask there, or name the file."
+)
 REFUSED = 1
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -40,7 +45,7 @@ def _print_json(value: Any) -> None:
 
 @app.command()
 def check(
-    file: Annotated[str, typer.Argument(help="The file of rules.")] = RULES,
+    file: Annotated[str | None, typer.Argument(help=f"The file of rules; by default {RULES}.")] = None,
     name: Annotated[str, typer.Option(help="What errors call it, if not by its path.")] = "",
     mounts: Annotated[
         str | None,
@@ -51,8 +56,8 @@ def check(
 ) -> None:
     """Tell all that is wrong with a file of rules, each with its line; exit code 1 if anything is."""
     try:
-        rules = load_rules(os.path.abspath(file), name)
-        check_node(file, rules, None if mounts is None else list(filter(None, mounts.split(","))), offer)
+        rules = _rules(file, name)
+        check_node(file or RULES, rules, None if mounts is None else list(filter(None, mounts.split(","))), offer)
     except BrokenRules as error:
         if not as_json:
             raise
@@ -60,8 +65,10 @@ def check(
         raise typer.Exit(REFUSED) from None
     if as_json:
         _print_json({"ok": True, "problems": [], "rules": len(rules.rules)})
+    elif _is_there(file):
+        print(f"{name or file or RULES}: {len(rules.rules)} rules, all good")
     else:
-        print(f"{name or file}: {len(rules.rules)} rules, all good")
+        print(NO_RULES)
 
 
 @app.command()
@@ -74,23 +81,53 @@ def explain(
     wish: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="image=, cpus=, memory= or scratch=, as a job has it.")
     ] = None,
-    file: Annotated[str, typer.Option("--file", help="The file of rules.")] = RULES,
+    file: Annotated[str | None, typer.Option("--file", help=f"The file of rules; by default {RULES}.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what the rules give to jobs of somebody, which rule decides each value, and what becomes of wishes."""
-    who = Submitter(user, groups(user) if group is None else tuple(group), partition)
-    decided = load_rules(os.path.abspath(file)).decide(who)
+    who = Submitter(user, _groups(user) if group is None else tuple(filter(None, group)), partition)
+    decided = _rules(file).decide(who)
     wished = [_granted(one, decided, who) for one in wish or ()]
     if as_json:
         values = {KEYS.get(name, name): encode(value) for name, value in decided.named().items()}
         _print_json({"user": user, "groups": who.groups, "partition": partition, "values": values, "wishes": wished})
     else:
+        if not _is_there(file):
+            print(NO_RULES)
         print(f"{who}, groups: {', '.join(who.groups) or 'none'}")
         show.console().print(_values(decided))
         for one in wished:
             print(f"{one['wish']}: {one['refused'] or 'gets ' + one['gets']}")
     if any(one["refused"] for one in wished):
         raise typer.Exit(REFUSED)
+
+
+def _is_there(file: str | None) -> bool:
+    return os.path.exists(file or RULES)
+
+
+def _rules(file: str | None, name: str = "") -> Rules:
+    """Return the rules of a file; where none is named, this machine's, which may have none.
+
+    :raises NotFoundError: the file that is named is not there
+    :raises ConfigError: it can't be read, or is broken
+    """
+    if _is_there(file):
+        return load_rules(os.path.abspath(file or RULES), name)
+    if file is None:
+        return Rules()
+    raise NotFoundError(object="file of rules", value=file, reason="is not there")
+
+
+def _groups(user: str) -> tuple[str, ...]:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        raise NotFoundError(
+            object=f"user {user}", reason="this machine knows no such user",
+            hint="name the user's Unix groups with --group, or ask on a node",
+        ) from None  # fmt: skip
+    return groups(user)
 
 
 def _granted(wish: str, decided: Values, who: Submitter) -> dict[str, str]:

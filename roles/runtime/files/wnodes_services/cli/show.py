@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -79,7 +80,8 @@ def status(view: View) -> RenderableType:
         problems += [Text(f"{service.host} {service.role}: {problem}", style="yellow") for problem in service.problems]
     running = sum(job["state"] != "CLOSED" for job in view.jobs)
     up = sum(vm["state"] != "GONE" for vm in view.vms)
-    return Group(table, Text(f"{running} virtual jobs under way, {up} virtual machines"), *problems)
+    hints = [Text(hint, style="yellow") for hint in view.hints]
+    return Group(table, Text(f"{running} virtual jobs under way, {up} virtual machines"), *problems, *hints)
 
 
 def drained(drain: dict[str, Any]) -> str:
@@ -124,7 +126,7 @@ def _plain(value: Any) -> str:
     return (
         ", ".join(map(str, value))
         if isinstance(value, (list, tuple))
-        else str("unknown" if value in (None, "") else value)
+        else str("unknown yet" if value in (None, "") else value)
     )
 
 
@@ -277,7 +279,32 @@ def pointed(wish: TagWish, todo: Iterable[TagChange]) -> RenderableType:
     return Text("\n".join(lines) or "unchanged")
 
 
-def console() -> Console:
-    """Return where tables go; piped output is not folded to a terminal's width."""
-    plain = Console(highlight=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=250)
+class _Trimmed:
+    """Something without the blanks that a table puts behind its last column."""
+
+    def __init__(self, whole: RenderableType) -> None:
+        self._whole = whole
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for line in console.render_lines(self._whole, options, pad=False):
+            while line and not line[-1].text.rstrip(" "):
+                line.pop()
+            if line:
+                last = line.pop()
+                line.append(Segment(last.text.rstrip(" "), last.style, last.control))
+            yield from line
+            yield Segment.line()
+
+
+class _Console(Console):
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(_Trimmed(one) if isinstance(one, (Table, Group)) else one for one in objects), **options)
+
+
+def console(width: int = 250) -> Console:
+    """Return where tables go.
+
+    :param width: columns in a pipe or a file, where there is no terminal to tell
+    """
+    plain = _Console(highlight=False)
+    return plain if plain.is_terminal else _Console(highlight=False, width=width)

@@ -68,6 +68,19 @@ class View:
         return replace(self, services=services, jobs=jobs, vms=vms)
 
     @property
+    def hints(self) -> tuple[str, ...]:
+        """What is no problem of any service, and yet keeps all jobs from their VMs."""
+        told = [service.detail.get("images") for service in self.services if service.role == "hypervisor"]
+        images = [image for listed in told for image in listed or () if isinstance(image, dict)]
+        where = "here" if self.scope == "node" else "on any node"
+        if not told or None in told or any(image.get("state") == "ready" for image in images):
+            return ()
+        if images:
+            return (f"no job can have a VM yet: no image is ready {where}; `wnodes images list` on the head node",)
+        cure = "the playbook image_build makes one and publishes it, `wnodes images publish` one that is there"
+        return (f"no job can have a VM yet: there are no images {where}; {cure}",)
+
+    @property
     def ok(self) -> bool:
         """Whether all services are well."""
         return all(service.state == OK for service in self.services)
@@ -147,7 +160,7 @@ def node_view(clock: Clock, bait: JsonClient, hypervisor: HypervisorClient) -> V
             services.append(Service(role, host, DOWN, (str(error),), 0.0, {}))
             continue
         jobs += status.get("jobs", ())
-        services.append(service(Heartbeat(role, host, 0.0, status), 0.0, 1.0))
+        services.append(service(Heartbeat(role, host, 0.0, status), 0.0, 1.0, heard=False))
     return View("node", clock.now(), tuple(services), _with_vms(jobs, vms), _by_age(vms))
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site, flavour, pooled
 from wnodes.lrms.base import HostState
 from wnodes.model.errors import StateError
+from wnodes.model.states import JobState
 from wnodes.virt.domain import Metadata
 from wnodes.virt.fake import FakeHost
 from wnodes_services import leave
@@ -39,6 +40,17 @@ def test_the_bait_leaves_no_job_behind() -> None:
     number, _told = site.dispatch()
     with pytest.raises(StateError, match=f"jobs {number}.*drain the node"):
         steps(site)
+
+
+def test_jobs_on_the_node_are_counted_once_and_placeholders_are_none() -> None:
+    site = Site()
+    assert leave.jobs_there(site.lrms, site.bait.journal, "hv1") == 0
+    number, _told = site.dispatch()
+    site.run(5)
+    assert site.job(number).state is JobState.RUNNING
+    assert leave.jobs_there(site.lrms, site.bait.journal, "hv1") == 1
+    site.real_job(1, 64)
+    assert leave.jobs_there(site.lrms, site.bait.journal, "hv1") == 2
 
 
 def test_the_hypervisor_ends_its_own_domains_alone() -> None:

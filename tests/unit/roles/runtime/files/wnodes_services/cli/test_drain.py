@@ -19,8 +19,10 @@ from wnodes.bait.drain import DrainWish
 from wnodes.model.errors import UnavailableError
 from wnodes_services.cli import drain, nodes, show, site
 
-LEFT = {"reason": "disk", "jobs": 2, "vms": 0, "empty": False, "late": False}
+LEFT = {"since": 990.0, "reason": "disk", "jobs": 2, "vms": 0, "empty": False, "late": False}
 EMPTY = {**LEFT, "jobs": 0, "empty": True}
+#: of an order that was given and lifted before this one
+BEFORE = {**EMPTY, "since": 900.0, "reason": "of yesterday"}
 
 
 class Bait(BaitClient):
@@ -28,6 +30,8 @@ class Bait(BaitClient):
         self.wishes: list[DrainWish | None] = []
         self.problems: list[str] = []
         self.down = False
+        #: what it tells who asks it itself
+        self.now: list[dict[str, Any] | None] = []
 
     def _told(self, wish: DrainWish | None) -> dict[str, Any]:
         if self.down:
@@ -40,6 +44,9 @@ class Bait(BaitClient):
 
     def undrain(self) -> dict[str, Any]:
         return self._told(None)
+
+    def status(self) -> dict[str, Any]:
+        return {"drain": self.now.pop(0)}
 
 
 @pytest.fixture
@@ -144,7 +151,32 @@ def test_wait_ends_after_the_deadline_by_itself(wnodes: Cli, passing: Any) -> No
     assert clock.now == 60.0 + drain.AFTER_S
 
 
-@pytest.mark.parametrize("last", [bait(LEFT, site.DOWN), bait(None), ODD])
+@pytest.mark.parametrize("older", [None, BEFORE])
+def test_what_an_older_heartbeat_says_is_not_taken_for_an_answer_to_the_order(
+    wnodes: Cli, baits: dict[str, Bait], passing: Any, older: dict[str, Any] | None
+) -> None:
+    passing((bait(older),), (bait(older),), (bait(EMPTY),))
+    baits["hv1"].now = [LEFT, LEFT]
+    code, out, err = wnodes("drain", "hv1", "--reason", "disk", "--wait")
+    said = [show.drained(state) for state in (LEFT, LEFT, EMPTY)]
+    assert (code, out.splitlines(), err) == (0, [f"hv1: {text}" for text in said], "")
+
+
+def test_an_empty_node_is_told_to_be_empty_at_once(wnodes: Cli, baits: dict[str, Bait], passing: Any) -> None:
+    clock = passing((bait(None),))
+    baits["hv1"].now = [EMPTY]
+    code, out, _err = wnodes("drain", "hv1", "--reason", "disk", "--wait")
+    assert (code, out.splitlines()[-1], clock.now) == (0, f"hv1: {show.drained(EMPTY)}", 0.0)
+
+
+def test_a_drain_that_somebody_lifts_is_waited_for_no_longer(wnodes: Cli, baits: dict[str, Bait], passing: Any) -> None:
+    clock = passing((bait(LEFT),), (bait(None),))
+    baits["hv1"].now = [None]
+    code, _out, err = wnodes("drain", "hv1", "--reason", "disk", "--wait")
+    assert (code, clock.now, err) == (1, 1.0, "wnodes: hv1: somebody has lifted its drain\n")
+
+
+@pytest.mark.parametrize("last", [bait(LEFT, site.DOWN), ODD])
 def test_a_node_of_which_nothing_is_known_is_not_called_empty(wnodes: Cli, passing: Any, last: site.Service) -> None:
     passing((bait(LEFT),), (last,))
     assert wnodes("drain", "hv1", "--reason", "disk", "--wait", "--wait-limit", "5s")[0] == 3

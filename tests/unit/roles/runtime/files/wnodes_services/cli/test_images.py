@@ -65,8 +65,11 @@ def test_publishing_for_some_hosts_leaves_the_others_as_they_are(
     wnodes: Cli, directory: Directory, tmp_path: Path
 ) -> None:
     old, new = folder(tmp_path / "a"), folder(tmp_path / "b", replace(MANIFEST, version=2))
+    wnodes.see(WELL, replace(WELL, host="hv2"))
     assert wnodes("images", "publish", new, "--host", "hv1")[0] == 1
     wnodes("images", "publish", old)
+    code, _out, err = wnodes("images", "publish", new, "--host", "hv9")
+    assert (code, "known hosts: hv1, hv2" in err, directory.tag(TAG).rollout) == (1, True, None)
     wnodes("images", "publish", new, "--host", "hv1", "--host", "hv2")
     rollout = directory.tag(TAG).rollout
     assert rollout is not None
@@ -85,6 +88,14 @@ def test_a_manifest_that_is_wrong(
     code, _out, err = wnodes("images", "publish", str(tmp_path))
     assert code == 1
     assert said in err
+
+
+def test_a_tag_that_never_was_is_not_found(wnodes: Cli, directory: Directory, tmp_path: Path) -> None:
+    wnodes("images", "publish", folder(tmp_path / "a"))
+    code, out, err = wnodes("images", "retire", OTHER)
+    assert (code, out) == (1, "")
+    assert OTHER in err
+    assert TAG in err
 
 
 def test_a_retired_tag_keeps_its_history(wnodes: Cli, directory: Directory, tmp_path: Path) -> None:

@@ -42,7 +42,11 @@ def test_a_node_that_is_silent_is_forgotten(wnodes: Cli, directory: Directory) -
     wnodes.see(replace(WELL, state=site.DOWN), replace(WELL, host="hv2"))
     directory.beat(Heartbeat("bait", "hv1"))
     assert wnodes("forget", "hv1") == (0, "heartbeat of the bait\n", "")
-    assert wnodes("forget", "hv1") == (0, "nothing is known of hv1\n", "")
+    code, out, err = wnodes("forget", "hv1")
+    assert (code, out) == (1, "")
+    assert "node hv1: the nameserver knows nothing of it" in err
+    code, out, _err = wnodes("forget", "hv1", "--json")
+    assert (code, json.loads(out)["dropped"]) == (1, [])
 
 
 @pytest.fixture

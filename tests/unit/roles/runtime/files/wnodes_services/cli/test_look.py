@@ -28,6 +28,13 @@ def test_status_is_0_when_well_and_1_with_the_problem_when_not(wnodes: Cli) -> N
     assert json.loads(out)["ok"] is False
 
 
+def test_a_site_without_images_is_well_and_gets_a_hint(wnodes: Cli) -> None:
+    wnodes.see(replace(ODD, state=site.OK, problems=(), detail={"images": []}))
+    code, out, _err = wnodes("status")
+    assert (code, out.splitlines()[-1][:29]) == (0, "no job can have a VM yet: the")
+    assert len(json.loads(wnodes("status", "--json")[1])["hints"]) == 1
+
+
 def test_jobs_shows_what_is_under_way_and_all_with_all(wnodes: Cli) -> None:
     _code, out, _err = wnodes("jobs")
     assert "VM_REQUESTED" in out
@@ -60,6 +67,18 @@ def test_explain_says_all_that_is_known(wnodes: Cli) -> None:
     assert "no bait knows it" in err
 
 
+@pytest.mark.parametrize("key", ["99", "99_7", "99_[1-3,5%2]", "99+1", "0123456789ab"])
+def test_an_id_that_no_bait_knows_is_not_found(wnodes: Cli, key: str) -> None:
+    assert wnodes("explain", key)[0] == 1
+
+
+@pytest.mark.parametrize("key", ["abc", "99_", "99.0", "vwn-100", "99_7_1", "-C"])
+def test_what_is_no_id_is_wrong_usage(wnodes: Cli, key: str) -> None:
+    code, out, err = wnodes("explain", key)
+    assert (code, out) == (2, "")
+    assert err
+
+
 def test_explain_says_which_rule_made_a_value_what_it_is(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     ruled = job("7", "HELD", ruled={"image": "/etc/wnodes/rules.yml:3"})
     monkeypatch.setattr(site, "look", lambda clock: site.View("site", 1000.0, (), (ruled,), ()))
@@ -71,6 +90,14 @@ def test_explain_tells_of_earlier_attempts(wnodes: Cli, monkeypatch: pytest.Monk
     before = job("7", "CLOSED", outcome="RETURNED", reason="the guest did not answer")
     monkeypatch.setattr(site, "look", lambda clock: site.View("site", 1000.0, (), (before, again), ()))
     assert "on hv1: RETURNED: the guest did not answer" in wnodes("explain", "7")[1]
+
+
+@pytest.mark.parametrize("command", ["status", "jobs", "vms", "hosts", "explain 7"])
+def test_lines_of_tables_end_with_their_last_word(wnodes: Cli, command: str) -> None:
+    wnodes.see(WELL, ODD)
+    lines = wnodes(*command.split())[1].splitlines()
+    assert len(lines) > 1
+    assert [line for line in lines if line != line.rstrip()] == []
 
 
 def test_leases(wnodes: Cli, directory: Directory) -> None:

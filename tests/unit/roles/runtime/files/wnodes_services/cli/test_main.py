@@ -36,6 +36,11 @@ def test_wrong_usage_is_2(wnodes: Cli) -> None:
     assert wnodes("nonsense")[0] == 2
 
 
+def test_the_version_is_told(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "version", lambda: "1.2.3")
+    assert wnodes("--version") == (0, "wnodes 1.2.3\n", "")
+
+
 def test_a_shell_is_told_how_a_line_goes_on(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(main.COMPLETE, "complete_bash")
     for line, wanted in (("dra", ["drain"]), ("drain h", ["hv1"]), ("console v", ["vwn-100"]), ("explain 7", ["7"])):

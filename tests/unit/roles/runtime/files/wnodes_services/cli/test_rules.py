@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import Cli
+from wnodes_services.cli import rules
 
 RULES = """
 - match: {groups: [physics]}
@@ -59,7 +60,8 @@ def test_check_can_look_at_what_a_node_has(wnodes: Cli, file: str) -> None:
 
 
 def explained(wnodes: Cli, file: str, *more: str) -> tuple[int, str, str]:
-    return wnodes("rules", "explain", "--user", "alice", "--partition", "main", "--file", file, *more)
+    groups = () if "--group" in more else ("--group", "")
+    return wnodes("rules", "explain", "--user", "alice", "--partition", "main", "--file", file, *groups, *more)
 
 
 def test_explain_names_the_rule_that_decides_each_value(wnodes: Cli, file: str) -> None:
@@ -99,4 +101,24 @@ def test_a_wish_that_can_not_be_read_is_refused(wnodes: Cli, file: str, wish: st
 
 def test_an_unknown_wish_and_a_missing_file_say_what_there_is(wnodes: Cli, file: str) -> None:
     assert "known: image, cpus, memory, scratch" in explained(wnodes, file, "--wish", "net=1")[2]
-    assert "No such file" in explained(wnodes, file + "x")[2]
+    for code, out, err in (explained(wnodes, file + "x"), wnodes("rules", "check", file + "x")):
+        assert (code, out, err) == (1, "", f"wnodes: file of rules ({file}x): is not there\n")
+
+
+def test_a_machine_without_rules_says_that_jobs_get_what_they_ask_for(
+    wnodes: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(rules, "RULES", str(tmp_path / "rules.yml"))
+    code, out, err = wnodes("rules", "explain", "--user", "root", "--partition", "main", "--wish", "cpus=4")
+    assert (code, err) == (0, "")
+    assert out.startswith(rules.NO_RULES)
+    assert out.endswith("cpus=4: gets 4\n")
+    assert wnodes("rules", "check") == (0, f"{rules.NO_RULES}\n", "")
+
+
+def test_a_user_that_the_machine_does_not_know_is_not_taken_for_one_without_groups(wnodes: Cli, file: str) -> None:
+    ask = ("rules", "explain", "--user", "no-such-user", "--partition", "main", "--file", file)
+    code, out, err = wnodes(*ask)
+    assert (code, out) == (1, "")
+    assert "user no-such-user: this machine knows no such user; name the user's Unix groups with --group" in err
+    assert wnodes(*ask, "--group", "physics")[0] == 0

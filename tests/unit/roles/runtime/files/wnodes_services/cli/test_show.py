@@ -34,7 +34,7 @@ def test_problems_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> Non
 def test_zero_is_told_as_zero_and_nothing_as_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     service = site.Service("nameserver", "head", site.OK, (), 0.0, {"names": 20, "leased": 0, "accel": "", "tags": []})
     out = printed(capsys, show.status(site.View("site", 0.0, (service,), (), ())))
-    assert "names 20, leased 0, accel unknown, images: none" in out
+    assert "names 20, leased 0, accel unknown yet, images: none" in out
 
 
 def kind(waiting: int, target: int) -> dict[str, object]:

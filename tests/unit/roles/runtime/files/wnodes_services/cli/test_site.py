@@ -57,6 +57,36 @@ def test_a_silent_host_is_down_with_its_age() -> None:
     assert not view.ok
 
 
+def test_what_is_heard_proves_that_its_sender_reaches_the_nameserver_again() -> None:
+    lost = {"ok": False, "problems": ["nameserver: does not answer"]}
+    more = {"ok": False, "problems": ["nameserver: does not answer", "lrms: does not answer"]}
+    view = site.site_view(Nameserver(Heartbeat("bait", "hv1", NOW, lost), Heartbeat("bait", "hv2", NOW, more)))
+    _nameserver, one, two = view.services
+    assert (one.state, one.problems) == (site.OK, ())
+    assert (two.state, two.problems) == (site.PROBLEM, ("lrms: does not answer",))
+    here = site.node_view(FakeClock(), Bait(lost), FakeHypervisor()).services[0]  # type: ignore[arg-type]
+    assert (here.state, here.problems) == (site.PROBLEM, ("nameserver: does not answer",))
+
+
+def hypervisor(*states: str) -> site.Service:
+    images = [{"tag": "t", "state": state} for state in states]
+    return site.Service("hypervisor", "hv1", site.OK, (), 0.0, {"images": images})
+
+
+@pytest.mark.parametrize(
+    ("services", "said"),
+    [
+        ((), ""),
+        ((hypervisor(), hypervisor("fetching", "ready")), ""),
+        ((hypervisor(),), "there are no images on any node; the playbook image_build"),
+        ((hypervisor(), hypervisor("fetching")), "no image is ready on any node; `wnodes images list`"),
+    ],
+)
+def test_a_site_on_which_no_job_can_have_a_vm_says_so(services: tuple[site.Service, ...], said: str) -> None:
+    hints = site.View("site", NOW, services, (), ()).hints
+    assert [said in hint for hint in hints] == [True] * bool(said)
+
+
 def test_a_bait_tells_of_its_pool_as_far_as_it_makes_sense() -> None:
     kind = {"tag": "t", "flavour": "1x512", "target": 2, "waiting": 1, "coming": 1}
     view = site.site_view(

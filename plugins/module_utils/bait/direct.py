@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Callable, Optional, Protocol
+from typing import Callable
 
-from ..engine.journal import Journal
 from ..hypervisor.api import HypervisorApi
 from ..lrms.base import Lrms, LrmsJob, LrmsJobState, Wish
 from ..model.clock import Clock, Failpoints
@@ -20,25 +19,13 @@ from ..model.states import JobState
 from ..model.vm import VmUser
 from .config import BaitConfig
 from .ending import OVER
+from .moves import Moves
 from .request import Grants, fields, groups, labels, received
 from .sightings import Sightings
 
 log = logging.getLogger(__name__)
 
 NOW_S = 0.0
-
-
-class Moves(Protocol):
-    """How jobs are moved along, see ``Journey``."""
-
-    mark: Callable[..., str]
-    moved: Callable[[Job], None]
-
-    def move(self, job: Job, state: JobState, reason: str = "") -> float:
-        """Put ``job`` into ``state``."""
-
-    def finish(self, job: Job, seen: Optional[LrmsJob]) -> float:
-        """The job is over."""
 
 
 class Direct:
@@ -50,15 +37,15 @@ class Direct:
         grants: Grants,
         lrms: Lrms,
         hypervisor: HypervisorApi,
-        journal: Journal[Job],
         clock: Clock,
         failpoints: Failpoints,
         sightings: Sightings,
-        journey: Moves,
+        moves: Moves,
+        mark: Callable[..., str],
     ) -> None:
         self._config, self._grants, self._lrms, self._hypervisor = config, grants, lrms, hypervisor
-        self._journal, self._clock, self._failpoints = journal, clock, failpoints
-        self._sightings, self._journey = sightings, journey
+        self._clock, self._failpoints = clock, failpoints
+        self._sightings, self._moves, self._mark = sightings, moves, mark
 
     def settle_in(self, job: Job) -> float:
         """Make the VM that the LRMS chose this job's alone: closed to others, its share kept, its user known."""
@@ -68,7 +55,7 @@ class Direct:
             if other.id != job.lrms_id:
                 self._send_back(other, job)
         if seen is None:
-            return self._journey.finish(job, seen)
+            return self._moves.finish(job, seen)
         placeholder = self._lrms.keep(job.vm_id, self._config.overheads.charge(job.request.resources), seen)
         self._failpoints.hit("bait.keep")
         if seen.state not in OVER:
@@ -77,10 +64,10 @@ class Direct:
                     self._grants.granted(Wish(job.request.tag), seen)  # it may have named several
                 self._hypervisor.use(job.vm_id, VmUser(job.user, groups(job.user), labels(job)))
             except RequestError as error:
-                self._lrms.stop(seen, self._journey.mark(job, str(error)))
+                self._lrms.stop(seen, self._mark(job, str(error)))
                 self._sightings.forget(job.lrms_id)
-                return self._journey.move(replace(job, placeholder=placeholder), JobState.REFUSED, str(error))
-        self._journal.put(replace(job, placeholder=placeholder))
+                return self._moves.move(replace(job, placeholder=placeholder), JobState.REFUSED, str(error))
+        self._moves.put(replace(job, placeholder=placeholder))
         return NOW_S
 
     def _send_back(self, other: LrmsJob, job: Job) -> None:
@@ -94,7 +81,7 @@ class Direct:
             )
             return
         log.warning("job %s was sent to the same VM and goes back", other.id, extra=fields(job))
-        back = self._journal.put(back)
+        back = self._moves.put(back)
         self._failpoints.hit("bait.send_back")
-        self._lrms.stop(other, self._journey.mark(back, back.reason))
-        self._journey.moved(back)
+        self._lrms.stop(other, self._mark(back, back.reason))
+        self._moves.moved(back)

@@ -41,6 +41,7 @@ def undo(job: Job) -> Dict[str, str]:
 class Ending:
     """Brings jobs from their outcome to CLOSED. What can't be done now is tried again; the rest is done all the same.
 
+    :param put: stores what was done for a job
     :param close: moves a job to CLOSED
     """
 
@@ -55,11 +56,12 @@ class Ending:
         sightings: Sightings,
         joining: Joining,
         pool: Pool,
+        put: Callable[[Job], Job],
         close: Callable[[Job], None],
     ) -> None:
         self._host, self._lrms, self._hypervisor, self._journal = host, lrms, hypervisor, journal
         self._clock, self._failpoints, self._sightings = clock, failpoints, sightings
-        self._joining, self._pool, self._close = joining, pool, close
+        self._joining, self._pool, self._put, self._close = joining, pool, put, close
 
     def step(self, job: Job) -> Optional[float]:
         """Do what is left to do for a job that has its outcome; None when that is all."""
@@ -72,7 +74,7 @@ class Ending:
             else:
                 if after is not None:
                     return after
-                job = self._journal.put(replace(job, settled=True))
+                job = self._put(replace(job, settled=True))
         later = self._clean_up(job, stuck=trouble is not None)
         if trouble is not None:
             raise trouble
@@ -126,8 +128,8 @@ class Ending:
         """
         if job.path == DIRECT and LEFT not in job.moments:
             return job.retry_after_s  # only its VM has had it
-        now = self._clock.now()
-        return max(job.retry_after_s, job.moments.get(LEFT, now) + self._lrms.quarantine_s() - now, 0.0)
+        away_s = self._clock.since(job.moments[LEFT]) if LEFT in job.moments else 0.0
+        return max(job.retry_after_s, self._lrms.quarantine_s() - away_s)
 
     # what was made for it
 
@@ -144,7 +146,7 @@ class Ending:
                 if not stuck:
                     raise
             else:
-                job = self._journal.put(replace(job, joined=False))
+                job = self._put(replace(job, joined=False))
                 self._failpoints.hit("bait.remove_host")
         if not kept and (job.vm or self._had_a_vm(job)):
             try:

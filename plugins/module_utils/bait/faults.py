@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import Dict, Tuple
 
+from ..engine.backoff import backoff
 from ..model.clock import Clock
 
 #: so many VMs of an image may fail in a row before jobs are sent elsewhere
@@ -41,8 +42,7 @@ class Faults:
         with self._lock:
             known = self._faults.get(tag)
             count = known.count + 1 if known else 1
-            over = min(count - TOLERATED, 20)
-            pause_s = min(self._pauses_s[0] * 2**over, self._pauses_s[1]) if over >= 0 else 0.0
+            pause_s = backoff(count - TOLERATED + 1, *self._pauses_s) if count >= TOLERATED else 0.0
             self._faults[tag] = _Fault(count, self._clock.now() + pause_s, reason)
 
     def succeeded(self, tag: str) -> None:

@@ -14,22 +14,22 @@ import logging
 from dataclasses import replace
 from typing import Callable, Dict, Optional, Set
 
-from ..engine.journal import Journal
+from ..engine.journal import Journal, Outdated
 from ..hypervisor.api import HypervisorApi
 from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, WorkerNode
 from ..model.clock import Clock, Failpoints
 from ..model.errors import NotFoundError, RequestError, StateError
 from ..model.job import Hold, Job
 from ..model.mark import Mark
-from ..model.phases import DIRECT, ENDED, QUEUED, RELEASED, vm_phases
+from ..model.phases import DIRECT, QUEUED, RELEASED, vm_phases
 from ..model.states import JOB_BEFORE_RUNNING, JobState, VmState
 from ..model.vm import GuestSetup, VmRequest, VmUser
 from .config import BaitConfig
 from .direct import Direct
 from .drain import Drain
 from .ending import LEFT, OVER, SOON_S, Ending
-from .faults import Faults
 from .joining import Joining
+from .moves import Moves
 from .pool import Pool
 from .request import Grants, fields, groups, labels, printable, words
 from .sightings import Sightings
@@ -47,7 +47,7 @@ PLACED = "placed"
 LIMITED = "limited"
 
 
-class Journey:
+class Journey(Moves):
     """Moves jobs along; see the module.
 
     :param grants: what jobs may have
@@ -70,19 +70,16 @@ class Journey:
         drain: Drain,
         moved: Callable[[Job], None],
     ) -> None:
-        self._config, self._lrms, self._hypervisor, self._journal = config, lrms, hypervisor, journal
-        self._clock, self._failpoints, self._sightings, self.moved = clock, failpoints, sightings, moved
+        super().__init__(config, lrms, journal, clock, failpoints, moved)
+        self._hypervisor, self._sightings = hypervisor, sightings
         self._grants, self._joining, self._pool, self._drain = grants, joining, pool, drain
-        self.faults = Faults(clock, (config.backoff_s, config.max_backoff_s))
         about = (config.host, lrms, hypervisor, journal, clock, failpoints, sightings, joining, pool)
-        self._ending = Ending(*about, self._close)
+        self._ending = Ending(*about, self.put, self._close)
         self.mark = self._ending.mark
-        self._direct = Direct(config, grants, lrms, hypervisor, journal, clock, failpoints, sightings, self)
+        self._direct = Direct(config, grants, lrms, hypervisor, clock, failpoints, sightings, self, self.mark)
         self._introduced: Set[str] = set()
         #: jobs that were let go to their VMs since we began
         self._sent: Set[str] = set()
-        #: when a job's VM said that the job was over, by LRMS id
-        self.ended_at: Dict[str, float] = {}
         self._handlers: Dict[JobState, Callable[[Job], Optional[float]]] = {
             JobState.RECEIVED: self._received,
             JobState.HELD: self._held,
@@ -100,18 +97,10 @@ class Journey:
         job = self._journal.get(key)
         if job is None or job.state is JobState.CLOSED:
             return None
-        return self._handlers[job.state](job)
-
-    # moves
-
-    def _put(self, job: Job) -> Job:
-        return self._journal.put(job)
-
-    def move(self, job: Job, state: JobState, reason: str = "") -> float:
-        log.info("%s → %s %s", job.state.value, state.value, reason, extra=fields(job))
-        self.moved(self._put(job.moved(state, self._clock.now(), reason)))
-        self._failpoints.hit(f"bait.{state.value.lower()}")
-        return NOW_S
+        try:
+            return self._handlers[job.state](job)
+        except Outdated:  # the hook, for example, has moved it meanwhile
+            return NOW_S
 
     def _close(self, job: Job) -> None:
         self._introduced.discard(job.id)
@@ -119,47 +108,13 @@ class Journey:
         self.ended_at.pop(job.lrms_id, None)
         self.move(job, JobState.CLOSED)
 
-    def fail(self, job: Job, reason: str) -> float:
-        """The VM of ``job`` failed before the job ran: that is the node's fault or the image's, never the job's.
-
-        It goes back into the queue with a growing pause, and to another node where there is one.
-        """
-        elsewhere = self._lrms.others_serve(job.request.tag)
-        self.faults.failed(job.request.tag, reason)
-        return self._give_back(replace(job, failed=True), reason, self._pause_s(job.attempt), elsewhere)
-
-    def _broke(self, job: Job) -> float:
-        """The VM of ``job`` ended while the job ran: that may be the job's doing, so it is not tried for ever."""
-        if job.attempt >= self._config.max_attempts:
-            return self.move(
-                job, JobState.REFUSED, f"its VM ended while it ran, {job.attempt} times, the last time: {job.lost}"
-            )
-        return self._give_back(replace(job, failed=True), job.lost, self._pause_s(job.attempt))
-
-    def _crowded(self, job: Job, reason: str) -> float:
-        """The node has no room for the VM of ``job``."""
-        return self._give_back(replace(job, crowded=job.crowded + 1), reason, self._pause_s(job.crowded + 1))
-
-    def _pause_s(self, times: int) -> float:
-        return min(self._config.backoff_s * float(2 ** min(times - 1, 20)), self._config.max_backoff_s)
-
-    def _give_back(
-        self, job: Job, reason: str, pause_s: float = 0.0, avoid_node: bool = False, hold: Hold = Hold.NOBODY
-    ) -> float:
-        returned = replace(job, retry_after_s=pause_s, avoid_node=avoid_node, hold=hold)
-        return self.move(returned, JobState.RETURNED, reason)
-
-    def leave(self, job: Job, reason: str) -> float:
-        """Others took ``job`` out of our hands: take away what was made for it, touch it no more."""
-        return self.move(replace(job, settled=True), JobState.RETURNED, reason)
-
     def stop_bare(self, seen: LrmsJob, job: Job) -> bool:
         """A virtual job runs on the node itself: stop it at once. Return False where it had to be ended for good.
 
         :param job: a new record of ours, RECEIVED
         """
         reason = "it was started on the node itself, which let it by without asking; it was stopped at once"
-        job = self._put(replace(job.moved(JobState.RETURNED, self._clock.now(), reason), original=seen.fixed))
+        job = self.put(replace(job.moved(JobState.RETURNED, self._clock.now(), reason), original=seen.fixed))
         self._sightings.forget(seen.id)
         kept = self._lrms.requeue(seen, self.mark(job, reason))
         if not kept:
@@ -168,7 +123,7 @@ class Journey:
         return kept
 
     def _in_state_s(self, job: Job) -> float:
-        return self._clock.now() - job.history[-1].at
+        return self._clock.since(max(job.history[-1].at, self.silent_at))
 
     def _look(self, job: Job, expected: LrmsJobState) -> Optional[LrmsJob]:
         """Return the LRMS's job; what is not as expected is read afresh, for nothing is decided on an old reading."""
@@ -200,7 +155,7 @@ class Journey:
         if job.original is None:
             moments = {QUEUED: seen.eligible} if seen.eligible else {}
             environment = self._lrms.environment(seen, job.restarts)
-            job = self._put(replace(job, original=seen.fixed, moments=moments, environment=environment))
+            job = self.put(replace(job, original=seen.fixed, moments=moments, environment=environment))
         if job.reason:
             self._stop(job, seen)
             return self.move(job, JobState.REFUSED)
@@ -215,7 +170,7 @@ class Journey:
         charge = self._config.overheads.charge(job.request.resources)
         if charge.memory_mib > self._pool.node_mib():
             return self._too_large(job, seen, charge.memory_mib)
-        job = self._put(replace(job, limit=self._limit(job, seen)))
+        job = self.put(replace(job, limit=self._limit(job, seen)))
         if not job.placeholder and not job.limit:
             try:
                 job = self._from_pool(job) or self._place(job, seen)
@@ -229,7 +184,7 @@ class Journey:
     def _place(self, job: Job, seen: LrmsJob) -> Job:
         charge = self._config.overheads.charge(job.request.resources)
         moments = {**job.moments, PLACED: self._clock.now()}
-        return self._put(replace(job, placeholder=self._lrms.place(job.id, charge, seen), moments=moments))
+        return self.put(replace(job, placeholder=self._lrms.place(job.id, charge, seen), moments=moments))
 
     def _limit(self, job: Job, seen: LrmsJob) -> str:
         """Return the limit for which a VM of the job would only wait; empty: none is known."""
@@ -253,7 +208,7 @@ class Journey:
             return None
         path = "reuse" if vm.user else "pool"
         ours = replace(job, vm=vm.id, host=vm.host, address=vm.address, path=path, joined=True)
-        job = self._put(replace(ours, placeholder=vm.placeholder))
+        job = self.put(replace(ours, placeholder=vm.placeholder))
         self._pool.given(vm)
         return job
 
@@ -296,7 +251,7 @@ class Journey:
         if LEFT not in job.moments:
             # what it asks for is told in full only now: of a job that runs the LRMS says what it was given
             original = {**seen.fixed, "Requeue": (job.original or seen.fixed)["Requeue"]}
-            job = self._put(replace(job, original=original, moments={**job.moments, LEFT: self._clock.now()}))
+            job = self.put(replace(job, original=original, moments={**job.moments, LEFT: self._clock.now()}))
         if job.limit:
             return self._while_limited(job, seen)
         after = self._with_share(job, share)
@@ -308,7 +263,7 @@ class Journey:
             self._place(replace(job, limit=""), seen)
             return NOW_S
         if limit != job.limit:
-            self._put(replace(job, limit=limit))
+            self.put(replace(job, limit=limit))
         return LIMIT_S
 
     def _with_share(self, job: Job, share: Optional[LrmsJob]) -> Optional[float]:
@@ -320,14 +275,14 @@ class Journey:
                 return self.move(job, JobState.MIGRATING)
             self._pool.make_room()
             return self.move(job, JobState.VM_REQUESTED)
-        since = max(job.moments[LEFT], job.moments.get(PLACED, 0.0))
-        if self._clock.now() - since > self._config.place_timeout_s:
+        since = max(job.moments[LEFT], job.moments.get(PLACED, 0.0), self.silent_at)
+        if self._clock.since(since) > self._config.place_timeout_s:
             return self._crowded(job, "the node has no room for its VM now")
         return None
 
     def _named(self, job: Job) -> Job:
         """Return ``job`` with the name its user gave it."""
-        return job if job.name else self._put(replace(job, name=printable(self._lrms.name(job.lrms_id))))
+        return job if job.name else self.put(replace(job, name=printable(self._lrms.name(job.lrms_id))))
 
     # its VM
 
@@ -374,7 +329,7 @@ class Journey:
             return self.fail(job, lost)
         if not job.joined:
             self._lrms.remove_host(job.host)  # left by an earlier VM of this name
-            job = self._put(replace(job, joined=True))
+            job = self.put(replace(job, joined=True))
         host = WorkerNode(job.host, job.address, job.request.resources, job.request.tag)
         state = self._joining.step(job.id, host, (*self._lrms.account(job.user), *job.environment))
         if state is HostState.READY:
@@ -412,8 +367,8 @@ class Journey:
             return self._await_limit(job, seen)
         if self._lrms.host(job.host) in (HostState.CLOSED, HostState.DOWN):
             return self.fail(job, "the LRMS closed its VM: prolog or slurmd failed there")
-        since = max(job.history[-1].at, job.moments.get(LIMITED, 0.0))
-        if self._clock.now() - since > self._config.join_timeout_s:
+        since = max(job.history[-1].at, job.moments.get(LIMITED, 0.0), self.silent_at)
+        if self._clock.since(since) > self._config.join_timeout_s:
             why = f" ({seen.reason})" if seen.reason else ""
             return self.fail(job, f"it did not start on its VM within {self._config.join_timeout_s:g} s{why}")
         return SOON_S
@@ -428,7 +383,7 @@ class Journey:
         """The job has its VM, but its LRMS may not start it yet, wherever: no fault of anybody's."""
         if self._in_state_s(job) > self._config.limit_timeout_s:
             return self._give_back(job, f"it waits for {seen.reason}")
-        self._put(replace(job, limit=seen.reason, moments={**job.moments, LIMITED: self._clock.now()}))
+        self.put(replace(job, limit=seen.reason, moments={**job.moments, LIMITED: self._clock.now()}))
         return LIMIT_S
 
     def _send(self, job: Job, seen: LrmsJob) -> float:
@@ -442,7 +397,7 @@ class Journey:
             # what its owner has changed meanwhile stays
             original = {**seen.fixed, "Requeue": before["Requeue"]}
             moments = {**job.moments, RELEASED: self._clock.now()}
-            job = self._put(replace(job, original=original, released=True, moments=moments))
+            job = self.put(replace(job, original=original, released=True, moments=moments))
         self._failpoints.hit("bait.send")
         self._sightings.forget(job.lrms_id)
         self._lrms.send(seen, job.host, job.original or {}, self.mark(job))
@@ -454,7 +409,7 @@ class Journey:
             return self._direct.settle_in(job)
         if not job.sealed:
             self._lrms.close_host(job.host)
-            job = self._put(replace(job, sealed=True))
+            job = self.put(replace(job, sealed=True))
         seen = self._look(job, LrmsJobState.RUNNING)
         if seen is None or seen.state in OVER:
             return self.finish(job, seen)
@@ -465,7 +420,7 @@ class Journey:
         lost = self._vm_lost(job)
         if lost:
             log.warning("VM of a running job is lost: %s", lost, extra=fields(job))
-            self._put(replace(job, lost=lost))
+            self.put(replace(job, lost=lost))
             self._lrms.fail_host(job.host, lost)
             return SOON_S
         if self._drain.ends_jobs and self._lrms.requeue(seen, self.mark(job, self._drain.to_jobs)):
@@ -480,12 +435,6 @@ class Journey:
         ours = mark is not None and mark.id == job.id and mark.reason == self._drain.to_jobs != ""
         hold = Hold.NOBODY if ours else seen.hold
         return self._give_back(job, "it was put back into the queue while it ran", hold=hold)
-
-    def finish(self, job: Job, seen: Optional[LrmsJob]) -> float:
-        code = seen.exit_code if seen is not None else None
-        ended = self.ended_at.pop(job.lrms_id, 0.0)
-        moments = {**job.moments, ENDED: ended} if ended else job.moments
-        return self.move(replace(job, exit_code=code, settled=True, moments=moments), JobState.FINISHED)
 
 
 def before_running(job: Job) -> bool:

@@ -20,7 +20,8 @@ import uuid
 from dataclasses import astuple, replace
 from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from ..engine.journal import Journal
+from ..engine.backoff import backoff
+from ..engine.journal import Journal, Outdated
 from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
 from ..lrms.base import HostState, Lrms, LrmsJob, WorkerNode
@@ -52,10 +53,6 @@ HAND_OVER_S = 2.0
 FIRST_REFILL_S = 30.0
 WORKERS = 2
 _HERE = (PoolState.COMING, PoolState.JOINING, PoolState.WAITING)
-
-
-class _MovedOn(StateError):
-    """Somebody else, a job for example, moved the VM while a step looked at it."""
 
 
 def is_over(vm: PoolVm) -> bool:
@@ -309,7 +306,7 @@ class Pool:
         vm = self._journal.get(key)
         try:
             return None if vm is None or is_over(vm) else self._steps[vm.state](vm)
-        except _MovedOn:
+        except Outdated:
             return 0.0
 
     def _step_failed(self, key: str, error: Exception) -> None:
@@ -322,14 +319,14 @@ class Pool:
     def _give_up_late(self, vm: PoolVm, reason: str) -> Optional[float]:
         config = self._config
         limit = config.vm_timeout_s if vm.state is PoolState.COMING else config.join_timeout_s
-        return self._fail(vm, reason) if self._clock.now() - vm.since > limit else None
+        return self._fail(vm, reason) if self._clock.since(vm.since) > limit else None
 
     def _put(self, old: PoolVm, new: PoolVm) -> PoolVm:
         with self._lock:
             current = self._journal.get(old.id)
             if current is None or current.state is not old.state:
-                raise _MovedOn(object=f"waiting VM {old.id}", reason="has moved on meanwhile")
-            return self._journal.put(new)
+                raise Outdated(object=f"waiting VM {old.id}", reason="has moved on meanwhile")
+            return self._journal.replace(current, new)
 
     def _move(self, vm: PoolVm, state: PoolState, reason: str = "") -> PoolVm:
         moved = self._put(vm, vm.moved(state, self._clock.now(), reason))
@@ -343,7 +340,7 @@ class Pool:
 
     def _fail(self, vm: PoolVm, reason: str) -> float:
         count = self._failed.get(vm.request, (0, 0.0, ""))[0] + 1
-        pause = min(self._config.backoff_s * 2 ** min(count - 1, 20), self._config.max_backoff_s)
+        pause = backoff(count, self._config.backoff_s, self._config.max_backoff_s)
         problem = f"VM that should wait, {vm.request.tag} {flavour(vm.request.resources)}: {reason}"
         self._failed[vm.request] = count, self._clock.now() + pause, problem
         log.warning("%s; next one in %g s at the earliest", problem, pause)
@@ -383,7 +380,7 @@ class Pool:
                 placeholder = self._lrms.place(vm.id, self._charge(asked.resources))
             self._failpoints.hit("bait.place_waiting")
             if not vm.uses:
-                self._made.append(self._clock.now() - vm.born)
+                self._made.append(self._clock.since(vm.born))
                 log.info("waits after %.2f s", self._made[-1], extra={"vm": vm.host})
             self._failed.pop(asked, None)
             self._move(replace(vm, placeholder=placeholder), PoolState.WAITING)
@@ -392,7 +389,7 @@ class Pool:
         return SOON_S if late is None else late
 
     def _await_room(self, vm: PoolVm) -> float:
-        if self._clock.now() - vm.since < ROOM_S:
+        if self._clock.since(vm.since) < ROOM_S:
             return SOON_S
         self._quiet_until = self._clock.now() + self._config.pool.calm_s
         return self._leave(vm, "jobs need its room")
@@ -415,8 +412,7 @@ class Pool:
         state = self._lrms.host(vm.host)
         if state is not HostState.READY:
             return self._leave(vm, f"its host is {state.value} in the batch system")
-        now = self._clock.now()
-        if vm.user and now - vm.born > self._config.pool.reuse_s:
+        if vm.user and self._clock.since(vm.born) > self._config.pool.reuse_s:
             return self._leave(vm, "it has been used for long enough")
         images = {image.tag: image.digest for image in self._hypervisor.status().images}
         # no images at all: the hypervisor does not know yet which there are

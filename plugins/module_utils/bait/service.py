@@ -13,12 +13,13 @@ from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple
 from .. import support
 from ..directory.base import Heartbeat
 from ..engine.journal import Journal
+from ..engine.pulse import Pulse
 from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
 from ..lrms.base import Lrms, LrmsJob, Wish
 from ..model.clock import Clock, Failpoints
 from ..model.endpoint import reachable
-from ..model.errors import NotFoundError, RequestError, WnodesError
+from ..model.errors import LrmsError, LrmsRefused, NotFoundError, RequestError, WnodesError
 from ..model.job import Answer, Dispatch, Job, JobRequest
 from ..model.phases import DIRECT, QUEUED
 from ..model.pool import PoolVm
@@ -127,7 +128,11 @@ class Bait:
             self._order,
             self._moved,
         )
-        self.reconciler = Reconciler(self._step, self.clock, self._step_failed)
+        self.reconciler = Reconciler(self._step, self.clock, self._step_failed, label=self._label)
+        #: what drives this service, and whether it goes on
+        self.pulse = Pulse()
+        self.pulse.watch("job", self.reconciler.vitals)
+        self.pulse.watch("pool", self.pool.reconciler.vitals)
         self.bare = BareRuns(config, lrms, self._grants, journal, self.journey, self.clock)
         self.rescue = Rescue(config, lrms, directory, journal, self.clock, self._moved)
 
@@ -141,16 +146,22 @@ class Bait:
         self._errors.pop(key, None)
         return after
 
+    def _label(self, key: str) -> str:
+        job = self.journal.get(key)
+        return f"job {job.lrms_id}" if job else key
+
     def _step_failed(self, key: str, error: Exception) -> None:
         job = self.journal.get(key)
-        log.warning("will try again: %s", error, extra={"job": job.lrms_id if job else key})
         self._errors[key] = str(error)
+        if isinstance(error, LrmsError) and not isinstance(error, LrmsRefused):
+            self.journey.silent_at = self.clock.now()
+            return
         needs_vm = (JobState.VM_REQUESTED, JobState.VM_READY, JobState.MIGRATING)
         if job is not None and (job.state in needs_vm or (job.vm and job.state is JobState.HELD)):
             # a VM that can't be had for too long is a failed VM, whatever the error
             config = self.config
             limit = config.vm_timeout_s if job.state is JobState.VM_REQUESTED else config.join_timeout_s
-            if self.clock.now() - job.history[-1].at > limit:
+            if self.clock.since(job.history[-1].at) > limit:
                 self.journey.fail(job, str(error))
 
     # from the hook
@@ -236,10 +247,7 @@ class Bait:
     def _hold(self, job: Job) -> Optional[Answer]:
         deadline = self.clock.now() + DISPATCH_LIMIT_S
         while self.clock.now() < deadline and not self._stop.is_set():
-            try:
-                self.reconciler.run_now(job.id)
-            except WnodesError as error:
-                self._step_failed(job.id, error)
+            self.reconciler.run_now(job.id)
             current = self.journal.get(job.id)
             if current is None or current.state is not JobState.RECEIVED:
                 self.reconciler.wake(job.id)
@@ -397,14 +405,19 @@ class Bait:
         self._beat_now.clear()
 
     def _thread(self, name: str, wait: Callable[[], Any], action: Callable[[], None]) -> None:
+        pulse = self.pulse.loop(name)
+
         def loop() -> None:
             while not self._stop.is_set():
+                pulse.beat()
                 try:
                     action()
                 except WnodesError as error:
+                    pulse.failed()
                     log.debug("%s: %s", name, error)
                     self._stop.wait(1.0)
                 except Exception:  # a thread that ends unseen would leave the node half alive
+                    pulse.failed()
                     log.exception("%s failed", name)
                     self._stop.wait(5.0)
                 wait()

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Dict, Iterator, Mapping
 
 from ..lrms.base import HostState
-from ..lrms.slurm import OFFERED_FEATURE, OFFERED_WEIGHT, REASON
 from ..lrms.slurm_commands import SlurmConfig
+from ..lrms.slurm_hosts import OFFERED_FEATURE, OFFERED_WEIGHT, REASON
 from ..lrms.slurm_text import fields, host_state, node_reason
 from ..model.errors import CommandFailed
 from .check import NODE, Check, Finding, Wanted, failure, first_line, ok, skipped, warning

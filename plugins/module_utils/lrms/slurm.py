@@ -13,9 +13,8 @@ import contextlib
 import logging
 import os
 import pwd
-import re
 import time
-from typing import Container, Dict, Iterable, List, Optional, Set, Tuple
+from typing import Container, Dict, Iterable, List, Optional, Tuple
 
 from ..model.errors import LrmsError, LrmsRefused, NotFoundError
 from ..model.hostlist import expand
@@ -42,24 +41,15 @@ from .base import (
 from .slurm_books import Books
 from .slurm_commands import Commands, Runner, SlurmConfig
 from .slurm_constraint import TAG_PREFIX
+from .slurm_hosts import OFFERED_FEATURE, REASON, VM_FEATURE, Hosts, reservation
 
 log = logging.getLogger(__name__)
 
-VM_FEATURE, OFFERED_FEATURE = "wnvm", "wndirect"
-#: an offered VM is chosen before the nodes, whose weight is higher
-OFFERED_WEIGHT = 1
 #: users that a VM is told of at the most
 MAX_ACCOUNTS = 5000
 FIRST_UID = 1000
-#: where a VM has the key
-MUNGE_KEY = "/etc/munge/munge.key"
 #: what the task prolog in a VM reads
 TASK_ENVIRONMENT = "/run/wnodes-job-environment"
-#: a feature of each VM's node: which VM it is, for its name will be another one's
-KEY = "wnid_"
-REASON = "wnodes: "
-REHEARSAL = "wnrehearsal-"
-_REHEARSAL = "#!/bin/sh\n# what a host's first job takes longer for is done by this one\n"
 #: Slurm's daemons forget what has run out a little later than it has, in seconds
 QUARANTINE_MARGIN_S = 5.0
 #: how long what Slurm's configuration says is believed, in seconds
@@ -77,7 +67,7 @@ class Slurm(Lrms):
         self._config, self._commands = config, Commands(config, runner)
         self._books = Books(config, self._commands)
         self._run, self._update = self._commands.run, self._commands.update
-        self._rehearsals: Set[str] = set()
+        self._hosts = Hosts(config, self._commands)
         self._settings: Tuple[float, str] = (0.0, "")
 
     # reading
@@ -198,7 +188,7 @@ class Slurm(Lrms):
 
     def _this_node(self) -> str:
         try:
-            return self._node(self._config.node)
+            return self._run("scontrol", "show", "-o", "node", self._config.node)
         except NotFoundError:
             raise LrmsError(
                 object=f"node {self._config.node}",
@@ -236,7 +226,7 @@ class Slurm(Lrms):
         values = {
             "Partition": self._config.vm_partition,
             "ReqNodeList": host,
-            "ReservationName": _reservation(host),
+            "ReservationName": reservation(host),
             # without it the partition's would be set
             "TimeLimit": job.fixed["TimeLimit"],
             "Requeue": original["Requeue"],
@@ -245,7 +235,7 @@ class Slurm(Lrms):
         }
         pairs = [f"{key}={value}" for key, value in values.items()]
         self._commands.batch(
-            ("update", f"ReservationName={_reservation(host)}", f"Users={job.user}"),
+            ("update", f"ReservationName={reservation(host)}", f"Users={job.user}"),
             ("update", f"JobId={job.id}", *pairs),
         )
         self._release(job)
@@ -342,28 +332,8 @@ class Slurm(Lrms):
     # VMs as hosts
 
     def guest_setup(self, host: WorkerNode) -> GuestSetup:
-        settings = {
-            "CPUs": str(host.resources.cpus),
-            "RealMemory": str(host.resources.memory_mib),
-            "TmpDisk": str(host.resources.scratch_mib),
-            "Feature": ",".join(self._features(host)),
-            "NodeAddr": host.address,
-            **({"Weight": str(OFFERED_WEIGHT)} if host.offered else {}),
-        }
-        conf = " ".join(f"{key}={value}" for key, value in settings.items())
-        options = f"-Z -N {host.name} --conf-server {self._conf_server()} --conf '{conf}'"
-        files = [GuestFile("/etc/default/slurmd", f'SLURMD_OPTIONS="{options}"\n', in_place=True)]
-        if self._config.munge_key:
-            with open(self._config.munge_key, "rb") as key:
-                content = key.read().decode("latin-1")
-            owner = {"owner": "munge", "group": "munge"}
-            files.append(GuestFile(MUNGE_KEY, content, 0o600, **owner, in_place=True, encoding="latin-1"))
-        return GuestSetup(tuple(files), (("systemctl", "restart", "munge.service", "slurmd.service"),))
-
-    def _features(self, host: WorkerNode) -> Tuple[str, ...]:
-        """Return what the VM's node offers: what its physical node does, so that all that matched that matches it."""
         of_node = [item for item in self._node_features() if item not in (VM_FEATURE, OFFERED_FEATURE)]
-        return OFFERED_FEATURE if host.offered else VM_FEATURE, TAG_PREFIX + host.tag, KEY + host.key, *of_node
+        return self._hosts.guest_setup(host, of_node, text.conf_server(self._slurm_config()))
 
     def environment(self, job: LrmsJob, restarts: int) -> Tuple[GuestFile, ...]:
         return (GuestFile(TASK_ENVIRONMENT, text.task_environment(job, restarts), 0o644),)
@@ -379,90 +349,23 @@ class Slurm(Lrms):
             log.warning("VMs are told of the first %d of this node's %d users", MAX_ACCOUNTS, len(users))
         return account_files(users[:MAX_ACCOUNTS])
 
-    def _conf_server(self) -> str:
-        shown = self._slurm_config()
-        host = re.search(r"^SlurmctldHost\[0\]\s*=\s*([^\s(]+)(?:\(([^)\s]+)\))?", shown, re.MULTILINE)
-        port = re.search(r"^SlurmctldPort\s*=\s*([0-9]+)", shown, re.MULTILINE)
-        if not host:
-            raise LrmsError(object="scontrol show config", reason="names no SlurmctldHost")
-        return f"{host.group(2) or host.group(1)}:{port.group(1) if port else 6817}"
-
-    def _node(self, name: str) -> str:
-        return self._run("scontrol", "show", "-o", "node", name)
-
     def host(self, name: str) -> HostState:
-        try:
-            shown = self._node(name)
-        except NotFoundError:
-            return HostState.ABSENT
-        return text.host_state(text.fields(shown).get("State", "UNKNOWN"))
+        return self._hosts.state(name)
 
     def open_host(self, name: str) -> None:
-        users = (f"ReservationName={_reservation(name)}", "Users=root")
-        try:
-            self._update(*users)
-        except NotFoundError:
-            options = [f"Nodes={name}", "StartTime=now", "Duration=infinite", "Flags=IGNORE_JOBS"]
-            self._run("scontrol", "create", "reservation", *users, *options)
-        # It registers open: its partition takes no job without a reservation, and opening it later costs seconds.
-        if self.host(name) is HostState.CLOSED:
-            self._update(f"NodeName={name}", "State=RESUME")
+        self._hosts.open(name)
 
     def rehearsed(self, key: str, host: str) -> bool:
-        name, partition = REHEARSAL + key, self._config.vm_partition
-        query = ("squeue", "-h", "-a", "-u", "root", "-t", "all", "-p", partition, "-n", name, "-o", "%T")
-        states = self._run(*query).split()
-        if not states and name not in self._rehearsals:
-            self._commands.submit(name, partition, host, _REHEARSAL, "--time=1", f"--reservation={_reservation(host)}")
-            self._rehearsals.add(name)
-            return False
-        if set(states) <= {"COMPLETED"}:  # Slurm forgets what is over
-            self._rehearsals.discard(name)
-            return True
-        if set(states) & {"FAILED", "NODE_FAIL", "TIMEOUT", "CANCELLED", "BOOT_FAIL", "OUT_OF_MEMORY"}:
-            raise LrmsError(object=f"host {host}", value=states[0], reason="could not run a job that does nothing")
-        return False
+        return self._hosts.rehearsed(key, host)
 
     def close_host(self, name: str) -> None:
-        try:  # nobody but root gets in: its partition takes no job without its reservation
-            self._update(f"ReservationName={_reservation(name)}", "Users=root")
-        except NotFoundError:  # an offered one
-            with contextlib.suppress(NotFoundError):
-                self._update(f"NodeName={name}", "State=DRAIN", f"Reason={REASON}one job only")
+        self._hosts.close(name)
 
     def fail_host(self, name: str, reason: str) -> None:
-        try:
-            self._update(f"NodeName={name}", "State=DOWN", f"Reason={REASON}{reason}"[:200])
-        except NotFoundError:
-            return
+        self._hosts.fail(name, reason)
 
     def remove_host(self, name: str, key: str = "") -> None:
-        if key:
-            try:
-                if KEY + key not in text.features(self._node(name)):
-                    return
-            except NotFoundError:
-                return
-        try:
-            self._delete(name)
-        except LrmsRefused:
-            self._clear(name)
-            self._delete(name)
-
-    def _delete(self, name: str) -> None:
-        for what in (f"ReservationName={_reservation(name)}", f"NodeName={name}"):
-            with contextlib.suppress(NotFoundError):
-                self._run("scontrol", "delete", what)
-
-    def _clear(self, name: str) -> None:
-        """Cancel what stands in the way of a host's end: our own jobs, and what users have sent there by themselves."""
-        shown = self._run("squeue", "-h", "-a", "-r", "-R", _reservation(name), "-O", text.SQUEUE_FORMAT)
-        for job in {**text.jobs(shown), **{job.id: job for job in self.jobs_on(name)}}.values():
-            if is_under_way(job.mark):
-                raise LrmsError(object=f"host {name}", value=f"job {job.id}", reason="is still on its way there")
-            if job.state is not LrmsJobState.COMPLETING:
-                log.warning("job %s of %s was sent to %s by itself and is cancelled", job.id, job.user, name)
-                self._run("scancel", job.id)
+        self._hosts.remove(name, key)
 
     # the node
 
@@ -496,7 +399,3 @@ class Slurm(Lrms):
             self._update(node, "State=RESUME")
             changed = True
         return changed
-
-
-def _reservation(host: str) -> str:
-    return f"wn_{host}"

@@ -323,6 +323,15 @@ def cred_expire_s(config: str) -> float:
     return float(match.group(1)) if match else 120.0
 
 
+def conf_server(config: str) -> str:
+    """Return ``<host>:<port>`` of slurmctld, from ``scontrol show config``."""
+    host = re.search(r"^SlurmctldHost\[0\]\s*=\s*([^\s(]+)(?:\(([^)\s]+)\))?", config, re.MULTILINE)
+    port = re.search(r"^SlurmctldPort\s*=\s*([0-9]+)", config, re.MULTILINE)
+    if not host:
+        raise LrmsError(object="scontrol show config", reason="names no SlurmctldHost")
+    return f"{host.group(2) or host.group(1)}:{port.group(1) if port else 6817}"
+
+
 def spool_dir(config: str, node: str) -> str:
     """Return the folder of a node's slurmd, from ``scontrol show config``; empty where it does not tell."""
     match = re.search(r"^SlurmdSpoolDir\s*=\s*(\S+)", config, re.MULTILINE)

@@ -29,6 +29,7 @@ from .direct import Direct
 from .drain import Drain
 from .ending import LEFT, OVER, SOON_S, Ending
 from .joining import Joining
+from .limits import Limits
 from .moves import Moves
 from .pool import Pool
 from .request import Grants, fields, groups, labels, printable, words
@@ -76,6 +77,7 @@ class Journey(Moves):
         about = (config.host, lrms, hypervisor, journal, clock, failpoints, sightings, joining, pool)
         self._ending = Ending(*about, self.put, self._close)
         self.mark = self._ending.mark
+        self._limits = Limits(lrms, journal)
         self._direct = Direct(config, grants, lrms, hypervisor, clock, failpoints, sightings, self, self.mark)
         self._introduced: Set[str] = set()
         #: jobs that were let go to their VMs since we began
@@ -170,7 +172,7 @@ class Journey(Moves):
         charge = self._config.overheads.charge(job.request.resources)
         if charge.memory_mib > self._pool.node_mib():
             return self._too_large(job, seen, charge.memory_mib)
-        job = self.put(replace(job, limit=self._limit(job, seen)))
+        job = self.put(replace(job, limit=self._limits.of(job, seen)))
         if not job.placeholder and not job.limit:
             try:
                 job = self._from_pool(job) or self._place(job, seen)
@@ -185,16 +187,6 @@ class Journey(Moves):
         charge = self._config.overheads.charge(job.request.resources)
         moments = {**job.moments, PLACED: self._clock.now()}
         return self.put(replace(job, placeholder=self._lrms.place(job.id, charge, seen), moments=moments))
-
-    def _limit(self, job: Job, seen: LrmsJob) -> str:
-        """Return the limit for which a VM of the job would only wait; empty: none is known."""
-        limit = self._lrms.limit(seen)
-        if limit:
-            return limit
-        for other in self._journal.active():
-            if other.id != job.id and other.kind == job.kind and other.state is JobState.MIGRATING and other.limit:
-                return f"{other.limit}, as job {other.lrms_id} does"
-        return ""
 
     def _stop(self, job: Job, seen: LrmsJob) -> None:
         self._sightings.forget(job.lrms_id)
@@ -258,7 +250,7 @@ class Journey(Moves):
         return pause_s if after is None else after
 
     def _while_limited(self, job: Job, seen: LrmsJob) -> float:
-        limit = self._limit(job, seen)
+        limit = self._limits.of(job, seen)
         if not limit:
             self._place(replace(job, limit=""), seen)
             return NOW_S

@@ -77,6 +77,7 @@ def bait() -> Any:
     site.run()
     site.lrms.finish(number)
     site.run()
+    site.bait.journey.faults.failed(TAG, "no init found")
     told = {**site.bait.status(), "pool": [{"tag": TAG, "flavour": "1x512", "target": 2, "waiting": 1, "coming": 1}]}
     site.bait.status = lambda: told  # type: ignore[method-assign]
     return bait_main.application(site.bait, observed)

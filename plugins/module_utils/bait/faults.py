@@ -56,6 +56,11 @@ class Faults:
             known = self._faults.get(tag)
             return max(0.0, known.until - self._clock.now()) if known else 0.0
 
+    def counts(self) -> Dict[str, int]:
+        """Return how many VMs of each image have failed in a row; images without a fault are left out."""
+        with self._lock:
+            return {tag: fault.count for tag, fault in self._faults.items()}
+
     def problems(self) -> Tuple[str, ...]:
         """Return what administrators are told."""
         with self._lock:

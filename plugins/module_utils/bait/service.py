@@ -443,6 +443,10 @@ class Bait:
             for job in self.journal.all()
         ]
 
+    def limited(self) -> int:
+        """Return how many jobs wait for a limit of the LRMS."""
+        return sum(bool(job.limit) for job in self.journal.active())
+
     def _native(self, job: Job) -> str:
         """Return the LRMS's own word for what a job waits for; empty where it has none."""
         seen = None if job.state is JobState.CLOSED else self._sightings.known(job.lrms_id)

@@ -34,7 +34,7 @@ from wnodes.model.states import JobState
 from wnodes.nameserver.client import NameserverClient
 
 from . import doctor, edge, systemd
-from .observed import JobMetrics
+from .observed import NONE, JobMetrics
 from .rules import load_rules
 from .server import Program, Tls, main, unix_socket
 
@@ -122,6 +122,11 @@ def application(bait: Bait, observed: JobMetrics | None = None) -> FastAPI:
         yield "wnodes_bait_ok", "1 if the node takes virtual jobs", {}, float(now["ok"])
         for state, count in Counter(job["state"] for job in bait.jobs()).items():
             yield "wnodes_jobs", "Jobs in the journal, by state", {"state": state}, count
+        yield "wnodes_jobs_limited", "Jobs that wait for a limit of the batch system", {}, bait.limited()
+        yield "wnodes_bare_runs_total", "Virtual jobs that began on the node itself", {}, bait.bare.count
+        for image, count in bait.journey.faults.counts().items():
+            labels = {"image": over.shapes.fold(image, NONE)[0]}
+            yield "wnodes_image_faults", "VMs that failed in a row before their job began", labels, count
         yield from pool_figures(now.get("pool", ()), over)
 
     edge.metrics(app, figures, over.collectors, over.node)

@@ -6,59 +6,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.unit.plugins.module_utils.lrms.slurm_fixture import JOB, ORIGINAL, Particular, Played, slurm
 from tests.unit.plugins.module_utils.lrms.test_slurm_text import NODE, row
-from wnodes.lrms.base import AVOIDED, HostState, LrmsJob, LrmsJobState, NodeRoom, Wish, WorkerNode
-from wnodes.lrms.slurm import Slurm
+from wnodes.lrms.base import AVOIDED, LrmsJob, LrmsJobState, NodeRoom, Wish
 from wnodes.lrms.slurm_commands import SlurmConfig
-from wnodes.model.errors import CommandFailed, ConfigError, LrmsError, NotFoundError, RequestError
+from wnodes.model.errors import ConfigError, LrmsError, NotFoundError, RequestError
 from wnodes.model.job import Dispatch, Hold
 from wnodes.model.resources import Resources
-from wnodes.process import Completed
-
-ORIGINAL = {
-    "Partition": "main",
-    "TimeLimit": "1:00:00",
-    "Features": "vm_a_b_c",
-    "ReqNodeList": "",
-    "ReservationName": "",
-    "Requeue": "0",
-    "BatchFlag": "1",
-    "Nice": "0",
-}
-
-
-class Played:
-    """Answers by the first words of a command; everything else answers with nothing."""
-
-    def __init__(self, **answers: str) -> None:
-        self.answers = {key.replace("_", " "): value for key, value in answers.items()}
-        self.calls: list[tuple[str, ...]] = []
-
-    def __call__(self, argv: Sequence[str], **_options: object) -> Completed:
-        self.calls.append(tuple(argv))
-        told = str(_options.get("input") or "")
-        said = " ".join(argv)
-        if argv[0] == "scontrol" and told:
-            self.calls[-1] = (*argv, "<", told)
-        for start, answer in self.answers.items():
-            if said.startswith(start):
-                if answer.startswith("error:"):
-                    raise CommandFailed(object=argv[0], value=said, reason=answer)
-                return Completed(argv, 0, answer, "")
-        return Completed(argv, 0, "", "")
-
-    def said(self) -> list[str]:
-        return [" ".join(call) for call in self.calls]
-
-
-def slurm(played: Played, **config: object) -> Slurm:
-    return Slurm(SlurmConfig(node="hv1", **config), played)  # type: ignore[arg-type]
 
 
 def test_the_name_of_a_job_is_asked_for_by_its_id_and_need_not_be_there() -> None:
@@ -68,11 +27,6 @@ def test_the_name_of_a_job_is_asked_for_by_its_id_and_need_not_be_there() -> Non
     assert slurm(Played(scontrol_show="error: Invalid job id specified")).name("7") == ""
 
 
-JOB = LrmsJob(
-    "7", LrmsJobState.RUNNING, "alice", 2001, Resources(1, 512), host="hv1", fixed={**ORIGINAL, "BatchFlag": "1"}
-)
-
-
 def test_mark_and_hold_are_one_call_and_come_before_the_requeue() -> None:
     played = Played()
     slurm(played).stop(JOB, "wnodes:a:hv1:1 for a reason")
@@ -80,12 +34,6 @@ def test_mark_and_hold_are_one_call_and_come_before_the_requeue() -> None:
         "scontrol update JobId=7 AdminComment=wnodes:a:hv1:1 for a reason Priority=0 Requeue=1",
         "scontrol < requeue 7\n",
     ]
-
-
-def test_a_placeholder_that_waits_is_let_go_before_its_job_leaves() -> None:
-    played = Played()
-    slurm(played).stop(JOB, "m", "12")
-    assert played.said()[1:] == ["scontrol < update JobId=12 TimeLimit=75\nrelease 12\nrequeue 7\n"]
 
 
 def test_a_job_that_has_left_already_is_held_and_one_that_is_over_left_alone() -> None:
@@ -167,20 +115,6 @@ def test_a_job_that_somebody_holds_stays_held_by_whom_it_was(hold: Hold, said: l
     assert "release" not in " ".join(played.said())
 
 
-class Particular(Played):
-    """Refuses updates that name one thing."""
-
-    def __init__(self, refused: str, said: str, **answers: str) -> None:
-        super().__init__(**answers)
-        self.refused, self.error = refused, said
-
-    def __call__(self, argv: Sequence[str], **options: object) -> Completed:
-        done = super().__call__(argv, **options)
-        if any(self.refused in word for word in argv):
-            raise CommandFailed(object=argv[0], value=" ".join(argv), reason=self.error)
-        return done
-
-
 def test_a_reservation_that_is_over_does_not_keep_a_job_in_our_hands() -> None:
     over = "slurm_update error: Requested reservation is invalid"
     tied = row(Partition="wnvm", ReqNodes="vwn-100", Reservation="wn_vwn-100")
@@ -190,76 +124,6 @@ def test_a_reservation_that_is_over_does_not_keep_a_job_in_our_hands() -> None:
     assert "scontrol update JobId=7 Partition=main" in said
     assert "scontrol update JobId=7 ReservationName=" in said
     assert said[-2:] == ["scontrol update JobId=7 AdminComment=m", "scontrol release 7"]
-
-
-def test_a_placeholder_is_submitted_once_for_each_key() -> None:
-    played = Played(sbatch="12\n")
-    assert slurm(played).place("abc", Resources(2, 700), JOB) == "12"
-    played.answers["squeue"] = "12 wnodes-abc hv1 wnhold\n"
-    assert slurm(played).place("abc", Resources(2, 700), JOB) == "12"
-    submitted = [call for call in played.calls if call[0] == "sbatch"]
-    assert len(submitted) == 1
-    assert {"--partition=wnhold", "--nodelist=hv1", "--cpus-per-task=2", "--mem=700M"} <= set(submitted[0])
-
-
-@pytest.mark.parametrize(
-    ("limit", "time"), [("1:00:00", "75"), ("2-00:00:30", "2896"), ("UNLIMITED", "UNLIMITED"), ("5:00", "20")]
-)
-def test_a_placeholder_asks_for_the_time_of_its_job_and_a_margin(limit: str, time: str) -> None:
-    played = Played(sbatch="12\n")
-    slurm(played).place("abc", Resources(1, 700), replace(JOB, fixed={**ORIGINAL, "TimeLimit": limit}))
-    assert f"--time={time}" in played.calls[-1]
-
-
-def test_a_placeholder_is_in_the_reservation_of_its_job_which_is_opened_to_root() -> None:
-    played = Played(sbatch="12\n", scontrol_show="ReservationName=course Users=alice Accounts=(null)\n")
-    job = replace(JOB, fixed={**ORIGINAL, "ReservationName": "course"})
-    slurm(played).place("abc", Resources(1, 700), job)
-    assert "scontrol update ReservationName=course Users+=root" in played.said()
-    assert "--reservation=course" in played.calls[-1]
-    played.answers["scontrol show"] = "ReservationName=course Users=alice,root Accounts=(null)\n"
-    played.calls.clear()
-    slurm(played).place("abc", Resources(1, 700), job)
-    assert not any("Users+=" in said for said in played.said())
-
-
-def test_a_reservation_of_accounts_alone_is_left_as_it_is_and_the_job_refused() -> None:
-    played = Played(scontrol_show="ReservationName=course Users=(null) Accounts=phys\n")
-    with pytest.raises(RequestError, match="for accounts or groups only"):
-        slurm(played).place("abc", Resources(1, 700), replace(JOB, fixed={**ORIGINAL, "ReservationName": "course"}))
-    assert not any("update" in said for said in played.said())
-
-
-def test_a_placeholder_that_waits_has_a_job_that_nudges_the_scheduler_and_both_go_together() -> None:
-    played = Played(sbatch="12\n")
-    backend = slurm(played)
-    backend.place("abc", Resources(2, 700))
-    nudge, placeholder = (call for call in played.calls if call[0] == "sbatch")
-    assert {"--hold", "--job-name=wnnudge-abc", "--mem=1M"} <= set(nudge)
-    assert {"--hold", "--job-name=wnodes-abc", "--mem=700M"} <= set(placeholder)
-    played.answers["squeue"] = "12 wnodes-abc hv1 wnhold\n11 wnnudge-abc hv1 wnhold\n"
-    assert backend.placeholders() == {"abc": "12"}
-    backend.stop(JOB, "m", "12")
-    let_go = "update JobId=12 TimeLimit=75\nrelease 12\nrelease 11\nrequeue 7\n"
-    assert played.said()[-1] == f"scontrol < {let_go}"
-    backend.unplace("abc")
-    assert played.said()[-1] == "scancel 12 11"
-
-
-def test_an_offer_that_is_kept_goes_before_what_replaces_it_comes() -> None:
-    played = Played(sbatch="12\n")
-    backend = slurm(played)
-    backend.offer("abc", Resources(1, 700))
-    assert "--partition=wnoffer" in played.calls[-1]
-    played.answers["squeue"] = "12 wnodes-abc hv1 wnoffer\n"
-    assert backend.offer("abc", Resources(1, 700)) == "12"
-    played.answers["sbatch"] = "13\n"
-    assert backend.keep("abc", Resources(1, 700), JOB) == "13"
-    assert [call[0] for call in played.calls[-2:]] == ["scancel", "sbatch"]
-    assert "--partition=wnhold" in played.calls[-1]
-    played.answers["squeue"] = "13 wnodes-abc hv1 wnhold\n"
-    assert backend.keep("abc", Resources(1, 700), JOB) == "13"
-    assert played.calls[-1][0] == "squeue"
 
 
 def test_the_jobs_on_a_host_are_those_that_run_there_the_first_one_first() -> None:
@@ -272,28 +136,6 @@ def test_the_jobs_on_a_host_are_those_that_run_there_the_first_one_first() -> No
 def test_a_job_on_several_hosts_is_on_each_of_them() -> None:
     wide = row(JobArrayID="7", JobID="7", State="RUNNING", NodeList="hv[1-3]")
     assert [job.id for job in slurm(Played(squeue=wide)).jobs_on("hv2")] == ["7"]
-
-
-def test_an_offered_vm_has_its_own_feature_and_comes_before_the_nodes() -> None:
-    played = Played(scontrol_show_config="SlurmctldHost[0] = head\n")
-    setup = slurm(played, munge_key="").guest_setup(
-        WorkerNode("vwn-1", "10.0.0.9", Resources(1, 512), "a_b_c", offered=True, key="k1")
-    )
-    assert "Feature=wndirect,vm_a_b_c,wnid_k1 NodeAddr=10.0.0.9 Weight=1" in setup.files[0].content
-
-
-def test_a_host_rehearses_once_in_its_own_reservation() -> None:
-    played = Played(sbatch="14\n")
-    backend = slurm(played)
-    assert backend.rehearsed("abc", "vwn-1") is False
-    assert {"--nodelist=vwn-1", "--reservation=wn_vwn-1", "--partition=wnvm"} <= set(played.calls[-1])
-    for state, over in (("PENDING", False), ("RUNNING", False), ("COMPLETED", True)):
-        played.answers["squeue"] = f"{state}\n"
-        assert backend.rehearsed("abc", "vwn-1") is over
-    assert [call[0] for call in played.calls].count("sbatch") == 1
-    played.answers["squeue"] = "FAILED\n"
-    with pytest.raises(LrmsError, match="could not run a job"):
-        backend.rehearsed("abc", "vwn-1")
 
 
 def test_an_unknown_job_is_none_and_a_silent_slurm_an_error() -> None:
@@ -311,10 +153,6 @@ def test_a_task_is_found_by_the_number_the_prolog_has_of_it_also_where_that_is_t
 def test_the_largest_node_is_looked_for_among_baits_that_serve_the_tag() -> None:
     listing = "hv1\x1f6000\x1fbait,vm_a\x1f\nhv2\x1f9000\x1fbait\x1f\nvwn-1\x1f9999\x1fwnvm,vm_a\x1f\n"
     assert slurm(Played(sinfo=listing)).largest_node_mib("a") == 6000
-
-
-def test_a_host_that_slurm_does_not_know_is_absent() -> None:
-    assert slurm(Played(scontrol_show="error: Node vwn-100 not found")).host("vwn-100") is HostState.ABSENT
 
 
 def test_features_are_merged_and_our_own_drain_is_ended() -> None:
@@ -361,31 +199,6 @@ def test_a_running_job_goes_back_unless_it_can_not_begin_again(known: dict[str, 
     assert back or played.calls == []
 
 
-@pytest.mark.parametrize(("features", "removed"), [("wnvm,wnid_k1", True), ("wnvm,wnid_k12", False), ("(null)", False)])
-def test_a_host_of_which_the_key_is_told_is_removed_only_if_it_is_that_vm(features: str, removed: bool) -> None:
-    played = Played(scontrol_show=f"NodeName=vwn-1 AvailableFeatures={features} State=IDLE\n")
-    slurm(played).remove_host("vwn-1", "k1")
-    assert any("delete NodeName=vwn-1" in call for call in played.said()) is removed
-
-
-def test_the_guest_gets_key_account_and_its_own_node_definition(tmp_path: Path) -> None:
-    key = tmp_path / "munge.key"
-    key.write_bytes(b"\x00\x01secret")
-    played = Played(scontrol_show_config="SlurmctldHost[0] = head(10.0.0.1)\nSlurmctldPort  = 6817\n")
-    host = WorkerNode("vwn-100", "10.0.0.9", Resources(2, 700, 1024), "a_b_c", key="k1")
-    setup = slurm(played, munge_key=str(key)).guest_setup(host)
-    files = {file.path: file for file in setup.files}
-    assert "--conf-server 10.0.0.1:6817" in files["/etc/default/slurmd"].content
-    assert "RealMemory=700 TmpDisk=1024 Feature=wnvm,vm_a_b_c,wnid_k1 NodeAddr=10.0.0.9" in (
-        files["/etc/default/slurmd"].content
-    )
-    secret = files["/etc/munge/munge.key"]
-    assert (secret.content.encode("latin-1"), secret.mode, secret.owner) == (b"\x00\x01secret", 0o600, "munge")
-    accounts = {file.path: file for file in slurm(played).account("root")}
-    assert accounts["/var/lib/extrausers/passwd"].content.startswith("root:x:0:0:")
-    assert slurm(played, guest_accounts=False).account("root") == ()
-
-
 def test_jobs_the_hook_stopped_alone_are_freed_but_for_those_we_know(tmp_path: Path) -> None:
     for number in ("7", "8"):
         (tmp_path / number).touch()
@@ -407,11 +220,6 @@ def test_a_wrong_configuration_says_which_key(settings: dict[str, object]) -> No
     with pytest.raises(ConfigError) as raised:
         SlurmConfig(**settings)  # type: ignore[arg-type]
     assert raised.value.object.startswith("slurm.")
-
-
-def test_placeholders_of_other_nodes_are_theirs() -> None:
-    played = Played(squeue="12 wnodes-abc hv1 wnhold\n13 wnodes-def hv2 wnhold\n14 backup hv1 wnhold\n")
-    assert slurm(played).placeholders() == {"abc": "12"}
 
 
 def wish(default: str, **environment: str) -> Wish | None:
@@ -448,3 +256,102 @@ def test_the_tags_that_are_offered_are_the_node_s_features_of_ours() -> None:
     shown = NODE.replace("AvailableFeatures=", "AvailableFeatures=vm_x_y_z,")
     assert "x_y_z" in slurm(Played(scontrol_show=shown)).advertised()
     assert "bait" not in slurm(Played(scontrol_show=shown)).advertised()
+
+
+def test_features_beyond_the_image_are_looked_up_at_the_node() -> None:
+    node = "NodeName=hv1 AvailableFeatures=bait,ssd,vm_a,vm_b\n"
+    backend = slurm(Played(scontrol_show=node))
+
+    def wished(constraint: str) -> Wish | None:
+        return backend.wish(Dispatch("prolog", "7", {"SLURM_JOB_CONSTRAINTS": constraint}))
+
+    assert wished("vm_a&ssd") == Wish("a")
+    assert wished("[vm_b|vm_a]") == Wish("b", {}, ("a",))
+    with pytest.raises(RequestError):
+        wished("vm_a&gpu")
+
+
+def test_what_runs_on_the_node_is_read_from_slurmds_own_folder(tmp_path: Path) -> None:
+    for name in (
+        "hv1_88.4294967291",
+        "hv1_89.0",
+        "hv1_90.4294967292.0",
+        "hv2_7.0",
+        "cred_state",
+        "hv1_x.0",
+        "job00088",
+    ):
+        (tmp_path / name).touch()
+    played = Played(scontrol_show_config=f"SlurmdSpoolDir          = {tmp_path}\n")
+    backend = slurm(played)
+    assert sorted(backend.present().values()) == ["88", "89", "90"]
+    first = set(backend.present())
+    (tmp_path / "hv1_88.4294967291").unlink()
+    (tmp_path / "hv1_88.4294967291").touch()
+    assert len(first - set(backend.present())) == 1, "the same job's next run is another run"
+    assert len(played.calls) == 1
+    assert slurm(Played(scontrol_show_config="SlurmdSpoolDir = /nonexistent\n")).present() == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "seconds"),
+    [("AuthInfo                = (null)\n", 125.0), ("AuthInfo = socket=/x,cred_expire=60\n", 65.0)],
+)
+def test_a_job_stays_away_as_long_as_slurmds_remember_it(config: str, seconds: float) -> None:
+    assert slurm(Played(scontrol_show_config=config)).quarantine_s() == seconds
+
+
+def task(number: int, mark: str = "", **values: str) -> str:
+    return row(JobArrayID=f"70_{number}", JobID=str(70 + number), admin_comment=mark, **values)
+
+
+UNDER_WAY = "wnodes:a:hv1:1?Requeue=1"
+
+
+@pytest.mark.parametrize(
+    ("others", "limited"),
+    [
+        ([], False),
+        ([task(1, State="RUNNING", NodeList="vwn-1")], True),
+        ([task(1, UNDER_WAY, prioritylong="0", Reason="JobHeldAdmin")], True),
+        ([task(3, UNDER_WAY, prioritylong="0", Reason="JobHeldAdmin")], False),
+        ([task(1, "wnodes:a:hv1:1 refused", prioritylong="0", Reason="JobHeldAdmin")], False),
+        ([task(1, prioritylong="0", Reason="JobHeldUser")], False),
+        ([task(1)], False),
+        ([task(1, State="COMPLETED", NodeList="vwn-1")], False),
+    ],
+    ids=["alone", "runs", "came first", "came later", "refused", "held by its owner", "waits", "is over"],
+)
+def test_a_task_over_the_limit_of_its_array_is_known_before_it_gets_a_vm(others: list[str], limited: bool) -> None:
+    mine = task(2, UNDER_WAY, State="RUNNING", NodeList="hv1")
+    played = Played(squeue="".join([mine, *others]), scontrol_show="JobId=72 ArrayTaskThrottle=1\n")
+    backend = slurm(played)
+    job = backend.jobs(["70"])["70_2"]
+    assert (backend.limit(job) != "") is limited
+
+
+def test_an_array_without_a_limit_is_not_asked_about_further() -> None:
+    played = Played(squeue=task(2), scontrol_show="JobId=72 JobName=x\n")
+    backend = slurm(played)
+    job = backend.jobs(["70"])["70_2"]
+    assert (backend.limit(job), len(played.calls)) == ("", 2)
+    assert (slurm(Played()).limit(JOB), len(Played().calls)) == ("", 0)
+
+
+def test_the_task_of_a_job_sees_what_it_would_have_seen_on_its_node() -> None:
+    job = replace(JOB, partition="long", fixed={**ORIGINAL, "ReservationName": "course"})
+    (file,) = slurm(Played()).environment(job, 2)
+    assert file.content == (
+        "export SLURM_RESTART_COUNT=2\nexport SLURM_JOB_PARTITION=long\nexport SLURM_JOB_RESERVATION=course\n"
+    )
+    (file,) = slurm(Played()).environment(replace(job, fixed=ORIGINAL), 0)
+    assert "unset SLURM_RESTART_COUNT" in file.content and "unset SLURM_JOB_RESERVATION" in file.content
+
+
+def test_features_that_others_have_not_activated_stay_so() -> None:
+    shown = "NodeName=hv1 AvailableFeatures=bait,knl,vm_old ActiveFeatures=bait,vm_old State=IDLE\n"
+    played = Played(scontrol_show=shown)
+    slurm(played).advertise(("new",), "")
+    assert (
+        played.said()[1] == "scontrol update NodeName=hv1 AvailableFeatures=bait,knl,vm_new ActiveFeatures=bait,vm_new"
+    )

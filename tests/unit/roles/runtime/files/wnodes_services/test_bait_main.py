@@ -96,7 +96,19 @@ def test_metrics(calling: Any, app: Any, site: Site) -> None:
     text = calling(app).ask("GET", "/metrics")[1].decode()
     assert f'wnodes_jobs{{node="hv1",state="{job["state"]}"}} 1.0' in text
     assert 'wnodes_bait_ok{node="hv1"}' in text
+    assert 'wnodes_bare_runs_total{node="hv1"} 0.0' in text
+    assert 'wnodes_jobs_limited{node="hv1"} 0.0' in text
     assert "wnodes_pool_waiting" not in text
+
+
+def test_what_the_nets_catch_is_in_the_metrics(calling: Any, app: Any, site: Site) -> None:
+    site.bait.bare.look()
+    site.lrms.start_bare(site.lrms.submit(tag=TAG))
+    site.bait.bare.look()
+    site.bait.journey.faults.failed(TAG, "no init found")
+    text = calling(app).ask("GET", "/metrics")[1].decode()
+    assert 'wnodes_bare_runs_total{node="hv1"} 1.0' in text
+    assert f'wnodes_image_faults{{image="{TAG}",node="hv1"}} 1.0' in text
 
 
 def test_a_job_that_is_over_is_in_the_metrics(calling: Any) -> None:

@@ -93,7 +93,17 @@ class Ending:
         avoided = self._host if job.avoid_node else job.avoided
         attempt = job.attempt + (1 if job.failed else 0)
         return str(
-            Mark(job.id, self._host, attempt, reason, job.stops, job.crowded, avoided, undo(job) if under_way else {})
+            Mark(
+                job.id,
+                self._host,
+                attempt,
+                reason,
+                job.stops,
+                job.crowded,
+                avoided,
+                under_way and bool(job.limit) and not job.placeholder,
+                undo(job) if under_way else {},
+            )
         )
 
     def is_ours(self, job: Job, mark: str) -> bool:

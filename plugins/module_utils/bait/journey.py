@@ -252,6 +252,8 @@ class Journey(Moves):
     def _while_limited(self, job: Job, seen: LrmsJob) -> float:
         limit = self._limits.of(job, seen)
         if not limit:
+            # others of its kind have to see that it goes on, before its share is taken
+            self._lrms.stop(seen, self.mark(replace(job, limit="")))
             self._place(replace(job, limit=""), seen)
             return NOW_S
         if limit != job.limit:

@@ -16,7 +16,7 @@ from ..engine.journal import Journal
 from ..engine.pulse import Pulse
 from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
-from ..lrms.base import Lrms, LrmsJob, Wish
+from ..lrms.base import Lrms, LrmsJob, LrmsJobState, Wish
 from ..model.clock import Clock, Failpoints
 from ..model.endpoint import reachable
 from ..model.errors import LrmsError, LrmsRefused, NotFoundError, RequestError, WnodesError
@@ -450,7 +450,7 @@ class Bait:
     def _native(self, job: Job) -> str:
         """Return the LRMS's own word for what a job waits for; empty where it has none."""
         seen = None if job.state is JobState.CLOSED else self._sightings.known(job.lrms_id)
-        return job.limit or (seen.reason if seen else "")
+        return job.limit or (seen.reason if seen and seen.state is LrmsJobState.PENDING else "")
 
     def evidence(self) -> Dict[str, Part]:
         """Return what goes into a support bundle of this node besides what every service tells."""

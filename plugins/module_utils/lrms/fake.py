@@ -227,9 +227,8 @@ class FakeLrms(Lrms):
             return ""
         here = [one for one in self.table.values() if one.id.startswith(f"{array}_") and one.id != job.id]
         ahead = [one for one in here if one.state is LrmsJobState.RUNNING and one.host != self.node]
-        ahead += [
-            one for one in here if one.state is LrmsJobState.HELD and one.mark and int(one.number) < int(job.number)
-        ]
+        held = [one for one in here if one.state in (LrmsJobState.HELD, LrmsJobState.PENDING) and one.mark]
+        ahead += [one for one in held if "waits=1" not in one.mark or int(one.number) < int(job.number)]
         return "JobArrayTaskLimit" if len(ahead) >= most else ""
 
     def marked(self) -> Tuple[LrmsJob, ...]:

@@ -19,7 +19,7 @@ from typing import Container, Dict, Iterable, List, Optional, Tuple
 from ..model.errors import LrmsError, LrmsRefused, NotFoundError
 from ..model.hostlist import expand
 from ..model.job import Dispatch, Hold
-from ..model.mark import is_under_way
+from ..model.mark import Mark
 from ..model.resources import Resources
 from ..model.vm import GuestFile, GuestSetup
 from ..process import run
@@ -171,12 +171,20 @@ class Slurm(Lrms):
         return f"{len(others)} tasks of its array run, and %{most} may" if len(others) >= most else ""
 
     def _is_ahead(self, other: LrmsJob, job: LrmsJob) -> bool:
-        """Return whether another task of an array runs, or is on its way to a VM and came first."""
-        if other.state in (LrmsJobState.RUNNING, LrmsJobState.COMPLETING) and other.host != self._config.node:
-            return True
-        waits = other.state is LrmsJobState.HELD and other.hold is Hold.ADMINISTRATOR and is_under_way(other.mark)
-        stopped = other.state in (LrmsJobState.RUNNING, LrmsJobState.COMPLETING) or waits
-        return stopped and int(other.number or 0) < int(job.number or 0)
+        """Return whether another task of an array has a VM or will have one, or waits for one and comes first."""
+        mark = Mark.parse(other.mark)
+        under_way = mark is not None and bool(mark.undo)
+        waits = mark is not None and mark.waits
+        if other.state in (LrmsJobState.RUNNING, LrmsJobState.COMPLETING):
+            # on a node of ours it is about to be stopped
+            has_vm = other.fixed["Partition"] == self._config.vm_partition or (under_way and not waits)
+        else:
+            ours = other.state is LrmsJobState.HELD and other.hold is Hold.ADMINISTRATOR
+            tied = other.state is LrmsJobState.PENDING
+            if not under_way or not (ours or tied):
+                return False
+            has_vm = not waits
+        return has_vm or _task(other) < _task(job)
 
     def marked(self) -> Tuple[LrmsJob, ...]:
         output = self._run("squeue", "-h", "-a", "-r", "-t", "PENDING", "-O", text.SQUEUE_FORMAT)
@@ -399,3 +407,8 @@ class Slurm(Lrms):
             self._update(node, "State=RESUME")
             changed = True
         return changed
+
+
+def _task(job: LrmsJob) -> int:
+    task = job.id.rpartition("_")[2]
+    return int(task) if task.isdigit() else 0

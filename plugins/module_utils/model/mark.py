@@ -30,6 +30,7 @@ class Mark:
     :param stops: how often we have put the job back into the queue: no restarts of its owner's
     :param crowded: how often in a row its node had no room for its VM
     :param avoided: node that we have excluded for it
+    :param waits: whether it waits for its turn, without a VM
     :param undo: what we change in the LRMS's job and have to put back, in the LRMS's terms; empty: it is nobody's
     """
 
@@ -40,10 +41,11 @@ class Mark:
     stops: int = 0
     crowded: int = 0
     avoided: str = ""
+    waits: bool = False
     undo: Dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        known = {"stops": self.stops, "crowded": self.crowded, "avoided": self.avoided}
+        known = {"stops": self.stops, "crowded": self.crowded, "avoided": self.avoided, "waits": int(self.waits)}
         told = {**{key: str(value) for key, value in known.items() if value}, **self.undo}
         query = f"?{urlencode(told, safe=',:')}" if told else ""
         plain = re.sub(r"[^\x20-\x7e]|[='\"\\]", " ", self.reason)
@@ -57,10 +59,9 @@ class Mark:
             return None
         told = dict(parse_qsl(match.group(4) or "", keep_blank_values=True))
         stops, crowded = (_count(told.pop(key, "")) for key in ("stops", "crowded"))
-        avoided = told.pop("avoided", "")
-        return cls(
-            match.group(1), match.group(2), int(match.group(3)), match.group(5) or "", stops, crowded, avoided, told
-        )
+        avoided, waits = told.pop("avoided", ""), told.pop("waits", "") == "1"
+        reason = match.group(5) or ""
+        return cls(match.group(1), match.group(2), int(match.group(3)), reason, stops, crowded, avoided, waits, told)
 
 
 def _count(text: str) -> int:

@@ -13,6 +13,7 @@ from tests.unit.plugins.module_utils.bait.bait_fixture import Site
 from wnodes.bait.moves import Moves
 from wnodes.engine.journal import Outdated
 from wnodes.model.states import JobState
+from wnodes.model.vm import Vm, VmRequest
 
 
 def test_a_step_does_not_undo_what_others_have_done_meanwhile() -> None:
@@ -32,18 +33,16 @@ def test_a_step_does_not_undo_what_others_have_done_meanwhile() -> None:
 
 def test_that_something_was_moved_meanwhile_is_no_error_of_a_step() -> None:
     site = Site()
-    site.hypervisor.auto_ready = False
     number, _ = site.dispatch()
-    site.run(3)
     while site.job(number).state is not JobState.VM_REQUESTED:
         site.bait.journey.step(site.job(number).id)
     create = site.hypervisor.create
 
-    def slow(request: object) -> object:
+    def slow(request: VmRequest) -> Vm:
         site.bait.journey.leave(site.job(number), "it was dispatched again")
-        return create(request)  # type: ignore[arg-type]
+        return create(request)
 
-    site.hypervisor.create = slow  # type: ignore[method-assign,assignment]
+    site.hypervisor.create = slow  # type: ignore[method-assign]
     assert site.bait.journey.step(site.job(number).id) == 0.0
     site.hypervisor.create = create  # type: ignore[method-assign]
     site.run(5)

@@ -305,22 +305,39 @@ def task(number: int, mark: str = "", **values: str) -> str:
     return row(JobArrayID=f"70_{number}", JobID=str(70 + number), admin_comment=mark, **values)
 
 
-UNDER_WAY = "wnodes:a:hv1:1?Requeue=1"
+UNDER_WAY, WAITS = "wnodes:a:hv1:1?Requeue=1", "wnodes:a:hv1:1?waits=1&Requeue=1"
 
 
 @pytest.mark.parametrize(
     ("others", "limited"),
     [
         ([], False),
-        ([task(1, State="RUNNING", NodeList="vwn-1")], True),
-        ([task(1, UNDER_WAY, prioritylong="0", Reason="JobHeldAdmin")], True),
-        ([task(3, UNDER_WAY, prioritylong="0", Reason="JobHeldAdmin")], False),
+        ([task(3, UNDER_WAY, State="RUNNING", NodeList="vwn-1", Partition="wnvm")], True),
+        ([task(3, UNDER_WAY, Partition="wnvm", Reason="Licenses")], True),
+        ([task(3, UNDER_WAY, prioritylong="0", Reason="JobHeldAdmin")], True),
+        ([task(1, WAITS, prioritylong="0", Reason="JobHeldAdmin")], True),
+        ([task(3, WAITS, prioritylong="0", Reason="JobHeldAdmin")], False),
+        ([task(1, State="RUNNING", NodeList="hv2")], True),
+        ([task(3, State="RUNNING", NodeList="hv2")], False),
         ([task(1, "wnodes:a:hv1:1 refused", prioritylong="0", Reason="JobHeldAdmin")], False),
         ([task(1, prioritylong="0", Reason="JobHeldUser")], False),
         ([task(1)], False),
         ([task(1, State="COMPLETED", NodeList="vwn-1")], False),
     ],
-    ids=["alone", "runs", "came first", "came later", "refused", "held by its owner", "waits", "is over"],
+    ids=[
+        "alone",
+        "runs",
+        "is tied to its VM",
+        "its VM is made",
+        "waits and comes first",
+        "waits and comes later",
+        "is stopped at the same time and comes first",
+        "is stopped at the same time and comes later",
+        "refused",
+        "held by its owner",
+        "in the queue",
+        "is over",
+    ],
 )
 def test_a_task_over_the_limit_of_its_array_is_known_before_it_gets_a_vm(others: list[str], limited: bool) -> None:
     mine = task(2, UNDER_WAY, State="RUNNING", NodeList="hv1")

@@ -14,9 +14,9 @@ UNDO = {"Partition": "main,long", "ReqNodeList": "hv[1-2]", "ReservationName": "
 
 
 def test_all_that_has_to_be_undone_comes_back_out_of_the_text() -> None:
-    mark = Mark("ab12", "hv1", 2, "why not", 3, 4, "hv2", UNDO)
+    mark = Mark("ab12", "hv1", 2, "why not", 3, 4, "hv2", True, UNDO)
     assert Mark.parse(str(mark)) == mark
-    assert " " not in str(Mark("ab12", "hv1", 2, "", 3, 4, "hv2", UNDO))
+    assert " " not in str(Mark("ab12", "hv1", 2, "", 3, 4, "hv2", False, UNDO))
 
 
 def test_marks_of_earlier_versions_are_read() -> None:

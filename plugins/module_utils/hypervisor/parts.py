@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, TypeVar
 
+from ..load import Stretch
 from ..model.clock import Clock, Failpoints
 from ..model.image import CachedImage
 from ..virt.base import VmHost
 from ..virt.channel import ChannelHub
+from ..virt.surroundings import Surroundings
 from .config import HypervisorConfig
 from .files import VmFiles
 from .ports import ImageCache, Nameserver, Trust
@@ -31,6 +33,8 @@ class Parts:
     :param node_problems: tells why the node itself can't have VMs now; empty when it can
     :param available_mib: tells how much memory the node could give away now
     :param pause: waits between two looks at a guest that nobody waits for
+    :param stretch: tells how busy the node is: limits are those of a free one
+    :param surroundings: tells what guests get of the node
     :param care: wakes a step of the upkeep
     """
 
@@ -48,6 +52,8 @@ class Parts:
     node_problems: Callable[[], str]
     available_mib: Callable[[], int]
     pause: Callable[[float], None]
+    stretch: Stretch
+    surroundings: Callable[[], Surroundings]
     care: Callable[[str], None]
 
     def effect(self, name: str, effect: Callable[[], T]) -> T:

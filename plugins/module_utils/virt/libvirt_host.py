@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, Union
 
+from ..load import Stretch, stretch
 from ..model.errors import ConfigError, NotFoundError, UnavailableError, VirtError, WnodesError
 from . import savefile
 from .base import Found, HostEvent, Listener, Versions, VmHost
@@ -78,10 +79,11 @@ class LibvirtHost(VmHost):
     """Domains of the libvirt daemon behind ``uri``; connects at the first call and again whenever it has to.
 
     :param timeout_s: deadline of an ordinary call, in seconds
+    :param stretch: tells how busy this machine is: all deadlines are those of a free one
     """
 
-    def __init__(self, uri: str, timeout_s: float = 10.0) -> None:
-        self._uri, self._timeout_s = uri, timeout_s
+    def __init__(self, uri: str, timeout_s: float = 10.0, stretch: Stretch = stretch) -> None:
+        self._uri, self._timeout_s, self._stretch = uri, timeout_s, stretch
         self._lv = _libvirt()
         _EventLoop.ensure(self._lv)
         self._lock = threading.Lock()
@@ -208,7 +210,8 @@ class LibvirtHost(VmHost):
                 raise VirtError(object=f"domain {uuid}", reason="is gone")
             return json.loads(libvirt_qemu.qemuAgentCommand(domain, text, limit, 0))["return"]
 
-        return self._call(f"agent {command} in {uuid}", work, limit + 5.0)
+        # libvirt gives the agent up by itself, at the limit that the caller has stretched
+        return self._call(f"agent {command} in {uuid}", work, deadline_s=limit + 5.0 * self._stretch())
 
     def subscribe(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -270,9 +273,12 @@ class LibvirtHost(VmHost):
         self._tell(HostEvent("connected", ""))
         return connection
 
-    def _call(self, what: str, work: Callable[[Any], T], timeout_s: float = 0.0) -> T:
-        """Return ``work(connection)``, done in a thread of its own that is left behind when it hangs."""
-        limit = timeout_s or self._timeout_s
+    def _call(self, what: str, work: Callable[[Any], T], timeout_s: float = 0.0, deadline_s: float = 0.0) -> T:
+        """Return ``work(connection)``, done in a thread of its own that is left behind when it hangs.
+
+        :param timeout_s: limit on a free machine; ``deadline_s``: just this one
+        """
+        limit = deadline_s or (timeout_s or self._timeout_s) * self._stretch()
         name = f"libvirt at {self._uri}"
         if not self._slots.acquire(blocking=False):
             raise UnavailableError(object=name, value=what, reason=f"{MAX_CALLS} calls hang already")
@@ -290,7 +296,7 @@ class LibvirtHost(VmHost):
         try:
             return outcome.result(limit)
         except concurrent.futures.TimeoutError:
-            raise UnavailableError(object=name, value=what, reason=f"did not answer within {limit:g} s") from None
+            raise UnavailableError(object=name, value=what, reason=f"did not answer within {limit:.3g} s") from None
         except self._lv.libvirtError as error:
             raise self._translated(what, error) from None
 

@@ -144,6 +144,12 @@ class Site:
         assert output.rc == 0, output
         return output.stdout
 
+    def clock_off(self, vm: Vm) -> float:
+        """Return by how many seconds at least a guest's clock is wrong."""
+        asked = time.time()
+        clock = Guest(self.host, vm.uuid).clock()
+        return min(0.0, clock - asked) + max(0.0, clock - time.time())
+
     def end(self, vm: Vm) -> None:
         self.host.destroy(vm.uuid)
         shutil.rmtree(self.folder / "vms" / vm.id)

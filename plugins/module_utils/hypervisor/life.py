@@ -16,7 +16,6 @@ from ..model.errors import ImageError, NotFoundError, VirtError
 from ..model.image import CachedImage
 from ..model.states import VmState
 from ..model.vm import RESTORE, Vm
-from ..virt.base import Found
 from ..virt.guest import Guest
 from ..virt.personality import personalise, personality, right_clock
 from .parts import TRASH, Parts
@@ -144,16 +143,20 @@ class Life:
         self._starts.boot_instead(vm, late)
         return 0.0
 
-    def _running(self, vm: Vm) -> Optional[Found]:
+    def _ended(self, vm: Vm, gone: str) -> str:
+        """Return why a VM that ought to run does not, ``gone`` if its domain is not there; empty: it runs."""
         found = self._p.host.find(vm.uuid)
-        return found if found is not None and found.active else None
+        if found is None or not found.active:
+            return gone
+        return f"QEMU has stopped it: {found.stalled}" if found.stalled else ""
 
     def _guest(self, vm: Vm) -> Guest:
         return Guest(self._p.host, vm.uuid, stretch=self._p.stretch)
 
     def _personalising(self, vm: Vm) -> float:
-        if self._running(vm) is None:
-            return self._break(vm, "its domain ended while it was personalised")
+        ended = self._ended(vm, "its domain ended while it was personalised")
+        if ended:
+            return self._break(vm, ended)
         limit_s, now, stretch = self._p.config.personalise_timeout_s, self._p.clock.now, self._p.stretch
         wanted = personality(vm, vm.path == RESTORE, self._p.surroundings())
         guest = self._guest(vm)
@@ -168,8 +171,9 @@ class Life:
         return UP_POLL_S
 
     def _up(self, vm: Vm) -> float:
-        if self._running(vm) is None:
-            return self._break(vm, "its domain is gone: QEMU ended or the guest switched itself off")
+        ended = self._ended(vm, "its domain is gone: QEMU ended or the guest switched itself off")
+        if ended:
+            return self._break(vm, ended)
         if self._p.clock.now() >= self._clock_due.get(vm.id, 0.0):
             self._right_clock(vm)
         return UP_POLL_S

@@ -18,6 +18,7 @@ from .config import HypervisorConfig
 from .files import VmFiles
 from .ports import ImageCache, Nameserver, Trust
 from .registry import Registry
+from .room import DiskBooks
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class Parts:
     :param node_problems: tells why the node itself can't have VMs now; empty when it can
     :param available_mib: tells how much memory the node could give away now
     :param pause: waits between two looks at a guest that nobody waits for
+    :param disk: the books of the disk
     :param stretch: tells how busy the node is: limits are those of a free one
     :param surroundings: tells what guests get of the node
     :param care: wakes a step of the upkeep
@@ -52,6 +54,7 @@ class Parts:
     node_problems: Callable[[], str]
     available_mib: Callable[[], int]
     pause: Callable[[float], None]
+    disk: DiskBooks
     stretch: Stretch
     surroundings: Callable[[], Surroundings]
     care: Callable[[str], None]

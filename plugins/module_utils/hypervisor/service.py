@@ -39,6 +39,7 @@ from .life import Life
 from .parts import Parts
 from .ports import ImageCache, Nameserver, Trust
 from .registry import Registry, Superseded, is_gone, nothing
+from .room import Disk, DiskBooks, disk
 from .starts import Starts
 from .syslog import SyslogReceiver
 from .syslog_intake import Intake
@@ -62,6 +63,7 @@ class Hypervisor(HypervisorApi):
     :param node_problems: why the node itself can't have VMs now; empty when it can
     :param available_mib: tells how much of it could be given away now; by default as this machine's kernel says
     :param pause: waits between two looks at a template's guest
+    :param disk: tells what the file system of a folder has; by default what there is
     :param stretch: tells how busy the node is; by default as this machine's kernel says
     :param surroundings: tells what guests get of the node; by default by this machine's files
     :param observe: called with each VM that has become READY or GONE; it must return at once
@@ -85,6 +87,7 @@ class Hypervisor(HypervisorApi):
         node_problems: Optional[Callable[[], str]] = None,
         available_mib: Callable[[], int] = node.available_mib,
         pause: Callable[[float], None] = pause,
+        disk: Callable[[str], Disk] = disk,
         stretch: Stretch = stretch,
         surroundings: Callable[[], Surroundings] = surroundings,
         observe: Callable[[Vm], None] = nothing,
@@ -104,6 +107,7 @@ class Hypervisor(HypervisorApi):
         self._caretaker = Reconciler(self._care, self._clock, self._failed, retry_s=(0.5, 15.0))
         self._channels = channels or ChannelHub(self.heard)
         self._files = files or VmFiles(config.state_dir, patient(run, stretch))
+        self._disk = DiskBooks(config, self._files, disk)
         parts = Parts(
             config=config,
             vms=self._vms,
@@ -119,6 +123,7 @@ class Hypervisor(HypervisorApi):
             node_problems=node_problems or (lambda: node.problems(config)),
             available_mib=available_mib,
             pause=pause,
+            disk=self._disk,
             stretch=stretch,
             surroundings=surroundings,
             care=self._caretaker.wake,
@@ -200,7 +205,8 @@ class Hypervisor(HypervisorApi):
         check_request(request, self._config.mounts_allowed, self._memory_mib, self._config.overheads)
         if self._vms.find(request.id) is None:
             self._upkeep.catalogue.check(request)
-        vm, new = self._vms.add(request)
+        image = self._upkeep.catalogue.image(request.tag)
+        vm, new = self._vms.add(request, lambda vms: self._disk.check(request, image, vms))
         if new:
             self._reconciler.wake(vm.id)
         return self._vms.shown(vm)

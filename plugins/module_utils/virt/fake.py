@@ -24,6 +24,7 @@ from .guest import read_assignments
 class FakeDomain:
     """A domain in memory; ``scripts`` are those its agent was given, ``attached`` what was plugged in.
 
+    :ivar stalled: why its guest was stopped; empty: it was not
     :ivar clock: the guest's, as seconds beyond its host's
     """
 
@@ -35,6 +36,7 @@ class FakeDomain:
     scripts: List[str] = field(default_factory=list)
     clock: float = 0.0
     attached: List[Union[Interface, Filesystem]] = field(default_factory=list)
+    stalled: str = ""
 
 
 class FakeHost(VmHost):
@@ -85,6 +87,11 @@ class FakeHost(VmHost):
         """Let QEMU die."""
         with self._lock:
             self.domains.pop(uuid)
+        self._tell(HostEvent("stopped", uuid))
+
+    def stall(self, uuid: str, why: str) -> None:
+        """Let QEMU stop the guest, for what its disks were refused."""
+        self.domains[uuid].stalled = why
         self._tell(HostEvent("stopped", uuid))
 
     def add_foreign(self, uuid: str, name: str, metadata: Optional[Metadata] = None) -> None:
@@ -161,12 +168,16 @@ class FakeHost(VmHost):
     def find(self, uuid: str) -> Optional[Found]:
         self.ping()
         domain = self.domains.get(uuid)
-        return None if domain is None else Found(domain.uuid, domain.name, True, domain.metadata)
+        return None if domain is None else self._found(domain)
 
     def list(self) -> Tuple[Found, ...]:
         self.ping()
         with self._lock:
-            return tuple(Found(d.uuid, d.name, True, d.metadata) for d in self.domains.values())
+            return tuple(map(self._found, self.domains.values()))
+
+    @staticmethod
+    def _found(domain: FakeDomain) -> Found:
+        return Found(domain.uuid, domain.name, True, domain.metadata, domain.stalled)
 
     def destroy(self, uuid: str) -> bool:
         self.ping()

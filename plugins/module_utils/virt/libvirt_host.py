@@ -247,11 +247,25 @@ class LibvirtHost(VmHost):
                 if error.get_error_code() != self._lv.VIR_ERR_NO_DOMAIN_METADATA:
                     raise
                 text = ""
-            return Found(domain.UUIDString(), domain.name(), active, read_metadata(text) if text else None)
+            ours = read_metadata(text) if text else None
+            return Found(domain.UUIDString(), domain.name(), active, ours, self._stalled(domain) if ours else "")
         except self._lv.libvirtError as error:
             if error.get_error_code() == self._lv.VIR_ERR_NO_DOMAIN:
                 return None
             raise
+
+    def _stalled(self, domain: Any) -> str:
+        """Return why QEMU has stopped a guest that was not stopped by anybody."""
+        if domain.state() != [self._lv.VIR_DOMAIN_PAUSED, self._lv.VIR_DOMAIN_PAUSED_IOERROR]:
+            return ""
+        words = {self._lv.VIR_DOMAIN_DISK_ERROR_NO_SPACE: "no space is left for it on the node's disk"}
+        found = domain.diskErrors()
+        return (
+            "; ".join(
+                f"disk {name}: {words.get(code, 'it could not be read or written')}" for name, code in found.items()
+            )
+            or "a disk could not be read or written"
+        )
 
     def _connected(self) -> Any:
         """Return a live connection; runs in a call's own thread, since opening can hang too."""
@@ -317,8 +331,10 @@ class LibvirtHost(VmHost):
         except Exception as error:
             log.debug("libvirt: %s", error)
 
-    def _lifecycle(self, _connection: Any, domain: Any, event: int, _detail: int, _opaque: Any) -> None:
-        if event in (self._lv.VIR_DOMAIN_EVENT_STOPPED, self._lv.VIR_DOMAIN_EVENT_CRASHED):
+    def _lifecycle(self, _connection: Any, domain: Any, event: int, detail: int, _opaque: Any) -> None:
+        lv = self._lv
+        stalled = (event, detail) == (lv.VIR_DOMAIN_EVENT_SUSPENDED, lv.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR)
+        if stalled or event in (lv.VIR_DOMAIN_EVENT_STOPPED, lv.VIR_DOMAIN_EVENT_CRASHED):
             self._tell(HostEvent("stopped", domain.UUIDString()))
 
     def _agent_lifecycle(self, _connection: Any, domain: Any, state: int, _reason: int, _opaque: Any) -> None:

@@ -142,7 +142,7 @@ mount_scratch() {
 # Files are read by the shell itself and `ip` does all in one go: without hardware virtualisation a process costs 50 ms,
 # and so does a subshell.
 _SCRIPT = r"""
-exec 3>&1 1>&2 </dev/null
+exec 3>&1 1>&2
 
 seed_pool() {
     # RNDADDTOENTCOUNT is not enough: clones went on with equal numbers until RNDRESEEDCRNG (0x5207)
@@ -291,41 +291,46 @@ make_host_keys() {
     fi
 }
 
-# a fresh boot has its own randomness and is only stirred; a clone has its template's
-set_clock "$now"
-seeded=stirred
-if [ -z "$clone" ]; then echo "$seed" > /dev/urandom; elif seed_pool "$seed"; then seeded=yes; else seeded=no; fi
-name_host
-set_zone
-set_locale
-if [ -n "$scratch" ]; then mount_scratch "$scratch"; fi
-make_host_keys
-mount_all
-await has_nic
-if [ -n "$nic" ]; then set_address; fi
+become() {
+    # a fresh boot has its own randomness and is only stirred; a clone has its template's
+    set_clock "$now"
+    seeded=stirred
+    if [ -z "$clone" ]; then echo "$seed" > /dev/urandom; elif seed_pool "$seed"; then seeded=yes; else seeded=no; fi
+    name_host
+    set_zone
+    set_locale
+    if [ -n "$scratch" ]; then mount_scratch "$scratch"; fi
+    make_host_keys
+    mount_all
+    await has_nic
+    if [ -n "$nic" ]; then set_address; fi
 
-exec 1>&3 3>&-
-echo "seeded=$seeded"
-read -r line < /proc/sys/kernel/hostname && echo "hostname=$line"
-read -r line < /etc/machine-id && echo "machine_id=$line"
-while read -r _ _ _ found _; do
-    if [ -n "$found" ]; then echo "address=$found"; fi
-done <<END
+    exec 1>&3 3>&-
+    echo "seeded=$seeded"
+    read -r line < /proc/sys/kernel/hostname && echo "hostname=$line"
+    read -r line < /etc/machine-id && echo "machine_id=$line"
+    while read -r _ _ _ found _; do
+        if [ -n "$found" ]; then echo "address=$found"; fi
+    done <<END
 $addresses
 END
-if [ -n "$gateway" ]; then
-    while read -r _ destination found _; do
-        if [ "$destination" = 00000000 ]; then echo "gateway=$found"; fi
-    done < /proc/net/route
-fi
-while read -r device target type options _; do
-    case $type:$target in
-        virtiofs:*) echo "mount=$device $target ${options%%,*}" ;;
-        ext4:/scratch) echo "mount=$scratch $target ${options%%,*}" ;;
-    esac
-done < /proc/self/mounts
-if [ -x /usr/sbin/sshd ] && [ ! -s /etc/ssh/ssh_host_ed25519_key ]; then echo "host_keys=missing"; fi
-echo "clock=$clock"
+    if [ -n "$gateway" ]; then
+        while read -r _ destination found _; do
+            if [ "$destination" = 00000000 ]; then echo "gateway=$found"; fi
+        done < /proc/net/route
+    fi
+    while read -r device target type options _; do
+        case $type:$target in
+            virtiofs:*) echo "mount=$device $target ${options%%,*}" ;;
+            ext4:/scratch) echo "mount=$scratch $target ${options%%,*}" ;;
+        esac
+    done < /proc/self/mounts
+    if [ -x /usr/sbin/sshd ] && [ ! -s /etc/ssh/ssh_host_ed25519_key ]; then echo "host_keys=missing"; fi
+    echo "clock=$clock"
+}
+
+# the shell reads on from where it got this: nothing else may
+become < /dev/null
 """
 
 

@@ -22,11 +22,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.hogs import hogs
 from tests.integration.libvirt_fixture import until
 from tests.integration.template_site import ROOT, Site, started
 from wnodes.model.errors import ImageError, NotFoundError, VirtError
 from wnodes.model.image import CachedImage
 from wnodes.virt.domain import Interface
+from wnodes.virt.guest import Guest
+from wnodes.virt.personality import personalise, personality, right_clock, script
+from wnodes.virt.surroundings import Resolver, Surroundings
 from wnodes.virt.template import DESCRIPTION, MEMORY, Templates
 
 #: what must differ between any two VMs, one line each: read as soon as the VM is ready
@@ -90,6 +94,54 @@ def test_three_come_up_at_once(site: Site) -> None:
     numbers = [site.guest(vm, "od -An -N16 -tx1 /dev/urandom; cat /etc/machine-id") for vm in vms]
     assert len(set(numbers)) == 3
     for vm in vms:
+        site.end(vm)
+
+
+def test_on_a_busy_node_vms_come_up_all_the_same_and_know_the_time(site: Site) -> None:
+    with hogs():
+        for number in (20, 21, 22):
+            vm = site.vm(number)
+            site.ready(vm)
+            assert abs(site.clock_off(vm)) < 1.0
+            site.end(vm)
+        vm = site.vm(23)
+        site.boot(vm)
+        assert abs(site.clock_off(vm)) < 1.0
+        site.end(vm)
+
+
+def test_a_clone_takes_the_time_from_its_machine_whenever_it_was_told(site: Site) -> None:
+    """The moment that it is told has passed long ago, as on a node that is much too busy."""
+    vm = site.vm(30)
+    site.clone(vm)
+    told = time.time() - 20
+    site.guest(vm, script(personality(vm, clone=True), told))
+    assert abs(site.clock_off(vm)) < 1.0
+    site.guest(vm, f"date -u -s @{told}")
+    assert right_clock(Guest(site.host, vm.uuid), time.time) == 0.0
+    assert abs(site.clock_off(vm)) < 0.3
+    site.end(vm)
+
+
+def test_a_guest_has_what_its_node_has(site: Site) -> None:
+    rules = Path("/usr/share/zoneinfo/Asia/Tokyo").read_bytes().decode("latin-1")
+    node = Surroundings(
+        Resolver(("192.0.2.1",), ("example.org",), ("ndots:2",)), ("192.0.2.9 licences",), "Asia/Tokyo", rules
+    )
+    for number, locale in ((31, "LANG=C.UTF-8"), (32, "LANG=tlh_KX.UTF-8")):
+        vm = site.vm(number)
+        site.clone(vm)
+        wanted = personality(vm, True, replace(node, locale=(locale, "LC_TIME=C")))
+        personalise(Guest(site.host, vm.uuid), wanted, time.time(), 60)
+        assert site.guest(vm, "getent hosts licences; date +%Z; cat /etc/timezone").split() == [
+            *("192.0.2.9", "licences", "JST", "Asia/Tokyo")
+        ]
+        assert site.guest(vm, "cat /etc/resolv.conf").splitlines() == [
+            *("search lab example.org", "nameserver 10.0.2.3", "options ndots:2")
+        ]
+        said = site.guest(vm, "cat /etc/default/locale || true")
+        assert (said == f"{locale}\nLC_TIME=C\n") is (locale == "LANG=C.UTF-8")
+        assert site.guest(vm, f"getent hosts {site.lease(vm).name}").split()[0] == site.lease(vm).address
         site.end(vm)
 
 

@@ -15,6 +15,7 @@ from wnodes.directory.base import Directory, HostName, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.files import VmFiles
+from wnodes.hypervisor.room import Disk
 from wnodes.hypervisor.service import Hypervisor
 from wnodes.image.fake import FakeTrust
 from wnodes.model.clock import Failpoints, FakeClock
@@ -125,7 +126,7 @@ class Node:
         self.files = VmFiles(str(folder), self.tools.run)
         self.failpoints, self.problems = Failpoints(), ""
         self.available_mib, self.looks = 8192, 0
-        self.busy, self.surroundings = 1.0, NOWHERE
+        self.busy, self.surroundings, self.disk = 1.0, NOWHERE, Disk(200_000, 100_000)
         self.listening: dict[str, str] = {}
         self.observed: list[Vm] = []
         self._build()
@@ -152,6 +153,7 @@ class Node:
             observe=self.observed.append,
             available_mib=lambda: self.available_mib,
             pause=self._pause,
+            disk=lambda _folder: self.disk,
             stretch=lambda: self.busy,
             surroundings=lambda: self.surroundings,
         )

@@ -116,10 +116,10 @@ class Site:
             make_scratch(run, disk.path, self.resources.scratch_mib)
         self.host.start(domain)
 
-    def boot(self, vm: Vm) -> None:
+    def boot(self, vm: Vm, domain: Domain | None = None) -> None:
         """Start ``vm`` without a template."""
         guest = Guest(self.host, vm.uuid)
-        self.start(self.domain(vm))
+        self.start(domain or self.domain(vm))
 
         def answers() -> bool:
             try:

@@ -116,10 +116,10 @@ class Site:
             make_scratch(run, disk.path, self.resources.scratch_mib)
         self.host.start(domain)
 
-    def boot(self, vm: Vm) -> None:
+    def boot(self, vm: Vm, domain: Domain | None = None) -> None:
         """Start ``vm`` without a template."""
         guest = Guest(self.host, vm.uuid)
-        self.start(self.domain(vm))
+        self.start(domain or self.domain(vm))
 
         def answers() -> bool:
             try:
@@ -143,6 +143,12 @@ class Site:
         output = Guest(self.host, vm.uuid).run(script, 60)
         assert output.rc == 0, output
         return output.stdout
+
+    def clock_off(self, vm: Vm) -> float:
+        """Return by how many seconds at least a guest's clock is wrong."""
+        asked = time.time()
+        clock = Guest(self.host, vm.uuid).clock()
+        return min(0.0, clock - asked) + max(0.0, clock - time.time())
 
     def end(self, vm: Vm) -> None:
         self.host.destroy(vm.uuid)

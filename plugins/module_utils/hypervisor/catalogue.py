@@ -92,6 +92,10 @@ class Catalogue:
         """Return the images that are here and may boot, by tag."""
         return {tag: image for tag, (_manifest, image) in self._good.items() if self._ready.get(tag) == image.digest}
 
+    def image(self, tag: str) -> Optional[Image]:
+        """Return the image of a tag, here or not; None where it is not known."""
+        return self._good[tag][1] if tag in self._good else None
+
     @property
     def digests(self) -> Set[str]:
         """The images that may boot here."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Dict, Optional, Tuple
 
 from ..jsonhttp import PKI_DIR, JsonClient, node_client, path, unix_client
+from ..load import MOST
 from ..model.codec import decode, encode
 from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest, VmUser
 from ..support import LIMIT_S
@@ -48,7 +49,7 @@ class HypervisorClient(HypervisorApi):
         return tuple(decode(Vm, item, "VM") for item in self._client.call("GET", path("v1", "vms")))
 
     def setup(self, vm_id: str, setup: GuestSetup) -> None:
-        self._client.call("POST", path("v1", "vms", vm_id, "setup"), encode(setup), extra_s=SETUP_S)
+        self._client.call("POST", path("v1", "vms", vm_id, "setup"), encode(setup), extra_s=SETUP_S * MOST)
 
     def use(self, vm_id: str, user: Optional[VmUser] = None) -> Vm:
         return self._vm("POST", path("v1", "vms", vm_id, "use"), encode(user) if user else None)

@@ -77,6 +77,8 @@ class HypervisorConfig:
     :param lease_ttl_s: how long a lease lasts without renewal
     :param heartbeat_s: how often nameserver and libvirt are asked
     :param orphan_delay_s: how long a VM of ours that the journal does not know is left alone
+    :param overlay_mib: room that is booked there for what a VM writes to its root disk; 0: as much as its image's disk
+        can hold
     :param image_authority: file (PEM) of the certificate authority that makes people signers of images
     :param image_signers: names of signers whose images boot here; empty: all of that authority
     :param min_free_mib: room that must be free below ``state_dir`` before VMs are offered
@@ -113,6 +115,7 @@ class HypervisorConfig:
     orphan_delay_s: float = 300.0
     broken_keep_s: float = 600.0
     min_free_mib: int = 1024
+    overlay_mib: int = 0
     image_authority: str = "/etc/wnodes/pki/ca.crt"
     image_signers: Tuple[str, ...] = ()
     image_cache_mib: int = 51200
@@ -148,7 +151,8 @@ class HypervisorConfig:
         for key in ("max_starting", *times):
             if getattr(self, key) <= 0:
                 raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be more than 0")
-        for key in ("orphan_delay_s", "broken_keep_s", "min_free_mib", "image_cache_mib", "template_cache_mib"):
+        sizes = ("min_free_mib", "overlay_mib", "image_cache_mib", "template_cache_mib")
+        for key in ("orphan_delay_s", "broken_keep_s", *sizes):
             if getattr(self, key) < 0:
                 raise ConfigError(object=key, value=str(getattr(self, key)), reason="must be 0 or more")
         if self.lease_ttl_s < 3 * self.heartbeat_s:

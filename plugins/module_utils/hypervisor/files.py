@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import os
 import re
@@ -102,6 +103,14 @@ class VmFiles:
             raise NotFoundError(
                 object=f"console of VM {vm_id}", reason=error.strerror or str(error), hint="it goes with its VM"
             ) from None
+
+    def size_mib(self, vm_id: str) -> int:
+        """Return the MiB that a VM's files take on the disk."""
+        size = 0
+        with contextlib.suppress(FileNotFoundError):  # there are none, or they are thrown away just now
+            for entry in os.scandir(os.path.join(self._vms, vm_id)):
+                size += entry.stat(follow_symlinks=False).st_blocks * 512
+        return size >> 20
 
     def discard(self, vm_id: str) -> None:
         """Put a VM's files away at once; ``empty_trash`` frees their space, which may take seconds."""

@@ -16,9 +16,8 @@ from ..model.errors import ImageError, NotFoundError, VirtError
 from ..model.image import CachedImage
 from ..model.states import VmState
 from ..model.vm import RESTORE, Vm
-from ..virt.base import Found
 from ..virt.guest import Guest
-from ..virt.personality import personalise, personality
+from ..virt.personality import personalise, personality, right_clock
 from .parts import TRASH, Parts
 from .registry import Superseded
 from .starts import StartFailed, Starts
@@ -31,6 +30,9 @@ BOOT_POLL_S = 1.0
 RESTORED_S = 30.0
 #: seconds between two looks whether a start slot is free
 SLOT_POLL_S = 0.5
+#: seconds between two looks at the clock of a VM that is up, and by how many it may be off: each correction is a jump
+CLOCK_S = 600.0
+USED_TOLERANCE_S = 1.0
 #: seconds between two looks whether a VM that is up is still there; its end is an event too
 UP_POLL_S = 30.0
 
@@ -43,6 +45,7 @@ class Life:
     def __init__(self, parts: Parts, starts: Starts) -> None:
         self._p, self._vms, self._starts = parts, parts.vms, starts
         self._slots = threading.Lock()
+        self._clock_due: Dict[str, float] = {}
         self._fetches = threading.BoundedSemaphore(parts.config.max_starting)
         self._steps: Dict[VmState, Callable[[Vm], Optional[float]]] = {
             VmState.PLANNED: self._planned,
@@ -131,29 +134,34 @@ class Life:
 
     def _not_up(self, vm: Vm, error: VirtError) -> float:
         restored = vm.path == RESTORE
-        limit_s = RESTORED_S if restored else self._p.config.boot_timeout_s
+        limit_s = (RESTORED_S if restored else self._p.config.boot_timeout_s) * self._p.stretch()
         if self._starts.seconds_up(vm) <= limit_s:
             return BOOT_POLL_S
-        late = f"its guest agent did not answer within {limit_s:g} s: {error.reason}"
+        late = f"its guest agent did not answer within {limit_s:.3g} s: {error.reason}"
         if not restored:
             return self._break(vm, late)
         self._starts.boot_instead(vm, late)
         return 0.0
 
-    def _running(self, vm: Vm) -> Optional[Found]:
+    def _ended(self, vm: Vm, gone: str) -> str:
+        """Return why a VM that ought to run does not, ``gone`` if its domain is not there; empty: it runs."""
         found = self._p.host.find(vm.uuid)
-        return found if found is not None and found.active else None
+        if found is None or not found.active:
+            return gone
+        return f"QEMU has stopped it: {found.stalled}" if found.stalled else ""
 
     def _guest(self, vm: Vm) -> Guest:
-        return Guest(self._p.host, vm.uuid)
+        return Guest(self._p.host, vm.uuid, stretch=self._p.stretch)
 
     def _personalising(self, vm: Vm) -> float:
-        if self._running(vm) is None:
-            return self._break(vm, "its domain ended while it was personalised")
-        limit_s, now = self._p.config.personalise_timeout_s, self._p.clock.wall
-        wanted = personality(vm, clone=vm.path == RESTORE)
+        ended = self._ended(vm, "its domain ended while it was personalised")
+        if ended:
+            return self._break(vm, ended)
+        limit_s, now, stretch = self._p.config.personalise_timeout_s, self._p.clock.wall, self._p.stretch
+        wanted = personality(vm, vm.path == RESTORE, self._p.surroundings())
+        guest = self._guest(vm)
         try:
-            seconds = self._p.effect("personalise", lambda: personalise(self._guest(vm), wanted, now(), limit_s))
+            seconds = self._p.effect("personalise", lambda: personalise(guest, wanted, now(), limit_s, stretch))
         except VirtError as error:
             self._starts.unfit(vm)
             return self._break(vm, str(error))
@@ -163,9 +171,23 @@ class Life:
         return UP_POLL_S
 
     def _up(self, vm: Vm) -> float:
-        if self._running(vm) is None:
-            return self._break(vm, "its domain is gone: QEMU ended or the guest switched itself off")
+        ended = self._ended(vm, "its domain is gone: QEMU ended or the guest switched itself off")
+        if ended:
+            return self._break(vm, ended)
+        if self._p.clock.now() >= self._clock_due.get(vm.id, 0.0):
+            self._right_clock(vm)
         return UP_POLL_S
+
+    def _right_clock(self, vm: Vm) -> None:
+        """Keep a guest's clock right: nothing in it does, and on a node that is too busy for it it falls behind."""
+        self._clock_due[vm.id] = self._p.clock.now() + CLOCK_S
+        try:
+            off = right_clock(self._guest(vm), self._p.clock.now, USED_TOLERANCE_S)
+        except VirtError as error:
+            log.debug("vm=%s its clock was not looked at: %s", vm.id, error)
+            return
+        if abs(off) > USED_TOLERANCE_S:
+            log.warning("vm=%s its clock is off by %.1f s", vm.id, off)
 
     def _broken(self, vm: Vm) -> float:
         left = self._p.config.broken_keep_s - self._since(vm)
@@ -186,4 +208,5 @@ class Life:
                 log.info("vm=%s its lease of %s had run out already", vm.id, lease.name)
         self._vms.move(vm, VmState.GONE)
         self._starts.forget(vm)
+        self._clock_due.pop(vm.id, None)
         return None

@@ -8,14 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, TypeVar
 
+from ..load import Stretch
 from ..model.clock import Clock, Failpoints
 from ..model.image import CachedImage
 from ..virt.base import VmHost
 from ..virt.channel import ChannelHub
+from ..virt.surroundings import Surroundings
 from .config import HypervisorConfig
 from .files import VmFiles
 from .ports import ImageCache, Nameserver, Trust
 from .registry import Registry
+from .room import DiskBooks
 
 T = TypeVar("T")
 
@@ -31,6 +34,9 @@ class Parts:
     :param node_problems: tells why the node itself can't have VMs now; empty when it can
     :param available_mib: tells how much memory the node could give away now
     :param pause: waits between two looks at a guest that nobody waits for
+    :param disk: the books of the disk
+    :param stretch: tells how busy the node is: limits are those of a free one
+    :param surroundings: tells what guests get of the node
     :param care: wakes a step of the upkeep
     """
 
@@ -48,6 +54,9 @@ class Parts:
     node_problems: Callable[[], str]
     available_mib: Callable[[], int]
     pause: Callable[[float], None]
+    disk: DiskBooks
+    stretch: Stretch
+    surroundings: Callable[[], Surroundings]
     care: Callable[[str], None]
 
     def effect(self, name: str, effect: Callable[[], T]) -> T:

@@ -45,8 +45,8 @@ def is_gone(vm: Vm) -> bool:
     return vm.state is VmState.GONE
 
 
-def nothing(_vm: Vm) -> None:
-    """Do nothing about a VM."""
+def nothing(_: Any) -> None:
+    """Do nothing about a VM, or about several."""
 
 
 class Registry:
@@ -69,9 +69,10 @@ class Registry:
         self._waiting: Dict[str, str] = {}
         self._senders: Optional[Dict[str, Vm]] = None
 
-    def add(self, request: VmRequest) -> Tuple[Vm, bool]:
+    def add(self, request: VmRequest, admit: Callable[[Tuple[Vm, ...]], None] = nothing) -> Tuple[Vm, bool]:
         """Return the VM of this request and whether it is new.
 
+        :param admit: is called with those that are here before there is a new one; what it raises is passed on
         :raises StateError: the id is known with another request
         """
         with self._lock:
@@ -82,6 +83,7 @@ class Registry:
                         object=f"VM {request.id}", reason="exists already and was asked for with other wishes"
                     )
                 return known, False
+            admit(self.active())
             planned = Move(VmState.PLANNED.value, self._clock.now())
             vm = Vm(request, VmState.PLANNED, (planned,), uuid=domain_uuid(request.id))
             self._journal.put(vm)

@@ -16,6 +16,7 @@ from ..engine.journal import Journal
 from ..engine.pulse import Pulse
 from ..engine.reconciler import Reconciler
 from ..journald import Journald
+from ..load import Stretch, patient, stretch
 from ..model.clock import Clock, Failpoints
 from ..model.codec import encode
 from ..model.endpoint import reachable
@@ -23,12 +24,14 @@ from ..model.errors import StateError
 from ..model.image import CachedImage, check_tag
 from ..model.states import VmState
 from ..model.vm import GuestSetup, Vm, VmEvent, VmRequest, VmUser, used_by
+from ..process import run
 from ..support import Part
 from ..virt.accel import AccelProbe
 from ..virt.base import HostEvent, VmHost
 from ..virt.channel import ChannelHub, Frame
 from ..virt.guest import Guest, pause
 from ..virt.policy import check_labels, check_request
+from ..virt.surroundings import Surroundings, surroundings
 from . import node
 from .api import ConsolePart, HypervisorApi, HypervisorStatus
 from .config import HypervisorConfig
@@ -38,6 +41,7 @@ from .life import Life
 from .parts import Parts
 from .ports import ImageCache, Nameserver, Trust
 from .registry import Registry, Superseded, is_gone, nothing
+from .room import Disk, DiskBooks, disk
 from .starts import Starts
 from .syslog import SyslogReceiver
 from .syslog_intake import Intake
@@ -61,6 +65,9 @@ class Hypervisor(HypervisorApi):
     :param node_problems: why the node itself can't have VMs now; empty when it can
     :param available_mib: tells how much of it could be given away now; by default as this machine's kernel says
     :param pause: waits between two looks at a template's guest
+    :param disk: tells what the file system of a folder has; by default what there is
+    :param stretch: tells how busy the node is; by default as this machine's kernel says
+    :param surroundings: tells what guests get of the node; by default by this machine's files
     :param observe: called with each VM that has become READY or GONE; it must return at once
     :param accel: tells what guests of an image run on; by default by really booting its kernel
     """
@@ -82,9 +89,12 @@ class Hypervisor(HypervisorApi):
         node_problems: Optional[Callable[[], str]] = None,
         available_mib: Callable[[], int] = node.available_mib,
         pause: Callable[[float], None] = pause,
+        disk: Callable[[str], Disk] = disk,
+        stretch: Stretch = stretch,
+        surroundings: Callable[[], Surroundings] = surroundings,
         observe: Callable[[Vm], None] = nothing,
     ) -> None:
-        self._config, self._host = config, host
+        self._config, self._host, self._stretch = config, host, stretch
         self._clock = clock or Clock()
         self._memory_mib = memory_mib or node.memory_mib()
         self._state_dir = os.path.join(config.state_dir, "hypervisor")
@@ -105,7 +115,8 @@ class Hypervisor(HypervisorApi):
         self.pulse.watch("vm", self._reconciler.vitals)
         self.pulse.watch("upkeep", self._caretaker.vitals)
         self._channels = channels or ChannelHub(self.heard)
-        self._files = files or VmFiles(config.state_dir)
+        self._files = files or VmFiles(config.state_dir, patient(run, stretch))
+        self._disk = DiskBooks(config, self._files, disk)
         parts = Parts(
             config=config,
             vms=self._vms,
@@ -121,6 +132,9 @@ class Hypervisor(HypervisorApi):
             node_problems=node_problems or (lambda: node.problems(config)),
             available_mib=available_mib,
             pause=pause,
+            disk=self._disk,
+            stretch=stretch,
+            surroundings=surroundings,
             care=self._caretaker.wake,
         )
         self._syslog = self._syslog_receiver(config)
@@ -197,7 +211,8 @@ class Hypervisor(HypervisorApi):
         check_request(request, self._config.mounts_allowed, self._memory_mib, self._config.overheads)
         if self._vms.find(request.id) is None:
             self._upkeep.catalogue.check(request)
-        vm, new = self._vms.add(request)
+        image = self._upkeep.catalogue.image(request.tag)
+        vm, new = self._vms.add(request, lambda vms: self._disk.check(request, image, vms))
         if new:
             self._reconciler.wake(vm.id)
         return self._vms.shown(vm)
@@ -211,7 +226,7 @@ class Hypervisor(HypervisorApi):
     def setup(self, vm_id: str, setup: GuestSetup) -> None:
         vm = self._vms.get(vm_id)
         self._expect(vm, "set up", VmState.READY, VmState.IN_USE)
-        Guest(self._host, vm.uuid).setup(setup, self._config.setup_timeout_s)
+        Guest(self._host, vm.uuid, stretch=self._stretch).setup(setup, self._config.setup_timeout_s)
 
     def use(self, vm_id: str, user: Optional[VmUser] = None) -> Vm:
         while True:

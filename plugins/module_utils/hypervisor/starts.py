@@ -46,6 +46,8 @@ class Starts:
         """
         found = self._p.host.find(vm.uuid)
         running = found is not None and found.active
+        if running and found is not None and found.stalled:
+            raise StartFailed(f"QEMU has stopped it: {found.stalled}")
         if vm.id in self._up:
             if not running:
                 raise StartFailed("its domain ended while it booted")

@@ -65,6 +65,7 @@ class Stock:
             parts.files.run,
             wait,
             config.boot_timeout_s,
+            parts.stretch,
         )
         #: by key, as of the last look; never changed in place
         self.kept: Dict[str, Kept] = {}

@@ -19,7 +19,6 @@ from ..virt.template import Template
 from .api import TemplateStatus
 from .catalogue import Catalogue
 from .config import TemplateFlavour
-from .node import free_mib
 from .parts import Parts
 from .stock import Kind, Stock, kind_of
 
@@ -171,13 +170,13 @@ class NodeTemplates:
 
     def _is_room(self, kind: Kind) -> bool:
         """Return whether the node has nothing better to do, and enough memory and disk that are really free."""
-        if any(vm.state in _COMING_UP for vm in self._p.vms.active()):
+        vms = self._p.vms.active()
+        if any(vm.state in _COMING_UP for vm in vms):
             return False
-        config = self._p.config
-        charge = config.overheads.charge(kind.resources).memory_mib
+        charge = self._p.config.overheads.charge(kind.resources).memory_mib
         if self._p.available_mib() < charge + MARGIN_MIB:
             return False
-        return free_mib(config.state_dir) >= charge + config.min_free_mib
+        return self._p.disk.free_mib(vms) >= charge
 
     def _try(self, kind: Kind, image: Image) -> bool:
         """Build a template unless there is one or there is no room; return whether one was built."""

@@ -68,6 +68,10 @@ class UnavailableError(WnodesError):
     transient = True
 
 
+class NoRoomError(UnavailableError):
+    """What was asked for can be had here, but not now: others have it."""
+
+
 class CommandFailed(UnavailableError):
     """A process ended badly; ``reason`` carries exit code and standard error."""
 

@@ -16,6 +16,7 @@ import threading
 from dataclasses import dataclass
 from typing import Callable, Dict, Optional, Tuple
 
+from ..load import Stretch, stretch
 from ..model.errors import CommandFailed
 from ..process import Completed
 from ..process import run as run_process
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 KVM, TCG = "kvm", "qemu"
 LIMIT_S = 20.0
+#: a host that is so much slower than a free one is asked again when the service starts again: its "no" may be wrong
+BUSY = 2.0
 DEVICE = "/dev/kvm"
 #: distributions put QEMU at different places
 QEMU = ("/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm", "/usr/bin/qemu-kvm")
@@ -43,6 +46,7 @@ class AccelProbe:
 
     :param cache: the file
     :param run: starts a process, as :func:`process.run` does
+    :param stretch: tells how busy this host is
     """
 
     def __init__(
@@ -52,8 +56,10 @@ class AccelProbe:
         device: str = DEVICE,
         boot_id: str = BOOT_ID,
         limit_s: float = LIMIT_S,
+        stretch: Stretch = stretch,
     ) -> None:
         self._cache, self._run, self._device, self._boot_id, self._limit_s = cache, run, device, boot_id, limit_s
+        self._stretch = stretch
         self._lock = threading.Lock()
 
     def probe(self, kernel: str, digest: str) -> Accel:
@@ -75,7 +81,8 @@ class AccelProbe:
                 "KVM" if found.name == KVM else "TCG (slow)",
                 found.why,
             )
-            self._remember(key, found)
+            if found.name == KVM or self._stretch() < BUSY:
+                self._remember(key, found)
             return found
 
     def known(self) -> Tuple[Accel, ...]:
@@ -92,7 +99,7 @@ class AccelProbe:
         # without a root file system the kernel panics, with panic=-1 it reboots then, with -no-reboot QEMU ends
         argv += ["-append", "console=ttyS0 panic=-1"]
         try:
-            done = self._run(argv, timeout=self._limit_s, check=False)
+            done = self._run(argv, timeout=self._limit_s * self._stretch(), check=False)
         except CommandFailed as error:
             return Accel(TCG, f"a guest kernel on {self._device} {error.reason}")
         if done.rc != 0 or "Linux version" not in done.stdout:

@@ -18,19 +18,21 @@ class Found:
 
     :param active: whether it runs
     :param metadata: what we wrote into it; None for a domain that is not ours
+    :param stalled: why QEMU has stopped its guest: a disk of the host could not be read or written; empty: it did not
     """
 
     uuid: str
     name: str
     active: bool
     metadata: Optional[Metadata]
+    stalled: str = ""
 
 
 @dataclass(frozen=True)
 class HostEvent:
     """Something that happened to a domain: a hint to look.
 
-    :param kind: ``agent`` (the guest agent has come up), ``stopped`` (the domain is over)
+    :param kind: ``agent`` (the guest agent has come up), ``stopped`` (the domain is over, or its guest stands still)
         or ``connected`` (the host answers again; anything may have happened, ``uuid`` is empty)
     """
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ from .guest import read_assignments
 class FakeDomain:
     """A domain in memory; ``scripts`` are those its agent was given, ``attached`` what was plugged in.
 
-    :ivar clock: the guest's, as seconds beyond this process' monotonic clock
+    :ivar stalled: why its guest was stopped; empty: it was not
+    :ivar clock: the guest's, as seconds beyond its host's
     """
 
     uuid: str
@@ -34,11 +36,13 @@ class FakeDomain:
     scripts: List[str] = field(default_factory=list)
     clock: float = 0.0
     attached: List[Union[Interface, Filesystem]] = field(default_factory=list)
+    stalled: str = ""
 
 
 class FakeHost(VmHost):
     """:class:`VmHost` in memory.
 
+    :param now: its clock
     :ivar down: the host does not answer at all
     :ivar boots: domains boot at once; False: they never do, until ``boot`` is called
     :ivar mute: agents take commands and never answer
@@ -46,12 +50,14 @@ class FakeHost(VmHost):
     :ivar refuses: the reason why domains can't be started; empty: they can
     :ivar refuses_to_restore: the reason why none can be restored; empty: they can
     :ivar busy: processor seconds that each look at a domain finds it to have cost since the last
-    :ivar late: seconds by which the next clocks that are set come late, one after the other
+    :ivar late: seconds after which the next scripts that set a clock run, one after the other
+    :ivar rtc: seconds by which the machines' own clocks are fast; None: guests see none
     :ivar made_of: versions of the host
     :ivar fails_setup: output of a failing setup script; empty: they succeed
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self.domains: Dict[str, FakeDomain] = {}
         self.started: List[str] = []
         self.destroyed: List[str] = []
@@ -62,6 +68,7 @@ class FakeHost(VmHost):
         self.fails_setup = ""
         self.busy = 0.0
         self.late: List[float] = []
+        self.rtc: Optional[float] = 0.0
         self.made_of = Versions("7.2.22", "9.0.0", "fake")
         self.restored: List[str] = []
         self._cpu_seconds = 0.0
@@ -80,6 +87,11 @@ class FakeHost(VmHost):
         """Let QEMU die."""
         with self._lock:
             self.domains.pop(uuid)
+        self._tell(HostEvent("stopped", uuid))
+
+    def stall(self, uuid: str, why: str) -> None:
+        """Let QEMU stop the guest, for what its disks were refused."""
+        self.domains[uuid].stalled = why
         self._tell(HostEvent("stopped", uuid))
 
     def add_foreign(self, uuid: str, name: str, metadata: Optional[Metadata] = None) -> None:
@@ -156,12 +168,16 @@ class FakeHost(VmHost):
     def find(self, uuid: str) -> Optional[Found]:
         self.ping()
         domain = self.domains.get(uuid)
-        return None if domain is None else Found(domain.uuid, domain.name, True, domain.metadata)
+        return None if domain is None else self._found(domain)
 
     def list(self) -> Tuple[Found, ...]:
         self.ping()
         with self._lock:
-            return tuple(Found(d.uuid, d.name, True, d.metadata) for d in self.domains.values())
+            return tuple(map(self._found, self.domains.values()))
+
+    @staticmethod
+    def _found(domain: FakeDomain) -> Found:
+        return Found(domain.uuid, domain.name, True, domain.metadata, domain.stalled)
 
     def destroy(self, uuid: str) -> bool:
         self.ping()
@@ -183,7 +199,7 @@ class FakeHost(VmHost):
             raise VirtError(object=f"agent {command} in {uuid}", reason="the guest agent is not connected")
         answers: Dict[str, Callable[[FakeDomain, Dict[str, Any]], Any]] = {
             "guest-ping": lambda _domain, _arguments: {},
-            "guest-get-time": lambda domain, _arguments: int(1e9 * (domain.clock + time.monotonic())),
+            "guest-get-time": lambda domain, _arguments: int(1e9 * (domain.clock + self._now())),
             "guest-exec": self._exec,
             "guest-exec-status": self._status,
         }
@@ -205,10 +221,16 @@ class FakeHost(VmHost):
         return {"pid": pid}
 
     def _set_clock(self, domain: FakeDomain, script: str) -> None:
-        given = script.partition("@")[2] if script.startswith("date ") else read_assignments(script).get("now")
-        if given:
-            late = self.late.pop(0) if self.late else 0.0
-            domain.clock = float(given) - late - time.monotonic()
+        values = read_assignments(script) if script.startswith(("now=", "moment=")) else {}
+        if not values:
+            return
+        late, rtc = self.late.pop(0) if self.late else 0.0, self.rtc if values["rtc"] else None
+        set_to = sent = float(values.get("now") or values["moment"])
+        if rtc is not None:
+            runs = sent + late + rtc
+            # a personality takes the last second, else the next one is waited for
+            set_to = max(sent, math.floor(runs)) if "now" in values else runs
+        domain.clock = set_to - late - self._now()
 
     def _outcome(self, script: str) -> Tuple[int, str, str]:
         if not script.startswith("now="):

@@ -11,16 +11,20 @@ import shlex
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Optional
 
+from ..load import Stretch, stretch
 from ..model.errors import RequestError, VirtError
-from ..model.vm import GuestFile, GuestSetup
+from ..model.vm import GuestSetup
 from .base import VmHost
 
+#: all limits here are those of a free node: a busy one stretches them
 PING_S = 2.0
 CALL_S = 10.0
 #: pauses between two looks at a running script, in seconds: short at first, as most take milliseconds
 POLL_S = (0.01, 0.1)
+#: how each byte is told to printf
+_ESCAPED = tuple(chr(byte) if 32 <= byte < 127 and chr(byte) not in "%\\" else f"\\{byte:03o}" for byte in range(256))
 
 
 @dataclass(frozen=True)
@@ -41,18 +45,21 @@ class Guest:
     """The agent of one running domain.
 
     :param wait: waits the given seconds between two looks
+    :param stretch: tells how busy the node is
     """
 
-    def __init__(self, host: VmHost, uuid: str, wait: Callable[[float], None] = pause) -> None:
-        self._host, self._uuid, self._wait = host, uuid, wait
+    def __init__(
+        self, host: VmHost, uuid: str, wait: Callable[[float], None] = pause, stretch: Stretch = stretch
+    ) -> None:
+        self._host, self._uuid, self._wait, self._stretch = host, uuid, wait, stretch
 
     def ping(self) -> None:
         """Return when the agent answers; VirtError when it does not (yet)."""
-        self._host.agent(self._uuid, "guest-ping", {}, PING_S)
+        self._call("guest-ping", {}, PING_S)
 
     def clock(self) -> float:
         """Return the guest's clock, in seconds since the epoch."""
-        answer = self._host.agent(self._uuid, "guest-get-time", {}, CALL_S)
+        answer = self._call("guest-get-time")
         if not isinstance(answer, int):
             raise VirtError(object=f"guest agent of {self._uuid}", reason="answered without a time")
         return answer / 1e9
@@ -62,28 +69,22 @@ class Guest:
 
         The script goes in on standard input, so that process lists don't show what it holds.
 
-        :raises VirtError: the agent did not answer, or the script did not end within ``timeout_s``
+        :param timeout_s: of a node that is not busy
+        :raises VirtError: the agent did not answer, or the script did not end in time
         """
-        end = time.monotonic() + timeout_s
-        started = self._host.agent(
-            self._uuid,
-            "guest-exec",
-            {
-                "path": "/bin/sh",
-                "input-data": base64.b64encode(script.encode()).decode(),
-                "capture-output": True,
-            },
-            CALL_S,
-        )
-        pid = self._field(started, "pid")
+        begun = time.monotonic()
+        content = base64.b64encode(script.encode()).decode()
+        told = {"path": "/bin/sh", "input-data": content, "capture-output": True}
+        pid = self._field(self._call("guest-exec", told), "pid")
         wait = POLL_S[0]
         while True:
-            status = self._host.agent(self._uuid, "guest-exec-status", {"pid": pid}, CALL_S)
+            status = self._status(pid)
             if self._field(status, "exited"):
                 rc = int(status.get("exitcode", -int(status.get("signal", 1))))
                 return Output(rc, _text(status.get("out-data", "")), _text(status.get("err-data", "")))
-            if time.monotonic() > end:
-                raise VirtError(object=f"script in {self._uuid}", reason=f"did not end within {timeout_s:g} s")
+            limit_s = timeout_s * self._stretch()
+            if time.monotonic() - begun > limit_s:
+                raise VirtError(object=f"script in {self._uuid}", reason=f"did not end within {limit_s:.3g} s")
             self._wait(wait)
             wait = min(wait * 1.5, POLL_S[1])
 
@@ -93,6 +94,19 @@ class Guest:
         if output.rc != 0:
             said = (output.stderr.strip() or output.stdout.strip())[-2000:]
             raise VirtError(object=f"setup in {self._uuid}", reason=f"exit code {output.rc}: {said}")
+
+    def _call(self, command: str, arguments: Optional[Dict[str, Any]] = None, limit_s: float = CALL_S) -> Any:
+        return self._host.agent(self._uuid, command, arguments or {}, limit_s * self._stretch())
+
+    def _status(self, pid: int) -> Any:
+        try:
+            return self._call("guest-exec-status", {"pid": pid})
+        except VirtError:
+            found = self._host.find(self._uuid)
+            if found is None or not found.active:
+                raise
+            # an answer that came too late says nothing of the script
+            return {"exited": False}
 
     def _field(self, answer: Any, name: str) -> Any:
         if not isinstance(answer, dict) or name not in answer:
@@ -148,7 +162,8 @@ def setup_script(setup: GuestSetup) -> str:
             raise RequestError(object="guest file", value=file.path, reason="must be an absolute path")
         if file.in_place:
             owner = f"{file.owner}:{file.group}"
-            lines.append(_call("write", file.path, f"{0o666 & ~file.mode:o}", owner, _escaped(file)))
+            content = escaped(file.content, file.encoding)
+            lines.append(_call("write", file.path, f"{0o666 & ~file.mode:o}", owner, content))
         else:
             lines.append(_call("put", file.path, f"{file.mode:o}", file.owner, file.group, file.content))
     for command in setup.commands:
@@ -158,12 +173,9 @@ def setup_script(setup: GuestSetup) -> str:
     return "".join(lines)
 
 
-def _escaped(file: GuestFile) -> str:
-    """Return a file's content as a format of printf, which can give any byte."""
-    return "".join(
-        chr(byte) if chr(byte).isascii() and chr(byte).isprintable() and chr(byte) not in "%\\" else f"\\{byte:03o}"
-        for byte in file.content.encode(file.encoding)
-    )
+def escaped(content: str, encoding: str = "utf-8") -> str:
+    """Return a text as a format of printf, which can give any byte."""
+    return "".join(map(_ESCAPED.__getitem__, content.encode(encoding)))
 
 
 def _call(*words: str) -> str:

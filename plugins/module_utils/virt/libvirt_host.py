@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, Union
 
+from ..load import Stretch, stretch
 from ..model.errors import ConfigError, NotFoundError, UnavailableError, VirtError, WnodesError
 from . import savefile
 from .base import Found, HostEvent, Listener, Versions, VmHost
@@ -78,10 +79,11 @@ class LibvirtHost(VmHost):
     """Domains of the libvirt daemon behind ``uri``; connects at the first call and again whenever it has to.
 
     :param timeout_s: deadline of an ordinary call, in seconds
+    :param stretch: tells how busy this machine is: all deadlines are those of a free one
     """
 
-    def __init__(self, uri: str, timeout_s: float = 10.0) -> None:
-        self._uri, self._timeout_s = uri, timeout_s
+    def __init__(self, uri: str, timeout_s: float = 10.0, stretch: Stretch = stretch) -> None:
+        self._uri, self._timeout_s, self._stretch = uri, timeout_s, stretch
         self._lv = _libvirt()
         _EventLoop.ensure(self._lv)
         self._lock = threading.Lock()
@@ -208,7 +210,8 @@ class LibvirtHost(VmHost):
                 raise VirtError(object=f"domain {uuid}", reason="is gone")
             return json.loads(libvirt_qemu.qemuAgentCommand(domain, text, limit, 0))["return"]
 
-        return self._call(f"agent {command} in {uuid}", work, limit + 5.0)
+        # libvirt gives the agent up by itself, at the limit that the caller has stretched
+        return self._call(f"agent {command} in {uuid}", work, deadline_s=limit + 5.0 * self._stretch())
 
     def subscribe(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -244,11 +247,25 @@ class LibvirtHost(VmHost):
                 if error.get_error_code() != self._lv.VIR_ERR_NO_DOMAIN_METADATA:
                     raise
                 text = ""
-            return Found(domain.UUIDString(), domain.name(), active, read_metadata(text) if text else None)
+            ours = read_metadata(text) if text else None
+            return Found(domain.UUIDString(), domain.name(), active, ours, self._stalled(domain) if ours else "")
         except self._lv.libvirtError as error:
             if error.get_error_code() == self._lv.VIR_ERR_NO_DOMAIN:
                 return None
             raise
+
+    def _stalled(self, domain: Any) -> str:
+        """Return why QEMU has stopped a guest that was not stopped by anybody."""
+        if domain.state() != [self._lv.VIR_DOMAIN_PAUSED, self._lv.VIR_DOMAIN_PAUSED_IOERROR]:
+            return ""
+        words = {self._lv.VIR_DOMAIN_DISK_ERROR_NO_SPACE: "no space is left for it on the node's disk"}
+        found = domain.diskErrors()
+        return (
+            "; ".join(
+                f"disk {name}: {words.get(code, 'it could not be read or written')}" for name, code in found.items()
+            )
+            or "a disk could not be read or written"
+        )
 
     def _connected(self) -> Any:
         """Return a live connection; runs in a call's own thread, since opening can hang too."""
@@ -270,9 +287,12 @@ class LibvirtHost(VmHost):
         self._tell(HostEvent("connected", ""))
         return connection
 
-    def _call(self, what: str, work: Callable[[Any], T], timeout_s: float = 0.0) -> T:
-        """Return ``work(connection)``, done in a thread of its own that is left behind when it hangs."""
-        limit = timeout_s or self._timeout_s
+    def _call(self, what: str, work: Callable[[Any], T], timeout_s: float = 0.0, deadline_s: float = 0.0) -> T:
+        """Return ``work(connection)``, done in a thread of its own that is left behind when it hangs.
+
+        :param timeout_s: limit on a free machine; ``deadline_s``: just this one
+        """
+        limit = deadline_s or (timeout_s or self._timeout_s) * self._stretch()
         name = f"libvirt at {self._uri}"
         if not self._slots.acquire(blocking=False):
             raise UnavailableError(object=name, value=what, reason=f"{MAX_CALLS} calls hang already")
@@ -290,7 +310,7 @@ class LibvirtHost(VmHost):
         try:
             return outcome.result(limit)
         except concurrent.futures.TimeoutError:
-            raise UnavailableError(object=name, value=what, reason=f"did not answer within {limit:g} s") from None
+            raise UnavailableError(object=name, value=what, reason=f"did not answer within {limit:.3g} s") from None
         except self._lv.libvirtError as error:
             raise self._translated(what, error) from None
 
@@ -311,8 +331,10 @@ class LibvirtHost(VmHost):
         except Exception as error:
             log.debug("libvirt: %s", error)
 
-    def _lifecycle(self, _connection: Any, domain: Any, event: int, _detail: int, _opaque: Any) -> None:
-        if event in (self._lv.VIR_DOMAIN_EVENT_STOPPED, self._lv.VIR_DOMAIN_EVENT_CRASHED):
+    def _lifecycle(self, _connection: Any, domain: Any, event: int, detail: int, _opaque: Any) -> None:
+        lv = self._lv
+        stalled = (event, detail) == (lv.VIR_DOMAIN_EVENT_SUSPENDED, lv.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR)
+        if stalled or event in (lv.VIR_DOMAIN_EVENT_STOPPED, lv.VIR_DOMAIN_EVENT_CRASHED):
             self._tell(HostEvent("stopped", domain.UUIDString()))
 
     def _agent_lifecycle(self, _connection: Any, domain: Any, state: int, _reason: int, _opaque: Any) -> None:

@@ -1,28 +1,37 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A running guest becomes *this* VM: name, address, clock, identity, file systems; set and read back in one trip."""
+"""A running guest becomes *this* VM: name, address, identity, file systems, and what it has as its node has it.
+
+All is set and read back in one trip. Its clock is set by what does not age on the way: the machine's own clock, which
+QEMU keeps at the node's time, in a guest that was restored, too.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import time
 import uuid
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Tuple
 
+from ..load import Stretch, stretch
 from ..model.errors import VirtError
 from ..model.vm import Vm
-from .guest import CALL_S, Guest, assignments
+from .guest import CALL_S, Guest, assignments, escaped
 from .policy import SCRATCH, filesystem_tag
+from .surroundings import NOWHERE, Surroundings
 
-#: seconds the guest's clock may be off when it is read back in a trip of its own, and by the script; the trip's own
-#: time comes on top
+log = logging.getLogger(__name__)
+
+#: seconds the guest's clock may be off: beyond the first it is set right, beyond the second the guest is of no use, as
+#: the batch system would not believe what it says (munge takes 300 s)
 CLOCK_TOLERANCE_S = 0.5
-SCRIPT_TOLERANCE_S = 2.0
-#: how often it is set right before that is given up
-CLOCK_ATTEMPTS = 3
+CLOCK_LIMIT_S = 30.0
+#: how often what was plugged in is looked for, 0.05 s apart, on a node that is not busy
+LOOKS = 100
 SCRATCH_MOUNT = "/scratch"
 
 
@@ -34,6 +43,12 @@ class Personality:
     :param seed: hex digits for the kernel's random pool, fresh from the host
     :param mounts: virtiofs tag, target, ``ro`` or ``rw``
     :param scratch: serial of the scratch disk, empty where there is none
+    :param search: domains in which names are looked up
+    :param options: of its resolver
+    :param hosts: lines of its /etc/hosts beside its own
+    :param zone: name of its time zone; empty: its image's
+    :param zone_data: rules of the time zone, for an image that does not know it; each character a byte
+    :param locale: settings of its locale, ``LANG=…`` first
     :param clone: the guest was restored from memory: its random pool must be reseeded, not only stirred
     """
 
@@ -48,11 +63,20 @@ class Personality:
     seed: str
     mounts: Tuple[Tuple[str, str, str], ...]
     scratch: str
+    search: Tuple[str, ...] = ()
+    options: Tuple[str, ...] = ()
+    hosts: Tuple[str, ...] = ()
+    zone: str = ""
+    zone_data: str = ""
+    locale: Tuple[str, ...] = ()
     clone: bool = False
 
 
-def personality(vm: Vm, clone: bool = False) -> Personality:
-    """Return what ``vm`` (which has its lease) has to become, with a fresh machine id and seed."""
+def personality(vm: Vm, clone: bool = False, node: Surroundings = NOWHERE) -> Personality:
+    """Return what ``vm`` (which has its lease) has to become, with a fresh machine id and seed.
+
+    :param node: what it has as its node has it; the site's own servers and domain come first
+    """
     lease = vm.lease
     if lease is None:
         raise VirtError(object=f"VM {vm.id}", reason="has no lease to be personalised with")
@@ -63,12 +87,18 @@ def personality(vm: Vm, clone: bool = False) -> Personality:
         address=lease.address,
         prefix=lease.network.prefix,
         gateway=lease.network.gateway,
-        dns=lease.network.dns,
+        dns=lease.network.dns or node.resolver.servers,
         domain=lease.network.domain,
         machine_id=uuid.uuid4().hex,
         seed=os.urandom(64).hex(),
         mounts=tuple(sorted(mounts, key=lambda mount: mount[1])),  # what is mounted below another comes after it
         scratch=SCRATCH if vm.request.resources.scratch_mib else "",
+        search=tuple(dict.fromkeys(filter(None, (lease.network.domain, *node.resolver.search)))),
+        options=node.resolver.options,
+        hosts=tuple(line for line in node.hosts if line.split()[0] != lease.address),
+        zone=node.zone,
+        zone_data=node.zone_data,
+        locale=node.locale,
         clone=clone,
     )
 
@@ -112,7 +142,7 @@ mount_scratch() {
 # Files are read by the shell itself and `ip` does all in one go: without hardware virtualisation a process costs 50 ms,
 # and so does a subshell.
 _SCRIPT = r"""
-exec 3>&1 1>&2 </dev/null
+exec 3>&1 1>&2
 
 seed_pool() {
     # RNDADDTOENTCOUNT is not enough: clones went on with equal numbers until RNDRESEEDCRNG (0x5207)
@@ -126,13 +156,16 @@ f.write(bytes.fromhex(sys.argv[1])); fcntl.ioctl(f, 0x5207, 0)' "$1"
     fi
 }
 
+# of two moments that have passed, when this was sent and the last full second of the machine's own clock, the later one
 set_clock() {
+    moment=$1
+    if [ -r "$rtc" ] && read -r second < "$rtc" && [ "$second" -gt "${1%.*}" ]; then moment=$second; fi
     off=2 # a clone's has stood still: it is never right
     if [ -z "$clone" ]; then
         clock=$(date +%s)
-        off=$((clock - ${1%.*}))
+        off=$((clock - ${moment%.*}))
     fi
-    if [ "$off" -gt 1 ] || [ "$off" -lt -1 ]; then clock=$(date -u -s "@$1" +%s); fi
+    if [ "$off" -gt 1 ] || [ "$off" -lt -1 ]; then clock=$(date -u -s "@$moment" +%s); fi
 }
 
 # what was plugged in a moment ago is not seen at once
@@ -140,7 +173,7 @@ await() {
     tries=0
     until "$@"; do
         tries=$((tries + 1))
-        if [ "$tries" -gt 100 ]; then return 1; fi
+        if [ "$tries" -gt "$looks" ]; then return 1; fi
         sleep 0.05
     done
 }
@@ -180,9 +213,43 @@ name_host() {
         echo "::1 localhost ip6-localhost ip6-loopback"
         echo "$address ${domain:+$hostname.$domain }$hostname"
         printf %s "$others"
+        if [ -n "$hosts" ]; then echo "$hosts"; fi
     } > /etc/hosts
     if is_mounted /etc/machine-id; then umount /etc/machine-id; fi
     echo "$machine_id" > /etc/machine-id
+}
+
+set_zone() {
+    if [ -z "$zone" ] || [ "/usr/share/zoneinfo/$zone" -ef /etc/localtime ]; then return; fi
+    if [ -e "/usr/share/zoneinfo/$zone" ]; then
+        ln -sfn "/usr/share/zoneinfo/$zone" /etc/localtime
+    else
+        if [ -h /etc/localtime ]; then rm /etc/localtime; fi
+        # it is a format
+        # shellcheck disable=SC2059
+        printf "$zone_data" > /etc/localtime
+    fi
+    echo "$zone" > /etc/timezone
+}
+
+# a language that the image does not have would be an error in each program
+set_locale() {
+    name=${locale#LANG=}
+    name=${name%%
+*}
+    case $name in
+        "$locale" | "") return ;;
+        C | C.* | POSIX) ;;
+        *)
+            short=${name%%.*}.utf8
+            case " $(echo $(locale -a)) " in
+                *" $name "* | *" $short "*) ;;
+                *) return ;;
+            esac
+            ;;
+    esac
+    if [ -d /etc/default ]; then echo "$locale" > /etc/default/locale; fi
+    if [ -e /etc/locale.conf ]; then echo "$locale" > /etc/locale.conf; fi
 }
 
 set_address() {
@@ -198,8 +265,9 @@ END
     if [ -n "$dns" ]; then
         if [ -h /etc/resolv.conf ]; then rm /etc/resolv.conf; fi
         {
-            if [ -n "$domain" ]; then echo "search $domain"; fi
+            if [ -n "$search" ]; then echo "search $search"; fi
             for server in $dns; do echo "nameserver $server"; done
+            if [ -n "$options" ]; then echo "options $options"; fi
         } > /etc/resolv.conf
     fi
 }
@@ -223,46 +291,69 @@ make_host_keys() {
     fi
 }
 
-# a fresh boot has its own randomness and is only stirred; a clone has its template's
-set_clock "$now"
-seeded=stirred
-if [ -z "$clone" ]; then echo "$seed" > /dev/urandom; elif seed_pool "$seed"; then seeded=yes; else seeded=no; fi
-name_host
-if [ -n "$scratch" ]; then mount_scratch "$scratch"; fi
-make_host_keys
-mount_all
-await has_nic
-if [ -n "$nic" ]; then set_address; fi
+become() {
+    # a fresh boot has its own randomness and is only stirred; a clone has its template's
+    set_clock "$now"
+    seeded=stirred
+    if [ -z "$clone" ]; then echo "$seed" > /dev/urandom; elif seed_pool "$seed"; then seeded=yes; else seeded=no; fi
+    name_host
+    set_zone
+    set_locale
+    if [ -n "$scratch" ]; then mount_scratch "$scratch"; fi
+    make_host_keys
+    mount_all
+    await has_nic
+    if [ -n "$nic" ]; then set_address; fi
 
-exec 1>&3 3>&-
-echo "seeded=$seeded"
-read -r line < /proc/sys/kernel/hostname && echo "hostname=$line"
-read -r line < /etc/machine-id && echo "machine_id=$line"
-while read -r _ _ _ found _; do
-    if [ -n "$found" ]; then echo "address=$found"; fi
-done <<END
+    exec 1>&3 3>&-
+    echo "seeded=$seeded"
+    read -r line < /proc/sys/kernel/hostname && echo "hostname=$line"
+    read -r line < /etc/machine-id && echo "machine_id=$line"
+    while read -r _ _ _ found _; do
+        if [ -n "$found" ]; then echo "address=$found"; fi
+    done <<END
 $addresses
 END
-if [ -n "$gateway" ]; then
-    while read -r _ destination found _; do
-        if [ "$destination" = 00000000 ]; then echo "gateway=$found"; fi
-    done < /proc/net/route
-fi
-while read -r device target type options _; do
-    case $type:$target in
-        virtiofs:*) echo "mount=$device $target ${options%%,*}" ;;
-        ext4:/scratch) echo "mount=$scratch $target ${options%%,*}" ;;
-    esac
-done < /proc/self/mounts
-if [ -x /usr/sbin/sshd ] && [ ! -s /etc/ssh/ssh_host_ed25519_key ]; then echo "host_keys=missing"; fi
-echo "clock=$clock"
+    if [ -n "$gateway" ]; then
+        while read -r _ destination found _; do
+            if [ "$destination" = 00000000 ]; then echo "gateway=$found"; fi
+        done < /proc/net/route
+    fi
+    while read -r device target type options _; do
+        case $type:$target in
+            virtiofs:*) echo "mount=$device $target ${options%%,*}" ;;
+            ext4:/scratch) echo "mount=$scratch $target ${options%%,*}" ;;
+        esac
+    done < /proc/self/mounts
+    if [ -x /usr/sbin/sshd ] && [ ! -s /etc/ssh/ssh_host_ed25519_key ]; then echo "host_keys=missing"; fi
+    echo "clock=$clock"
+}
+
+# the shell reads on from where it got this: nothing else may
+become < /dev/null
 """
 
 
-def script(wanted: Personality, now: float) -> str:
-    """Return the script that makes a guest ``wanted`` and prints ``key=value`` lines of what it then is."""
+# The machine's clock tells whole seconds: it is right when the next one begins.
+_RIGHT_CLOCK = r"""
+if [ -r "$rtc" ] && read -r second < "$rtc"; then
+    moment=$second
+    while [ "$moment" = "$second" ]; do read -r moment < "$rtc" || break; done
+fi
+date -u -s "@$moment"
+"""
+RTC = "/sys/class/rtc/rtc0/since_epoch"
+
+
+def script(wanted: Personality, now: float, looks: int = LOOKS) -> str:
+    """Return the script that makes a guest ``wanted`` and prints ``key=value`` lines of what it then is.
+
+    :param looks: how often it looks for what was plugged in
+    """
     values = {
         "now": f"{now:.3f}",
+        "rtc": RTC,
+        "looks": str(looks),
         "hostname": wanted.hostname,
         "mac": wanted.mac,
         "address": wanted.address,
@@ -274,6 +365,12 @@ def script(wanted: Personality, now: float) -> str:
         "seed": wanted.seed,
         "mounts": "\n".join(" ".join(mount) for mount in wanted.mounts),
         "scratch": wanted.scratch,
+        "search": " ".join(wanted.search),
+        "options": " ".join(wanted.options),
+        "hosts": "\n".join(wanted.hosts),
+        "zone": wanted.zone,
+        "zone_data": escaped(wanted.zone_data, "latin-1"),
+        "locale": "\n".join(wanted.locale),
         "clone": "yes" if wanted.clone else "",
     }
     return assignments(values) + SCRATCH_SCRIPT + _SCRIPT
@@ -323,43 +420,50 @@ def differences(wanted: Personality, found: Dict[str, List[str]], sent: float, r
         clock = float(found["clock"][-1])
     except (KeyError, ValueError):
         return tuple(wrong + ["the script did not come to its end"])
-    # whole seconds, read at some time between, of a clock that is set late by a script that comes late
-    return tuple(wrong) + _clock_differs(clock, sent - 1, received, SCRIPT_TOLERANCE_S)
+    # whole seconds, read at some time between, of a clock that is set by a script that comes late
+    return tuple(wrong) + _too_far(_off(clock, sent - 1, received))
 
 
-def _right_clock(guest: Guest, now: Callable[[], float]) -> Tuple[str, ...]:
-    """Read the clock back in a trip of its own, which is short; a script that came late has set it wrong."""
-    lead = 0.0
-    for attempt in range(CLOCK_ATTEMPTS + 1):
+def _off(clock: float, asked: float, received: float) -> float:
+    """Return by how many seconds at least a clock is fast (or slow: below 0) that was read between two moments."""
+    return min(0.0, clock - asked) + max(0.0, clock - received)
+
+
+def _too_far(off: float) -> Tuple[str, ...]:
+    return (f"clock is off by {off:.0f} s",) if abs(off) > CLOCK_LIMIT_S else ()
+
+
+def right_clock(guest: Guest, now: Callable[[], float], tolerance_s: float = CLOCK_TOLERANCE_S) -> float:
+    """Set a guest's clock right if it is off by more than ``tolerance_s``; return by how many seconds it is off then.
+
+    :param now: tells the time
+    :raises VirtError: the guest does not answer
+    """
+    # should the machine's clock be wrong, because the guest has set it, then by the moment itself
+    for rtc in (RTC, "", ""):
         asked = now()
-        clock = guest.clock()
-        wrong = _clock_differs(clock, asked, now(), CLOCK_TOLERANCE_S)
-        if not wrong:
-            break
-        if attempt < CLOCK_ATTEMPTS:
-            # on a node with much to do each setting comes late by about the same
-            lead += asked - clock if attempt else 0.0
-            guest.run(f"date -u -s @{now() + lead:.3f}", CALL_S)
-    return wrong
+        off = _off(guest.clock(), asked, now())
+        if abs(off) <= tolerance_s:
+            return off
+        guest.run(assignments({"moment": f"{now():.3f}", "rtc": rtc}) + _RIGHT_CLOCK, CALL_S)
+    asked = now()
+    return _off(guest.clock(), asked, now())
 
 
-def _clock_differs(clock: float, sent: float, received: float, tolerance: float) -> Tuple[str, ...]:
-    if sent - tolerance <= clock <= received + tolerance:
-        return ()
-    return (f"clock is off by {clock - received:.0f} s",)
-
-
-def personalise(guest: Guest, wanted: Personality, now: float, timeout_s: float) -> float:
+def personalise(guest: Guest, wanted: Personality, now: float, timeout_s: float, stretch: Stretch = stretch) -> float:
     """Make a guest ``wanted``, read it back and return the seconds it took.
 
     :raises VirtError: naming what is not as it should be, with what the script said
     """
     begun = time.monotonic()
-    output = guest.run(script(wanted, now), timeout_s)
+    output = guest.run(script(wanted, now, round(LOOKS * stretch())), timeout_s)
     seconds = time.monotonic() - begun
     wrong = differences(wanted, read_back(output.stdout), now, now + seconds)
     if not wrong:
-        wrong = _right_clock(guest, lambda: now + time.monotonic() - begun)
+        off = right_clock(guest, lambda: now + time.monotonic() - begun)
+        wrong = _too_far(off)
+        if not wrong and abs(off) > CLOCK_TOLERANCE_S:
+            log.warning("guest %s: its clock is off by %.1f s", wanted.hostname, off)
     if wrong:
         said = output.stderr.strip()[-500:]
         raise VirtError(

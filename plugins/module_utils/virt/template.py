@@ -26,6 +26,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import asdict, dataclass
 from typing import Callable, Dict, List, Optional
 
+from ..load import Stretch, stretch
 from ..model.clock import Clock
 from ..model.codec import decode, encode
 from ..model.errors import ConfigError, ImageError, UnavailableError, VirtError
@@ -169,6 +170,7 @@ class Templates:
     :ivar building: name of the domain of the build that is under way, empty where none is
     :param root: folder, made where it is missing
     :param wait: waits the given seconds between two looks
+    :param stretch: tells how busy the host is: limits are those of a free one
     """
 
     def __init__(
@@ -180,9 +182,10 @@ class Templates:
         run: Run = run_process,
         wait: Callable[[float], None] = pause,
         boot_timeout_s: float = 300.0,
+        stretch: Stretch = stretch,
     ) -> None:
         self._root, self._host, self._overheads, self._clock = root, host, overheads, clock
-        self._run, self._wait, self._boot_timeout_s = run, wait, boot_timeout_s
+        self._run, self._wait, self._boot_timeout_s, self._stretch = run, wait, boot_timeout_s, stretch
         # one guest that boots for nobody is enough work for a node that runs jobs
         self._one_build, self._removing = threading.Lock(), threading.Lock()
         self.building = ""
@@ -335,7 +338,7 @@ class Templates:
         clock = self._clock
         times = [clock.now()]
         self._host.start(domain)
-        guest = Guest(self._host, domain.uuid, self._wait)
+        guest = Guest(self._host, domain.uuid, self._wait, self._stretch)
         self._boot(guest, domain)
         mount = f"{SCRATCH_SCRIPT}mount_scratch {SCRATCH_SERIAL}\n" if shape.scratch_mib else ""
         said = guest.run(mount + _PREPARE, PREPARE_S).stderr.strip()
@@ -352,7 +355,7 @@ class Templates:
         self._describe(folder, domain, shape, settled, seconds)
 
     def _boot(self, guest: Guest, domain: Domain) -> None:
-        end = self._clock.now() + self._boot_timeout_s
+        begun = self._clock.now()
         while True:
             try:
                 guest.ping()
@@ -360,9 +363,10 @@ class Templates:
             except VirtError as error:
                 if self._host.find(domain.uuid) is None:
                     raise VirtError(object=domain.name, reason="its domain ended while it booted") from None
-                if self._clock.now() > end:
+                limit_s = self._boot_timeout_s * self._stretch()
+                if self._clock.now() - begun > limit_s:
                     raise VirtError(
-                        object=domain.name, reason=f"did not boot within {self._boot_timeout_s:g} s: {error.reason}"
+                        object=domain.name, reason=f"did not boot within {limit_s:.3g} s: {error.reason}"
                     ) from None
             self._wait(LOOK_S)
 
@@ -374,9 +378,11 @@ class Templates:
             self._wait(LOOK_S)
             before, then = then, self._clock.now()
             earlier, spent = spent, self._host.cpu_seconds(uuid)
-            quiet = quiet + 1 if spent - earlier < QUIET * (then - before) else 0
-            if then - begun > SETTLE_S:
-                log.warning("template domain %s is not quiet after %g s and is saved as it is", uuid, SETTLE_S)
+            # of what it wants it gets so much less on a busy host
+            busy = self._stretch()
+            quiet = quiet + 1 if (spent - earlier) * busy < QUIET * (then - before) else 0
+            if then - begun > SETTLE_S * busy:
+                log.warning("template domain %s is not quiet after %.3g s and is saved as it is", uuid, SETTLE_S * busy)
                 return False
         return True
 

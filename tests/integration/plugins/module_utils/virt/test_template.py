@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +23,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.hogs import hogs
 from tests.integration.libvirt_fixture import until
 from tests.integration.template_site import ROOT, Site, started
 from wnodes.model.errors import ImageError, NotFoundError, VirtError
 from wnodes.model.image import CachedImage
+from wnodes.virt.base import HostEvent
 from wnodes.virt.domain import Interface
+from wnodes.virt.guest import Guest
+from wnodes.virt.personality import CLOCK_TOLERANCE_S, personalise, personality, right_clock, script
+from wnodes.virt.surroundings import Resolver, Surroundings
 from wnodes.virt.template import DESCRIPTION, MEMORY, Templates
 
 #: what must differ between any two VMs, one line each: read as soon as the VM is ready
@@ -90,6 +96,54 @@ def test_three_come_up_at_once(site: Site) -> None:
     numbers = [site.guest(vm, "od -An -N16 -tx1 /dev/urandom; cat /etc/machine-id") for vm in vms]
     assert len(set(numbers)) == 3
     for vm in vms:
+        site.end(vm)
+
+
+def test_on_a_busy_node_vms_come_up_all_the_same_and_know_the_time(site: Site) -> None:
+    with hogs():
+        for number in (20, 21, 22):
+            vm = site.vm(number)
+            site.ready(vm)
+            assert abs(site.clock_off(vm)) < 1.0
+            site.end(vm)
+        vm = site.vm(23)
+        site.boot(vm)
+        assert abs(site.clock_off(vm)) < 1.0
+        site.end(vm)
+
+
+def test_a_clone_takes_the_time_from_its_machine_whenever_it_was_told(site: Site) -> None:
+    """The moment that it is told has passed long ago, as on a node that is much too busy."""
+    vm = site.vm(30)
+    site.clone(vm)
+    told = time.time() - 20
+    site.guest(vm, script(personality(vm, clone=True), told))
+    assert abs(site.clock_off(vm)) < 1.0
+    site.guest(vm, f"date -u -s @{told}")
+    assert abs(right_clock(Guest(site.host, vm.uuid), time.time)) <= CLOCK_TOLERANCE_S
+    assert abs(site.clock_off(vm)) < 1.0
+    site.end(vm)
+
+
+def test_a_guest_has_what_its_node_has(site: Site) -> None:
+    rules = Path("/usr/share/zoneinfo/Asia/Tokyo").read_bytes().decode("latin-1")
+    node = Surroundings(
+        Resolver(("192.0.2.1",), ("example.org",), ("ndots:2",)), ("192.0.2.9 licences",), "Asia/Tokyo", rules
+    )
+    for number, locale in ((31, "LANG=C.UTF-8"), (32, "LANG=tlh_KX.UTF-8")):
+        vm = site.vm(number)
+        site.clone(vm)
+        wanted = personality(vm, True, replace(node, locale=(locale, "LC_TIME=C")))
+        personalise(Guest(site.host, vm.uuid), wanted, time.time(), 60)
+        assert site.guest(vm, "getent hosts licences; date +%Z; cat /etc/timezone").split() == [
+            *("192.0.2.9", "licences", "JST", "Asia/Tokyo")
+        ]
+        assert site.guest(vm, "cat /etc/resolv.conf").splitlines() == [
+            *("search lab example.org", "nameserver 10.0.2.3", "options ndots:2")
+        ]
+        said = site.guest(vm, "cat /etc/default/locale || true")
+        assert (said == f"{locale}\nLC_TIME=C\n") is (locale == "LANG=C.UTF-8")
+        assert site.guest(vm, f"getent hosts {site.lease(vm).name}").split()[0] == site.lease(vm).address
         site.end(vm)
 
 
@@ -181,6 +235,35 @@ def test_a_description_of_another_version_is_refused(site: Site, broken: Path) -
     (broken / DESCRIPTION).write_text(json.dumps(description))
     with pytest.raises(ImageError, match="describes another template"):
         site.new_templates().find(*site.kind)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """Give a folder on a file system of 32 MiB; what starts later sees it, too."""
+    folder = Path(tempfile.mkdtemp(prefix="wnlab-small-", dir="/var/tmp"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=711", "tmpfs", str(folder)], check=True, timeout=10)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True, timeout=10)
+    folder.rmdir()
+
+
+def test_a_guest_that_fills_the_nodes_disk_is_seen_to_stand_still(worker_image: CachedImage, small_disk: Path) -> None:
+    with started(worker_image) as site:
+        told: list[HostEvent] = []
+        site.host.subscribe(told.append)
+        vm = site.vm(1)
+        domain = site.domain(vm)
+        root, scratch = domain.disks
+        site.boot(vm, replace(domain, disks=(root, replace(scratch, path=str(small_disk / "scratch.raw")))))
+        found = site.host.find(vm.uuid)
+        assert found is not None
+        assert (found.active, found.stalled) == (True, "")
+        site.guest(vm, "dd if=/dev/urandom of=/scratch/large bs=1M count=64 status=none > /dev/null 2>&1 < /dev/null &")
+        until("QEMU stops it", lambda: HostEvent("stopped", vm.uuid) in told, 60.0)
+        found = site.host.find(vm.uuid)
+        assert found is not None
+        assert (found.active, found.stalled) == (True, "disk vdb: no space is left for it on the node's disk")
+        site.end(vm)
 
 
 def test_a_host_that_would_die_of_a_file_system_is_spared(worker_image: CachedImage) -> None:

@@ -15,6 +15,7 @@ from wnodes.directory.base import Directory, HostName, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.files import VmFiles
+from wnodes.hypervisor.room import Disk
 from wnodes.hypervisor.service import Hypervisor
 from wnodes.image.fake import FakeTrust
 from wnodes.model.clock import Failpoints, FakeClock
@@ -28,6 +29,7 @@ from wnodes.process import Completed
 from wnodes.virt.fake import FakeHost
 from wnodes.virt.guest import read_assignments
 from wnodes.virt.policy import domain_uuid
+from wnodes.virt.surroundings import NOWHERE
 
 IMAGE = MANIFEST.image(RELEASE.location)
 
@@ -103,7 +105,8 @@ class Node:
     """One node; ``restart`` builds a new hypervisor on the same files, as after a crash."""
 
     def __init__(self, folder: Path, names: int = 4, **config: object) -> None:
-        self.clock, self.host, self.images, self.tools = FakeClock(), FakeHost(), Images(folder / "images"), Tools()
+        self.clock, self.images, self.tools = FakeClock(), Images(folder / "images"), Tools()
+        self.host = FakeHost(self.clock.now)
         self.directory = SqliteDirectory(":memory:", self.clock)
         pool = tuple(HostName(f"vwn-{i}", f"52:54:00:00:01:{i:02x}", f"10.77.0.{i}") for i in range(100, 100 + names))
         self.directory.set_host_names(HostNames(NetworkSettings(24, "10.77.0.1", ("10.77.0.10",), "lab"), pool))
@@ -123,6 +126,7 @@ class Node:
         self.files = VmFiles(str(folder), self.tools.run)
         self.failpoints, self.problems = Failpoints(), ""
         self.available_mib, self.looks = 8192, 0
+        self.busy, self.surroundings, self.disk = 1.0, NOWHERE, Disk(200_000, 100_000)
         self.listening: dict[str, str] = {}
         self.observed: list[Vm] = []
         self._build()
@@ -149,6 +153,9 @@ class Node:
             observe=self.observed.append,
             available_mib=lambda: self.available_mib,
             pause=self._pause,
+            disk=lambda _folder: self.disk,
+            stretch=lambda: self.busy,
+            surroundings=lambda: self.surroundings,
         )
 
     def _pause(self, seconds: float) -> None:

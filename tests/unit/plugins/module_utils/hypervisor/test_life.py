@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import Node, mount, request, uuid
+from wnodes.hypervisor.life import CLOCK_S, UP_POLL_S
 from wnodes.model.errors import CommandFailed, ImageError, UnavailableError
 from wnodes.model.image import CachedImage, Image
 from wnodes.model.resources import Resources
+from wnodes.virt.guest import read_assignments
+from wnodes.virt.surroundings import Surroundings
 
 EFFECTS_UP = ["lease", "overlay", "start", "personalise"]
 EFFECTS_DOWN = ["destroy", "release"]
@@ -241,3 +244,39 @@ def test_a_long_download_leaves_threads_to_others(node: Node, monkeypatch: pytes
         node.hypervisor.create(request(f"r{number}"))
     node.run(1)
     assert [node.state(f"r{number}") for number in range(4)] == ["STARTING", "STARTING", "IMAGE", "IMAGE"]
+
+
+def test_a_busy_node_gives_a_guest_time_to_boot(node: Node) -> None:
+    node.busy, node.host.boots = 3.0, False
+    node.make()
+    node.run(2.5 * node.config.boot_timeout_s)
+    assert states(node)[-1] == "STARTING"
+    node.busy = 1.0
+    node.run(5)
+    assert states(node)[-1] == "BROKEN"
+
+
+def test_a_guest_gets_what_its_node_has_by_then(node: Node) -> None:
+    node.surroundings = Surroundings(hosts=("192.0.2.9 licences",))
+    node.make()
+    assert read_assignments(node.host.domains[uuid()].scripts[0])["hosts"] == "192.0.2.9 licences"
+
+
+def test_a_clock_that_falls_behind_while_its_vm_runs_is_set_right(node: Node) -> None:
+    node.make()
+    domain = node.host.domains[uuid()]
+    node.run(60)
+    before = len(domain.scripts)
+    domain.clock -= 0.4
+    node.run(3 * CLOCK_S)
+    assert len(domain.scripts) == before
+    domain.clock -= 4.0
+    node.run(CLOCK_S + UP_POLL_S)
+    assert (len(domain.scripts), domain.clock) == (before + 1, pytest.approx(0.0, abs=0.1))
+
+
+def test_a_guest_that_does_not_tell_its_time_is_left_alone(node: Node) -> None:
+    node.make()
+    node.host.mute = True
+    node.run(2 * CLOCK_S)
+    assert states(node)[-1] == "READY"

@@ -18,6 +18,7 @@ from tests.unit.plugins.module_utils.hypervisor.node_fixture import Node, reques
 from tests.unit.plugins.module_utils.virt.template_fixture import killed_build
 from wnodes.hypervisor.api import TemplateStatus
 from wnodes.hypervisor.config import TemplateFlavour
+from wnodes.hypervisor.room import Disk
 from wnodes.hypervisor.templates import LOOK_S, MARGIN_MIB, TEMPLATES
 from wnodes.model.errors import VirtError
 from wnodes.model.resources import Resources
@@ -100,9 +101,9 @@ def test_nothing_is_built_without_memory_that_is_really_free(node: Node) -> None
     assert len(node.templates) == 1
 
 
-def test_nothing_is_built_without_room_on_the_disk(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wnodes.hypervisor.templates.free_mib", lambda _folder: node.config.min_free_mib + 500)
-    node.make()
+def test_nothing_is_built_without_room_on_the_disk_beside_what_vms_may_fill(node: Node) -> None:
+    node.disk = Disk(200_000, node.config.min_free_mib + 500 + 900)
+    node.make(resources=Resources(1, 512, 900))
     node.run(100)
     assert node.templates == []
 

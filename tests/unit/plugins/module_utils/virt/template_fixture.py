@@ -44,6 +44,7 @@ class Node:
     def __init__(self, folder: Path, scratch_mib: int = 0) -> None:
         self.folder, self.host, self.clock = folder, FakeHost(), FakeClock()
         self.ran: list[Sequence[str]] = []
+        self.busy = 1.0
         self.image = self._image()
         self.resources = Resources(1, 512, scratch_mib)
         self.kind = (self.image, self.resources, "qemu")
@@ -57,9 +58,8 @@ class Node:
 
     def new_templates(self) -> Templates:
         """Return the templates as a new process sees them."""
-        return Templates(
-            str(self.folder / "templates"), self.host, OVERHEADS, self.clock, self.run, self.clock.advance, 60.0
-        )
+        how = (self.run, self.clock.advance, 60.0, lambda: self.busy)
+        return Templates(str(self.folder / "templates"), self.host, OVERHEADS, self.clock, *how)
 
     def run(self, argv: Sequence[str], *, timeout: float) -> Completed:
         self.ran.append(tuple(argv))

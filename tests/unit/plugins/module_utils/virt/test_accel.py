@@ -39,8 +39,25 @@ def host(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def probe(host: Path, qemu: Qemu) -> AccelProbe:
-    return AccelProbe(str(host / "cache" / "accel.json"), qemu.run, str(host / "kvm"), str(host / "boot_id"))
+def probe(host: Path, qemu: Qemu, busy: float = 1.0) -> AccelProbe:
+    cache = str(host / "cache" / "accel.json")
+    return AccelProbe(cache, qemu.run, str(host / "kvm"), str(host / "boot_id"), 20.0, lambda: busy)
+
+
+def test_a_busy_host_is_given_time_and_its_no_is_not_remembered(host: Path) -> None:
+    limits = []
+
+    class Slow(Qemu):
+        def run(self, argv: list[str], **options: object) -> Completed:
+            if "-kernel" in argv:
+                limits.append(options["timeout"])
+            return super().run(argv, **options)
+
+    slow = Slow(CommandFailed(object="qemu", reason="did not end within 60 s"))
+    assert probe(host, slow, 3.0).probe("/vmlinuz", "k1").name == "qemu"
+    assert probe(host, Qemu(BOOTED), 3.0).probe("/vmlinuz", "k1").name == "kvm"
+    assert probe(host, slow, 3.0).probe("/vmlinuz", "k1").name == "kvm"
+    assert limits == [60.0]
 
 
 def test_a_kernel_that_boots_proves_kvm(host: Path) -> None:

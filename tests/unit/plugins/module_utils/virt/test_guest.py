@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from wnodes.model.errors import RequestError, VirtError
 from wnodes.model.vm import GuestFile, GuestSetup
 from wnodes.virt.fake import FakeDomain, FakeHost
-from wnodes.virt.guest import Guest, assignments, read_assignments, setup_script
+from wnodes.virt.guest import CALL_S, PING_S, Guest, assignments, read_assignments, setup_script
 
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)))
 
@@ -80,8 +81,48 @@ def test_a_script_over_time_is_given_up(host: FakeHost, monkeypatch: pytest.Monk
     monkeypatch.setattr(host, "_status", lambda _domain, _arguments: {"exited": False})
     waits: list[float] = []
     with pytest.raises(VirtError, match=r"did not end within 0\.05 s"):
-        Guest(host, "u", wait=waits.append).run("sleep 100", 0.05)
+        Guest(host, "u", waits.append, lambda: 1.0).run("sleep 100", 0.05)
     assert waits[0] < waits[-1] <= 0.1
+    with pytest.raises(VirtError, match=r"did not end within 0\.15 s"):
+        Guest(host, "u", waits.append, lambda: 3.0).run("sleep 100", 0.05)
+
+
+def test_an_agent_is_given_time_on_a_busy_node(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+    agent = host.agent
+
+    def told(uuid: str, command: str, arguments: dict[str, Any], timeout_s: float) -> Any:
+        limits.append(timeout_s)
+        return agent(uuid, command, arguments, timeout_s)
+
+    monkeypatch.setattr(host, "agent", told)
+    guest = Guest(host, "u", stretch=lambda: 3.0)
+    guest.ping()
+    guest.run("true", 1)
+    assert limits == [3 * PING_S, 3 * CALL_S, 3 * CALL_S]
+
+
+def test_a_script_goes_on_while_the_agent_says_nothing(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, silent = host._status, [True, True]
+
+    def late(domain: FakeDomain, arguments: dict[str, Any]) -> Any:
+        if silent:
+            silent.pop()
+            raise VirtError(object="agent", reason="guest agent command timed out")
+        return status(domain, arguments)
+
+    monkeypatch.setattr(host, "_status", late)
+    assert Guest(host, "u", lambda _seconds: None).run("true", 5).rc == 0
+
+
+def test_a_script_whose_guest_is_gone_is_over(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_domain: FakeDomain, _arguments: dict[str, Any]) -> Any:
+        del host.domains["u"]
+        raise VirtError(object="domain u", reason="is gone")
+
+    monkeypatch.setattr(host, "_status", gone)
+    with pytest.raises(VirtError, match="is gone"):
+        Guest(host, "u").run("true", 60)
 
 
 def test_an_answer_that_is_none_is_an_error(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:

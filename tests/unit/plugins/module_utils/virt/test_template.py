@@ -101,6 +101,29 @@ def test_a_guest_that_never_settles_is_saved_in_the_end(node: Node) -> None:
     assert SETTLE_S < built.description.seconds["settle"] < SETTLE_S + 5
 
 
+def test_a_guest_that_gets_no_processor_is_not_taken_for_quiet(node: Node) -> None:
+    # it wants half of one, and has a twelfth
+    node.busy, node.host.busy = 6.0, 0.5 / 6
+    built = node.templates.build(*node.kind)
+    assert not built.description.settled
+    assert 6 * SETTLE_S < built.description.seconds["settle"] < 6 * SETTLE_S + 5
+
+
+def test_a_guest_on_a_busy_node_is_given_time_to_boot(node: Node) -> None:
+    node.busy, node.host.boots = 3.0, False
+    begun, wait = node.clock.now(), node.clock.advance
+
+    def advance(seconds: float) -> None:
+        wait(seconds)
+        if node.clock.now() - begun > 150.0:
+            node.host.boots = True
+            for domain in node.host.domains.values():
+                domain.booted = True
+
+    node.clock.advance = advance  # type: ignore[method-assign]
+    assert node.new_templates().build(*node.kind).description.seconds["boot"] > 150.0
+
+
 def _never_boots(node: Node) -> None:
     node.host.boots = False
 

@@ -74,6 +74,10 @@ class Machine(Clock):
         except OSError:
             return None
 
+    def readable(self, folder: str) -> bool:
+        """Whether there is a folder whose entries can be read."""
+        return os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)
+
     def free_mib(self, folder: str) -> int:
         """Return the MiB that are free on the disk of ``folder``, or of where it would be made."""
         while not os.path.exists(folder):

@@ -198,6 +198,20 @@ def prolog_flags(settings: Config, wanted: Wanted) -> Iterator[Finding]:
             "prologs would run at a job's first step: too late to stop it",
             f"set PrologFlags=Alloc {WHERE}",
         )
+    if "nohold" in flags:
+        yield warning(
+            "PrologFlags",
+            "NoHold",
+            "an interactive job begins before the hook has said whether it may",
+            f"take NoHold out {WHERE}",
+        )
+    if "serial" in flags:
+        yield warning(
+            "PrologFlags",
+            "Serial",
+            "jobs of one node wait for each other's hooks, up to 20 s each while the bait does not answer",
+            f"take Serial out {WHERE}",
+        )
 
 
 def hooks(settings: Config, wanted: Wanted) -> Iterator[Finding]:

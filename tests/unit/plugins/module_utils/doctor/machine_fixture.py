@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,9 @@ class Recorded(Machine):
     def mode(self, path: str) -> int | None:
         return self.modes.get(path)
 
+    def readable(self, folder: str) -> bool:
+        return folder not in self.missing
+
     def free_mib(self, folder: str) -> int:
         return self.free
 
@@ -182,6 +186,15 @@ class Recorded(Machine):
 
     def tried(self, cache: str, kernel: str) -> tuple[Accel, ...]:
         return (self.accel,)
+
+
+def spoiled(release: str, key: str, value: str) -> Recorded:
+    """Return a node whose Slurm has another value for a key."""
+    machine = Recorded(release)
+    shown, count = re.subn(rf"(?m)^{key}(\[0\])?( *)= .*", rf"{key}\1\2= {value}", recorded("config", release))
+    assert count == 1
+    machine.says["scontrol show config"] = shown
+    return machine
 
 
 def outcomes(machine: Machine, wanted: Wanted) -> dict[str, Finding]:

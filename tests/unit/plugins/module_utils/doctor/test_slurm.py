@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from tests.unit.plugins.module_utils.doctor.machine_fixture import (
@@ -18,21 +16,12 @@ from tests.unit.plugins.module_utils.doctor.machine_fixture import (
     node,
     only,
     outcomes,
-    recorded,
+    spoiled,
 )
 from wnodes.doctor import slurm
 from wnodes.doctor.check import Outcome
 
 FAILURE, WARNING = Outcome.FAILURE, Outcome.WARNING
-
-
-def spoiled(release: str, key: str, value: str) -> Recorded:
-    """Return a node whose Slurm has another value for a key."""
-    machine = Recorded(release)
-    shown, count = re.subn(rf"(?m)^{key}(\[0\])?( *)= .*", rf"{key}\1\2= {value}", recorded("config", release))
-    assert count == 1
-    machine.says["scontrol show config"] = shown
-    return machine
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -53,6 +42,8 @@ def spoiled(release: str, key: str, value: str) -> Recorded:
             WARNING,
         ),
         ("PrologFlags", "(null)", "slurm.prolog_flags", FAILURE),
+        ("PrologFlags", "Alloc,NoHold", "slurm.prolog_flags", WARNING),
+        ("PrologFlags", "Alloc,Serial", "slurm.prolog_flags", WARNING),
         ("Prolog", "/etc/slurm/prolog.sh", "slurm.hooks", FAILURE),
         ("Epilog", "(null)", "slurm.hooks", FAILURE),
         ("PrologEpilogTimeout", "30", "slurm.hooks", FAILURE),

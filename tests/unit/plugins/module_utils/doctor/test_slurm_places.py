@@ -66,6 +66,7 @@ def test_a_cluster_that_is_set_up_for_offers_is_well(release: str) -> None:
     ("name", "old", "new", "says"),
     [
         ("wnoffer", "", "", "is not there"),
+        ("wnoffer", "DisableRootJobs=NO", "DisableRootJobs=YES", "placeholders are jobs of root"),
         ("wnoffer", "PriorityTier=0", "PriorityTier=1", "must have PriorityTier=0"),
         ("wnoffer", "PreemptMode=CANCEL", "PreemptMode=OFF", "must have PreemptMode=CANCEL"),
         ("main", "PreemptMode=OFF", "PreemptMode=CANCEL", "its jobs would be cancelled"),

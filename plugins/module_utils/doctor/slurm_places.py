@@ -22,7 +22,7 @@ OFFERED = "see docs/site.md, Offered VMs in Slurm"
 
 def partitions_of(machine: Machine) -> Dict[str, Dict[str, str]]:
     """Return the fields of all partitions by name."""
-    return partitions(machine.said("scontrol", "show", "-a", "-o", "partition"))
+    return partitions(machine.told("scontrol", "show", "-a", "-o", "partition"))
 
 
 def use_of(wanted: Wanted) -> SlurmConfig:
@@ -133,13 +133,13 @@ def judge_offer(settings: Config, found: Partitions, use: SlurmConfig) -> Iterat
 
 
 def _node(machine: Machine, wanted: Wanted) -> Dict[str, str]:
-    return fields(machine.said("scontrol", "show", "-o", "node", use_of(wanted).node))
+    return fields(machine.told("scontrol", "show", "-o", "node", use_of(wanted).node))
 
 
 def node(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     name = use_of(wanted).node
     try:
-        shown = machine.said("scontrol", "show", "-o", "node", name)
+        shown = machine.told("scontrol", "show", "-o", "node", name)
     except CommandFailed as error:
         cure = "add a NodeName line to slurm.conf; where Slurm knows it by another name, set bait_slurm.node"
         yield failure(f"node {name}", "", f"is not known to Slurm: {first_line(refused(error))}", cure)
@@ -151,7 +151,10 @@ def judge_node(name: str, shown: str, use: SlurmConfig) -> Iterator[Finding]:
     """Judge ``scontrol show -o node``."""
     seen = fields(shown)
     state, reason = seen.get("State", ""), node_reason(shown)
-    if host_state(state) in (HostState.DOWN, HostState.JOINING):
+    if _is_silent(state):
+        reason = "does not answer slurmctld at this moment; until it does Slurm gives it no new jobs"
+        yield warning(f"node {name}", state, reason, "look again; `systemctl status slurmd` here if it stays so")
+    elif host_state(state) in (HostState.DOWN, HostState.JOINING):
         cure = "`systemctl status slurmd` here; `sinfo -R` tells the reason"
         yield failure(f"node {name}", state, f"Slurm gives it no jobs: {reason or 'slurmd does not answer'}", cure)
     elif "DRAIN" in state:
@@ -166,6 +169,12 @@ def judge_node(name: str, shown: str, use: SlurmConfig) -> Iterator[Finding]:
             f"add it to the Nodes of {use.placeholder_partition} in slurm.conf",
         )
     yield ok(f"node {name}", state)
+
+
+def _is_silent(state: str) -> bool:
+    """Whether a node that is up missed one of slurmctld's calls: that passes, or Slurm calls it down."""
+    missed = state.endswith("*") or "NOT_RESPONDING" in state
+    return missed and not {"DOWN", "FAIL", "UNKNOWN"} & set(state.rstrip("*").split("+"))
 
 
 CHECKS = (

@@ -16,6 +16,7 @@ from tests.unit.plugins.module_utils.doctor.machine_fixture import (
     node,
     only,
     outcomes,
+    recorded,
     spoiled,
 )
 from wnodes.doctor import slurm
@@ -83,6 +84,15 @@ def test_a_controller_that_is_down_is_told_once() -> None:
     machine.says["scontrol ping"] = "Slurmctld(primary) at head is DOWN\n"
     assert only(machine, node(), "slurm.answers").value == "Slurmctld(primary) at head is DOWN"
     assert outcomes(machine, node())["slurm.hooks"].hint == "see slurm.answers"
+
+
+def test_what_many_checks_want_to_know_is_asked_once_also_of_a_controller_that_is_silent() -> None:
+    machine = Recorded()
+    for said in (recorded("config"), failing("did not end within 20 s")):
+        machine.says["scontrol show config"] = said
+        machine.asked.clear()
+        outcomes(machine, node())
+        assert machine.asked.count("scontrol show config") == 1
 
 
 def test_commands_that_are_not_there_and_a_dead_munge_are_named() -> None:

@@ -15,7 +15,7 @@ from tests.e2e import lab
 @pytest.fixture(scope="session", autouse=True)
 def site() -> None:
     """The lab with the collection rolled out."""
-    lab.roll_out()
+    lab.begin()
     # a new lab counts its jobs from one again, and homes outlive it
     lab.sh("head", "rm -f /home/*/slurm-*.out /home/*/result.* /home/*/started.*")
 

@@ -36,7 +36,7 @@ def drained(node: str) -> dict[str, Any]:
 def open_again() -> Iterator[None]:
     yield
     ssh("head", "wnodes", "undrain", *NODES)
-    until("all nodes to be open", lambda: all(lab.node_state(node) in ("idle", "mixed") for node in NODES), 30)
+    until("all nodes to be open", lab.is_well, 30)
 
 
 def test_the_head_shows_all_nodes_and_those_that_are_meant() -> None:
@@ -62,14 +62,15 @@ def test_a_node_is_drained_from_the_head_while_its_job_runs_on(open_again: None)
     assert lab.virtual(number)["state"] == "RUNNING"
     ssh("head", "scancel", number)
     over(number)
-    said = ssh("head", "wnodes", "drain", node, "--reason", "another kernel", "--wait")
+    said = ssh("head", "wnodes", "drain", node, "--reason", "another kernel", "--wait", limit_s=180)
     assert "drained (empty)" in said and "lifted" not in said
 
 
 def test_at_the_deadline_a_job_goes_back_into_the_queue_and_runs_elsewhere(open_again: None) -> None:
     number = submit("#!/bin/sh\nexec sleep 600\n", f"--constraint={FEATURE}", "--mem=300M")
     first = in_state(number, "RUNNING")["bait"]
-    ssh("head", "wnodes", "drain", first, "--reason", "fire", "--deadline", "5s", "--then", "requeue", "--wait")
+    order = ("--reason", "fire", "--deadline", "5s", "--then", "requeue", "--wait")
+    ssh("head", "wnodes", "drain", first, *order, limit_s=180)
     again = in_state(number, "RUNNING")
     assert again["bait"] != first
     assert drained(first)["empty"] is True
@@ -84,8 +85,14 @@ def test_a_console_is_read_from_the_head() -> None:
     assert "^[[2Jhello" in ssh("head", "wnodes", "console", job["host"], "--lines", "0").splitlines()
 
 
-def test_a_bundle_of_the_site_has_every_part() -> None:
+@pytest.fixture
+def no_bundle() -> Iterator[None]:
     ssh("head", "rm", "-f", ALL)
+    yield
+    ssh("head", "rm", "-f", ALL)
+
+
+def test_a_bundle_of_the_site_has_every_part(no_bundle: None) -> None:
     said = json.loads(ssh("head", "wnodes", "support-bundle", "--output", ALL, "--json", limit_s=180))
     assert [part for part in said["parts"] if part.get("error") or part["left_out"]] == []
     names = ssh("head", "tar", "tzf", ALL)
@@ -96,7 +103,6 @@ def test_a_bundle_of_the_site_has_every_part() -> None:
         assert not text.startswith("left out") and not text.splitlines()[-1].startswith("exit code"), text[-500:]
         assert len(text.splitlines()) > 3
     assert ssh("head", "stat", "-c", "%a %U", ALL) == "600 root\n"
-    ssh("head", "rm", "-f", ALL)
 
 
 @pytest.mark.parametrize("role", ["bait", "hypervisor"])

@@ -82,11 +82,6 @@ def real(site: None) -> Iterator[Callable[[Command], Command]]:
     """Put the lab's own names into a command, and what commands need on its machines."""
     digest = (lab.PUBLISHED / lab.TAG).resolve().name
     values = {**IN_THE_LAB, "4711": held_job(), "<digest>": digest}
-    lab.ssh("head", "runuser", "-u", "alice", "--", "tee", "/home/alice/job.sh", stdin=JOB)
-    lab.sh("head", f"rm -f {BUNDLES}; install -d -m 700 {SIGNER}")
-    for name in ("signer.key", "signer.crt"):
-        content = (lab.LAB / "signer" / name).read_text()
-        lab.sh("head", f"umask 077 && cat > {SIGNER}/{name}", stdin=content)
 
     def replaced(command: Command) -> Command:
         lines = [command.text, *command.answer]
@@ -94,8 +89,15 @@ def real(site: None) -> Iterator[Callable[[Command], Command]]:
             lines = [line.replace(example, value) for line in lines]
         return replace(command, text=lines[0], answer=tuple(lines[1:]))
 
-    yield replaced
-    lab.sh("head", f"rm -rf {SIGNER} {BUNDLES} /home/alice/job.sh /home/alice/signer.pem")
+    try:
+        lab.ssh("head", "runuser", "-u", "alice", "--", "tee", "/home/alice/job.sh", stdin=JOB)
+        lab.sh("head", f"rm -f {BUNDLES}; install -d -m 700 {SIGNER}")
+        for name in ("signer.key", "signer.crt"):
+            content = (lab.LAB / "signer" / name).read_text()
+            lab.sh("head", f"umask 077 && cat > {SIGNER}/{name}", stdin=content)
+        yield replaced
+    finally:
+        lab.sh("head", f"rm -rf {SIGNER} {BUNDLES} /home/alice/job.sh /home/alice/signer.pem")
 
 
 def held_job() -> str:

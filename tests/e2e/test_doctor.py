@@ -19,14 +19,15 @@ systemctl stop libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd
 """
 MEND = """
 chmod +x /etc/slurm/prolog.d/50-wnodes
-mv /etc/wnodes/hypervisor.yml.e2e /etc/wnodes/hypervisor.yml
+[ ! -e /etc/wnodes/hypervisor.yml.e2e ] || mv /etc/wnodes/hypervisor.yml.e2e /etc/wnodes/hypervisor.yml
 systemctl start libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket
 """
 
 
 def doctor(node: str, *arguments: str) -> dict[str, Any]:
     """Run ``wnodes doctor --json`` on a machine; return what it found by host."""
-    said = lab.sh(node, f"wnodes doctor --json {' '.join(arguments)}; echo code $?", limit_s=120)
+    limit = () if "--timeout" in arguments else ("--timeout", str(round(60 * lab.patience())))
+    said = lab.sh(node, f"wnodes doctor --json {' '.join((*arguments, *limit))}; echo code $?", limit_s=120)
     answer, _newline, code = said.rstrip().rpartition("\n")
     return {"code": int(code.split()[1]), **{host["host"]: host for host in json.loads(answer)["hosts"]}}
 
@@ -52,14 +53,12 @@ def test_a_site_that_is_well_is_found_well_from_the_head_and_on_each_node() -> N
 
 
 def test_what_was_spoiled_is_named_with_its_cure_on_that_node_alone() -> None:
-    lab.sh("hv2", SPOIL)
     try:
+        lab.sh("hv2", SPOIL)
         found = doctor("head", "'hv*'")
     finally:
         lab.sh("hv2", MEND)
-        lab.until(
-            "the node to be well", lambda: "OK" in lab.sh("head", "wnodes status >/dev/null && echo OK || true"), 60
-        )
+        lab.until("the site to be well", lab.is_well, lab.CLEAN_S)
     assert (found["code"], failures(found["hv1"])) == (1, [])
     assert set(failures(found["hv2"])) >= {"services.hook", "libvirt.answers", "slurm.node_timeout"}
     (hook,) = [finding for finding in found["hv2"]["findings"] if finding["check"] == "services.hook"]
@@ -68,14 +67,9 @@ def test_what_was_spoiled_is_named_with_its_cure_on_that_node_alone() -> None:
 
 
 def test_a_node_whose_services_are_down_looks_at_itself_and_is_unreachable_from_the_head() -> None:
-    lab.ssh("hv2", "systemctl", "stop", "wnodes-bait", "wnodes-hypervisor")
-    try:
+    with lab.stopped("hv2", "wnodes-bait", "wnodes-hypervisor"):
         own, seen = doctor("hv2"), doctor("head", "hv2", "--timeout", "15")
-    finally:
-        lab.ssh("hv2", "systemctl", "start", "wnodes-hypervisor", "wnodes-bait")
-        lab.until(
-            "the node to be well", lambda: "OK" in lab.sh("head", "wnodes status >/dev/null && echo OK || true"), 60
-        )
+    lab.until("the site to be well", lab.is_well, lab.CLEAN_S)
     assert own["code"] == 1
     assert {"services.units", "services.answers"} <= set(failures(own["hv2"]))
     assert seen["code"] == 3

@@ -23,14 +23,17 @@ def broken_image() -> Iterator[str]:
     manifest = json.loads(lab.ssh("head", "cat", f"/shared/images/{lab.TAG}/manifest.json"))
     source = lab.ssh("head", "readlink", "-f", f"/shared/images/{lab.TAG}").strip()
     changed = {**manifest, "tags": [tag], "cmdline": manifest["cmdline"].replace("/dev/vda", "/dev/nosuch")}
-    lab.sh("head", f"mkdir -p {folder}; ln -sf {source}/disk.qcow2 {source}/vmlinuz {source}/initrd {folder}/")
-    lab.ssh("head", "tee", f"{folder}/manifest.json", stdin=json.dumps(changed))
-    lab.sign("e2e-broken", tag)
-    lab.ssh("head", "wnodes", "images", "publish", folder)
-    lab.until("a node to offer the broken image", lambda: f"vm_{tag}" in lab.ssh("head", "sinfo", "-h", "-o", "%f"), 30)
-    yield tag
-    lab.ssh("head", "wnodes", "images", "retire", tag)
-    lab.ssh("head", "rm", "-rf", folder, f"/shared/images/{tag}")
+    offered = f"vm_{tag}"
+    try:
+        lab.sh("head", f"mkdir -p {folder}; ln -sf {source}/disk.qcow2 {source}/vmlinuz {source}/initrd {folder}/")
+        lab.ssh("head", "tee", f"{folder}/manifest.json", stdin=json.dumps(changed))
+        lab.sign("e2e-broken", tag)
+        lab.ssh("head", "wnodes", "images", "publish", folder)
+        lab.until("a node to offer the image", lambda: offered in lab.ssh("head", "sinfo", "-h", "-o", "%f"), 30)
+        yield tag
+    finally:
+        lab.ssh("head", "wnodes", "images", "retire", tag, check=False)
+        lab.ssh("head", "rm", "-rf", folder, f"/shared/images/{tag}")
 
 
 def test_a_vm_that_never_boots_returns_the_job_with_backoff_and_says_why(broken_image: str) -> None:
@@ -61,8 +64,7 @@ def test_a_service_killed_in_mid_flight_loses_nothing(service: str) -> None:
 
 @pytest.mark.every_release
 def test_a_job_that_comes_while_no_bait_answers_is_kept_and_runs_when_the_bait_is_back() -> None:
-    lab.ssh("hv1", "systemctl", "stop", "wnodes-bait.service", "wnodes-hook.socket")
-    try:
+    with lab.stopped("hv1", "wnodes-bait.service", "wnodes-hook.socket"):
         number = lab.submit(JOB, "-C", lab.FEATURE, "-w", "hv1")
         lab.until("the node to be closed", lambda: "drain" in lab.node_state("hv1"), 60)
         assert lab.native(number, "State") == "PENDING"
@@ -71,8 +73,6 @@ def test_a_job_that_comes_while_no_bait_answers_is_kept_and_runs_when_the_bait_i
             "status to say that the bait is down", lambda: _says(lab.ssh("head", "wnodes", "status", check=False)), 60
         )
         assert "hv1" in status
-    finally:
-        lab.ssh("hv1", "systemctl", "start", "wnodes-hook.socket", "wnodes-bait.service")
     job = lab.over(number)
     assert (job["outcome"], job["exit_code"]) == ("FINISHED", 5)
     assert lab.output(number).strip() == job["host"]
@@ -84,36 +84,31 @@ def _says(status: str) -> str:
 
 
 def test_a_node_without_its_hypervisor_closes_says_so_and_reopens_by_itself() -> None:
-    lab.ssh("hv2", "systemctl", "stop", "wnodes-hypervisor")
-    try:
+    with lab.stopped("hv2", "wnodes-hypervisor"):
         lab.until("the node to be closed", lambda: "drain" in lab.node_state("hv2"), 60)
         assert "hypervisor" in lab.ssh("head", "wnodes", "status", check=False)
         number = lab.submit("#!/bin/sh\nhostname\n")
         lab.until("a real job elsewhere", lambda: lab.native(number, "State") == "COMPLETED", 60)
-    finally:
-        lab.ssh("hv2", "systemctl", "start", "wnodes-hypervisor")
     lab.until("the node to be open", lambda: lab.node_state("hv2") in ("idle", "mixed"), 60)
 
 
 def test_a_node_without_libvirt_closes_says_so_and_reopens_by_itself() -> None:
     units = ("libvirtd.service", "libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
-    lab.ssh("hv2", "systemctl", "stop", *units)
-    try:
+    with lab.stopped("hv2", *units, start=("libvirtd.socket", "libvirtd-ro.socket", "libvirtd.service")):
         lab.until("the node to be closed", lambda: "drain" in lab.node_state("hv2"), 60)
         assert "libvirt" in lab.ssh("head", "wnodes", "status", check=False)
-    finally:
-        lab.ssh("hv2", "systemctl", "start", "libvirtd.socket", "libvirtd-ro.socket", "libvirtd.service")
     lab.until("the node to be open", lambda: lab.node_state("hv2") in ("idle", "mixed"), 90)
 
 
 def test_without_the_nameserver_running_jobs_go_on_and_it_is_said() -> None:
-    number = lab.submit("#!/bin/sh\nsleep 6\nhostname\n", "-C", lab.FEATURE)
+    lab.ssh("head", "rm", "-f", lab.GO)
+    number = lab.submit(lab.UNTIL_TOLD + "hostname\n", "-C", lab.FEATURE)
     job = lab.in_state(number, "RUNNING")
-    lab.ssh("head", "systemctl", "stop", "wnodes-nameserver")
-    try:
+    with lab.stopped("head", "wnodes-nameserver"):
+        lab.ssh("head", "touch", lab.GO)
         lab.until("the job to end", lambda: lab.native(number, "State") == "COMPLETED", 90)
-        said = lab.ssh("hv1", "wnodes", "status", check=False)
-        assert "nameserver" in said
-    finally:
-        lab.ssh("head", "systemctl", "start", "wnodes-nameserver")
+        # a heartbeat may be on its way when the nameserver goes
+        lab.until(
+            "the node to say so", lambda: "nameserver" in lab.ssh("hv1", "wnodes", "status", check=False), lab.CLEAN_S
+        )
     assert lab.output(number).strip() == job["host"]

@@ -46,8 +46,8 @@ def configure(pool: dict[str, Any]) -> None:
 @contextmanager
 def pool(**settings: Any) -> Iterator[str]:
     """Let VMs wait on the node; give the host name of the first one that does, if some shall."""
-    configure({"calm_s": 1.0, **settings})
     try:
+        configure({"calm_s": 1.0, **settings})
         yield waiting() if "flavours" in settings else ""
     finally:
         configure({})
@@ -133,12 +133,14 @@ def test_a_node_that_is_drained_keeps_no_vm_waiting() -> None:
 @pytest.mark.every_release
 def test_the_batch_system_sends_a_job_straight_to_a_vm_that_is_offered() -> None:
     with pool(flavours=[ONE], offer=True) as first:
-        assert lab.allocated_mib(NODE) == CHARGE, "an offered VM is on the books"
-        number = lab.submit(FACTS + "sleep 3\n", "-C", lab.FEATURE)
+        lab.until("the offered VM to be on the books", lambda: lab.allocated_mib(NODE) == CHARGE, lab.CLEAN_S)
+        lab.ssh("head", "rm", "-f", lab.GO)
+        number = lab.submit(FACTS + lab.UNTIL_TOLD, "-C", lab.FEATURE)
         lab.until("the job to run", lambda: lab.native(number, "State") == "RUNNING", lab.CLEAN_S)
         job = lab.in_state(number, "RUNNING")
         assert (job["path"], job["host"]) == ("direct", first)
         lab.until("the VM to be closed", lambda: "drain" in lab.ssh("head", "sinfo", "-hn", first, "-o%T"), lab.CLEAN_S)
+        lab.ssh("head", "touch", lab.GO)
         job = lab.over(number)
         assert (job["outcome"], job["exit_code"]) == ("FINISHED", 0)
         assert lab.facts(number)["host"] == first
@@ -200,10 +202,13 @@ def as_root(script: str) -> dict[str, str]:
     """Run a job of root's in a VM of the pool; return the ``key=value`` words it wrote."""
     path = "/shared/e2e.root"
     number = lab.ssh("head", "sbatch", "--parsable", "-D", "/", "-o", path, *ON_NODE, stdin=script).strip()
-    job = lab.over(number, 2 * lab.START_S)
-    assert job["path"] == "pool"
-    text = lab.ssh("head", "cat", path)
-    lab.ssh("head", "rm", "-f", path)
+    try:
+        job = lab.over(number, 2 * lab.START_S)
+        assert job["path"] == "pool"
+        text = lab.ssh("head", "cat", path)
+    finally:
+        lab.ssh("head", "scancel", number)
+        lab.ssh("head", "rm", "-f", path)
     return dict(word.split("=", 1) for word in text.split() if "=" in word)
 
 

@@ -37,10 +37,12 @@ def rules(site: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     """The rules, rolled out."""
     file = tmp_path_factory.mktemp("rules") / "rules.yml"
     file.write_text(RULES)
-    done = roll_out(file)
-    assert done.returncode == 0, done.stdout
-    yield file
-    done = roll_out("")
+    try:
+        done = roll_out(file)
+        assert done.returncode == 0, done.stdout
+        yield file
+    finally:
+        done = roll_out("")
     assert done.returncode == 0, done.stdout
     assert "No such file" in lab.ssh(NODE, "ls", FILE, check=False)
 
@@ -68,13 +70,10 @@ def test_a_job_beyond_a_rule_is_held_with_value_limit_and_rule(rules: Path) -> N
 
 
 def test_without_a_bait_a_job_that_is_virtual_by_a_rule_is_kept_and_runs_when_the_bait_is_back(rules: Path) -> None:
-    lab.ssh(NODE, "systemctl", "stop", "wnodes-bait.service", "wnodes-hook.socket")
-    try:
+    with lab.stopped(NODE, "wnodes-bait.service", "wnodes-hook.socket"):
         number = lab.submit(HOST, *ON_NODE, user="bob")
         lab.until("the node to be closed", lambda: "drain" in lab.node_state(NODE), 60)
         assert lab.native(number, "State") == "PENDING"
-    finally:
-        lab.ssh(NODE, "systemctl", "start", "wnodes-hook.socket", "wnodes-bait.service")
     job = lab.over(number)
     assert job["outcome"] == "FINISHED"
     assert lab.output(number, "bob").strip() == job["host"]

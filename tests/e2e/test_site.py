@@ -19,12 +19,12 @@ def test_a_second_run_of_site_changes_nothing() -> None:
 
 def test_a_service_with_an_unknown_key_does_not_start_and_says_file_key_and_what_is_known() -> None:
     path = "/etc/wnodes/bait.yml"
-    lab.sh("hv2", f"cp -p {path} {path}.e2e && echo 'colour: red' >> {path}")
     try:
+        lab.sh("hv2", f"cp -p {path} {path}.e2e && echo 'colour: red' >> {path}")
         lab.ssh("hv2", "systemctl", "restart", "wnodes-bait", check=False)
         said = lab.ssh("hv2", "journalctl", "-u", "wnodes-bait", "-n", "5", "-o", "cat", "--no-pager")
     finally:
-        lab.sh("hv2", f"mv {path}.e2e {path} && systemctl reset-failed wnodes-bait; systemctl start wnodes-bait")
+        lab.sh("hv2", f"mv {path}.e2e {path}; systemctl reset-failed wnodes-bait; systemctl start wnodes-bait")
     assert f"{path}: colour" in said
     assert "unknown key" in said
     assert "known keys: host" in said

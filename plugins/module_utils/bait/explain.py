@@ -11,6 +11,7 @@ from ..model.codec import encode
 from ..model.job import Job
 from ..model.phases import phases
 from ..model.states import JobState
+from ..model.vm import told_apart
 
 WAITS_FOR = {
     JobState.RECEIVED: "the batch system to take it back into the queue",
@@ -33,12 +34,15 @@ _ENDED_AS = {
 
 
 def explain(job: Job, now: float, native: str = "") -> Dict[str, Any]:
-    """Return the job as plain data, with ``waits_for`` (text), ``outcome``, ``seconds`` (state → seconds) and
-    ``phases`` (phase → seconds, in order; see model/phases.py)."""
+    """Return the job as plain data, with ``waits_for`` (text), ``outcome``, ``seconds`` (state → seconds), ``phases``
+    (phase → seconds, in order; see model/phases.py) and ``console``, the last lines of that of its VM that failed."""
     outcome = job.outcome
+    reason, console = told_apart(job.reason)
     waits_for = _ENDED_AS[outcome] if outcome else WAITS_FOR[job.state]
     return {
         **encode(job),
+        "reason": reason,
+        "console": console,
         "outcome": outcome.value if outcome else None,
         "waits_for": f"{waits_for} ({native})" if native else waits_for,
         "seconds": {state: round(spent, 3) for state, spent in job.seconds(now).items()},

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, Tuple
 
-from . import clock, disk, host, libvirt, memory, names, network, services, slurm, slurm_places, virtualisation
+from . import (
+    clock,
+    disk,
+    host,
+    libvirt,
+    memory,
+    names,
+    network,
+    services,
+    slurm,
+    slurm_jobs,
+    slurm_places,
+    virtualisation,
+)
 from .check import Check, Finding, Outcome
 
 CHECKS: Tuple[Check, ...] = (
@@ -20,6 +33,7 @@ CHECKS: Tuple[Check, ...] = (
     *disk.CHECKS,
     *slurm.CHECKS,
     *slurm_places.CHECKS,
+    *slurm_jobs.CHECKS,
     *memory.CHECKS,
     *services.CHECKS,
 )

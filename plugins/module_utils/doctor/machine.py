@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import struct
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from ..jsonhttp import unix_client
 from ..model.clock import Clock
@@ -23,13 +23,17 @@ from ..virt.base import Versions
 from ..virt.libvirt_host import LibvirtHost
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin:/opt/slurm/bin"
-LIMIT_S = 10.0
+#: longer than commands of Slurm wait themselves (MessageTimeout, 10 s): what they say then tells more than silence
+LIMIT_S = 20.0
 #: the call of Linux that tells a device's address; services may not open netlink sockets, as ``ip`` does
 SIOCGIFADDR = 0x8915
 
 
 class Machine(Clock):
     """This machine. Tests replace single calls by what real machines have said."""
+
+    def __init__(self) -> None:
+        self._told: Dict[Tuple[str, ...], Union[str, CommandFailed]] = {}
 
     def run(self, *argv: str, input: Optional[str] = None, check: bool = True) -> Completed:
         """Run a program; its messages are in English.
@@ -43,6 +47,18 @@ class Machine(Clock):
     def said(self, *argv: str) -> str:
         """Return a program's standard output without white space around it."""
         return self.run(*argv).stdout.strip()
+
+    def told(self, *argv: str) -> str:
+        """Return what a program said when it was first asked: many checks ask the same, and silence takes its time."""
+        if argv not in self._told:
+            try:
+                self._told[argv] = self.said(*argv)
+            except CommandFailed as error:
+                self._told[argv] = error
+        found = self._told[argv]
+        if isinstance(found, CommandFailed):
+            raise found
+        return found
 
     def program(self, name: str) -> str:
         """Return where a program is, or an empty text."""
@@ -73,6 +89,10 @@ class Machine(Clock):
             return os.stat(path).st_mode & 0o7777
         except OSError:
             return None
+
+    def readable(self, folder: str) -> bool:
+        """Whether there is a folder whose entries can be read."""
+        return os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)
 
     def free_mib(self, folder: str) -> int:
         """Return the MiB that are free on the disk of ``folder``, or of where it would be made."""

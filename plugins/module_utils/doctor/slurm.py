@@ -27,6 +27,12 @@ HOOK_S = 80
 LEASE_TTL_S = 120.0
 WHERE = "in slurm.conf, and run `scontrol reconfigure`"
 
+#: what commands of Slurm say, and those that start them, where Slurm itself has said nothing
+NO_ANSWER = (
+    "Unable to contact", "could not be started", "did not end", "timed out", "Connection", "Zero Bytes", "munge",
+    "authentication", "Unable to establish", "Unable to process configuration", "Could not establish",
+)  # fmt: skip
+
 Config = Mapping[str, Sequence[str]]
 
 
@@ -67,7 +73,7 @@ def settings_of(machine: Machine) -> Dict[str, List[str]]:
 
     :raises CommandFailed: it does not answer
     """
-    return config(machine.said("scontrol", "show", "config"))
+    return config(machine.told("scontrol", "show", "config"))
 
 
 Judge = Callable[[Config, Wanted], Iterator[Finding]]
@@ -90,7 +96,7 @@ def refused(error: CommandFailed) -> CommandFailed:
 
     :raises CommandFailed: it is none: Slurm did not answer
     """
-    if any(said in error.reason for said in ("Unable to contact", "could not be started", "did not end")):
+    if any(said.lower() in error.reason.lower() for said in NO_ANSWER):
         raise error
     return error
 
@@ -199,6 +205,20 @@ def prolog_flags(settings: Config, wanted: Wanted) -> Iterator[Finding]:
             ",".join(flags),
             "prologs would run at a job's first step: too late to stop it",
             f"set PrologFlags=Alloc {WHERE}",
+        )
+    if "nohold" in flags:
+        yield warning(
+            "PrologFlags",
+            "NoHold",
+            "an interactive job begins before the hook has said whether it may",
+            f"take NoHold out {WHERE}",
+        )
+    if "serial" in flags:
+        yield warning(
+            "PrologFlags",
+            "Serial",
+            "jobs of one node wait for each other's hooks, up to 20 s each while the bait does not answer",
+            f"take Serial out {WHERE}",
         )
 
 

@@ -21,11 +21,13 @@ DOCS = "see docs/site.md, What Slurm has to allow"
 OFFERED = "see docs/site.md, Offered VMs in Slurm"
 
 
-def _read(machine: Machine) -> Dict[str, Dict[str, str]]:
-    return partitions(machine.said("scontrol", "show", "-a", "-o", "partition"))
+def partitions_of(machine: Machine) -> Dict[str, Dict[str, str]]:
+    """Return the fields of all partitions by name."""
+    return partitions(machine.told("scontrol", "show", "-a", "-o", "partition"))
 
 
-def _use(wanted: Wanted) -> SlurmConfig:
+def use_of(wanted: Wanted) -> SlurmConfig:
+    """Return how the node uses Slurm, or how one would by default."""
     return wanted.bait.slurm if wanted.bait is not None else SlurmConfig("any")
 
 
@@ -38,6 +40,12 @@ def _expect(name: str, partition: Mapping[str, str], cure: str, **settings: str)
             )
 
 
+def _root_may(name: str, partition: Mapping[str, str], cure: str) -> Iterator[Finding]:
+    if partition.get("DisableRootJobs", "").upper() == "YES":
+        reason = "placeholders are jobs of root"
+        yield failure(f"partition {name}", "DisableRootJobs=YES", reason, f"take it out of slurm.conf: {cure}")
+
+
 def _missing(name: str, cure: str) -> Finding:
     return failure(
         f"partition {name}", "", "is not there", f"add it to slurm.conf, or name yours in bait_slurm; {cure}"
@@ -45,7 +53,7 @@ def _missing(name: str, cure: str) -> Finding:
 
 
 def partition_settings(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
-    yield from judge_partitions(_read(machine), _use(wanted))
+    yield from judge_partitions(partitions_of(machine), use_of(wanted))
 
 
 def judge_partitions(found: Partitions, use: SlurmConfig) -> Iterator[Finding]:
@@ -62,6 +70,7 @@ def judge_partitions(found: Partitions, use: SlurmConfig) -> Iterator[Finding]:
         yield _missing(use.placeholder_partition, DOCS)
         return
     yield from _expect(use.placeholder_partition, holds, DOCS, State="UP", RootOnly="YES", MaxTime="UNLIMITED")
+    yield from _root_may(use.placeholder_partition, holds, DOCS)
     tier = _tier(holds)
     others = {name: _tier(one) for name, one in found.items() if name != use.placeholder_partition}
     higher = sorted(name for name, other in others.items() if other >= tier)
@@ -82,11 +91,11 @@ def offer(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     if wanted.bait is None or not wanted.bait.pool.offer:
         yield skipped("offered VMs", "bait_pool.offer is off here")
         return
-    yield from judge_offer(settings_of(machine), _read(machine), _use(wanted))
+    yield from judge_offer(settings_of(machine), partitions_of(machine), use_of(wanted))
     weight = int(_node(machine, wanted).get("Weight", "") or 1)
     if weight <= OFFERED_WEIGHT:
         yield failure(
-            f"node {_use(wanted).node}",
+            f"node {use_of(wanted).node}",
             f"Weight={weight}",
             "offered VMs must be chosen before it",
             f"set Weight=100: {OFFERED}",
@@ -106,6 +115,7 @@ def judge_offer(settings: Config, found: Partitions, use: SlurmConfig) -> Iterat
     else:
         wants = {"RootOnly": "YES", "PriorityTier": "0", "PreemptMode": "CANCEL", "MaxTime": "UNLIMITED", "State": "UP"}
         yield from _expect(use.offer_partition, offers, OFFERED, **wants)
+        yield from _root_may(use.offer_partition, offers, OFFERED)
     others = {name: partition for name, partition in found.items() if name != use.offer_partition}
     for name, partition in others.items():
         if partition.get("PreemptMode", "").upper() != "OFF":
@@ -124,25 +134,28 @@ def judge_offer(settings: Config, found: Partitions, use: SlurmConfig) -> Iterat
 
 
 def _node(machine: Machine, wanted: Wanted) -> Dict[str, str]:
-    return fields(machine.said("scontrol", "show", "-o", "node", _use(wanted).node))
+    return fields(machine.told("scontrol", "show", "-o", "node", use_of(wanted).node))
 
 
 def node(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
-    name = _use(wanted).node
+    name = use_of(wanted).node
     try:
-        shown = machine.said("scontrol", "show", "-o", "node", name)
+        shown = machine.told("scontrol", "show", "-o", "node", name)
     except CommandFailed as error:
         cure = "add a NodeName line to slurm.conf; where Slurm knows it by another name, set bait_slurm.node"
         yield failure(f"node {name}", "", f"is not known to Slurm: {first_line(refused(error))}", cure)
         return
-    yield from judge_node(name, shown, _use(wanted))
+    yield from judge_node(name, shown, use_of(wanted))
 
 
 def judge_node(name: str, shown: str, use: SlurmConfig) -> Iterator[Finding]:
     """Judge ``scontrol show -o node``."""
     seen = fields(shown)
     state, reason = seen.get("State", ""), node_reason(shown)
-    if host_state(state) in (HostState.DOWN, HostState.JOINING):
+    if _is_silent(state):
+        reason = "does not answer slurmctld at this moment; until it does Slurm gives it no new jobs"
+        yield warning(f"node {name}", state, reason, "look again; `systemctl status slurmd` here if it stays so")
+    elif host_state(state) in (HostState.DOWN, HostState.JOINING):
         cure = "`systemctl status slurmd` here; `sinfo -R` tells the reason"
         yield failure(f"node {name}", state, f"Slurm gives it no jobs: {reason or 'slurmd does not answer'}", cure)
     elif "DRAIN" in state:
@@ -157,6 +170,12 @@ def judge_node(name: str, shown: str, use: SlurmConfig) -> Iterator[Finding]:
             f"add it to the Nodes of {use.placeholder_partition} in slurm.conf",
         )
     yield ok(f"node {name}", state)
+
+
+def _is_silent(state: str) -> bool:
+    """Whether a node that is up missed one of slurmctld's calls: that passes, or Slurm calls it down."""
+    missed = state.endswith("*") or "NOT_RESPONDING" in state
+    return missed and not {"DOWN", "FAIL", "UNKNOWN"} & set(state.rstrip("*").split("+"))
 
 
 CHECKS = (

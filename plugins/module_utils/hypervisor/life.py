@@ -15,7 +15,7 @@ from typing import Callable, Dict, Optional
 from ..model.errors import ImageError, NotFoundError, VirtError
 from ..model.image import CachedImage
 from ..model.states import VmState
-from ..model.vm import RESTORE, Vm
+from ..model.vm import CONSOLE, RESTORE, Vm
 from ..virt.guest import Guest
 from ..virt.personality import personalise, personality, right_clock
 from .parts import TRASH, Parts
@@ -73,7 +73,7 @@ class Life:
 
     def _break(self, vm: Vm, reason: str) -> float:
         console = self._p.files.console_tail(vm.id)
-        self._vms.move(vm, VmState.BROKEN, f"{reason}\nconsole:\n{console}" if console else reason)
+        self._vms.move(vm, VmState.BROKEN, f"{reason}{CONSOLE}{console}" if console else reason)
         return 0.0
 
     def _planned(self, vm: Vm) -> float:

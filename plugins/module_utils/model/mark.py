@@ -65,7 +65,7 @@ class Mark:
 
 
 def _count(text: str) -> int:
-    return int(text) if text.isdigit() and len(text) < 10 else 0
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
 
 
 def is_under_way(text: str) -> bool:

@@ -105,12 +105,22 @@ class Move:
     at: float
 
 
+#: between why a VM is BROKEN and what its console said last
+CONSOLE = "\nconsole:\n"
+
+
+def told_apart(reason: str) -> Tuple[str, str]:
+    """Return why a VM broke, and the last lines of its console; a job's reason may end with those, too."""
+    why, _between, console = reason.partition(CONSOLE)
+    return why, console
+
+
 @dataclass(frozen=True)
 class Vm:
     """A VM as its hypervisor keeps it.
 
     :param name: the leased host name; empty before the lease
-    :param reason: why it is BROKEN, with what the console said last
+    :param reason: why it is BROKEN, with what the console said last (see :func:`told_apart`)
     :param path: how it comes up, ``restore`` (as a clone of its template) or ``cold``; empty before
     """
 

@@ -18,6 +18,7 @@ from wnodes.model.codec import decode
 from wnodes.model.image import Allowed
 from wnodes.model.lease import Lease
 from wnodes.model.phases import PHASES
+from wnodes.model.vm import told_apart
 
 from .site import DOWN, OK, PROBLEM, View, seconds
 
@@ -77,7 +78,8 @@ def status(view: View) -> RenderableType:
         if service.detail.get("drain"):
             told.append(drained(service.detail["drain"]))
         table.add_row(service.host, service.role, _state(service.state), heard, Text(", ".join(told)))
-        problems += [Text(f"{service.host} {service.role}: {problem}", style="yellow") for problem in service.problems]
+        said = [told_apart(problem)[0] for problem in service.problems]
+        problems += [Text(f"{service.host} {service.role}: {problem}", style="yellow") for problem in said]
     running = sum(job["state"] != "CLOSED" for job in view.jobs)
     up = sum(vm["state"] != "GONE" for vm in view.vms)
     hints = [Text(hint, style="yellow") for hint in view.hints]
@@ -154,6 +156,7 @@ def vms(view: View, everything: bool) -> RenderableType:
     table = _table(
         "VM", "STATE", "SECONDS", "NODE", "IMAGE", "FOR", "CPUS", "MIB", "ADDRESS", "REASON", numbers=numbers
     )
+    consoles: list[Text] = []
     for vm in view.vms:
         if vm["state"] == "GONE" and not everything:
             continue
@@ -164,7 +167,15 @@ def vms(view: View, everything: bool) -> RenderableType:
         owner = request["owner"] or "(waiting)"
         cells += [vm["hypervisor"], request["tag"], owner, str(size["cpus"]), str(size["memory_mib"])]
         table.add_row(*cells, lease.get("address", ""), Text(vm["reason"]))
-    return _empty(table, "no virtual machines")
+        consoles += _console_of(cells[0], vm)
+    return Group(_empty(table, "no virtual machines"), *consoles)
+
+
+def _console_of(name: str, told: dict[str, Any]) -> list[Text]:
+    """Return what a VM's console said last, under a heading of its own; nothing where that is not known."""
+    if not told.get("console"):
+        return []
+    return [Text(f"\nlast lines of the console of {name}", style="bold"), Text(told["console"], style="dim")]
 
 
 def _phase(name: str, took: float, longest: float) -> Text:
@@ -182,9 +193,9 @@ def explain(job: dict[str, Any], now: float) -> RenderableType:
     rows = {
         "job": f"{job['lrms_id']} of {job['user']} (request {job['id']}, attempt {job['attempt']})",
         "state": job["state"] if not job.get("outcome") else f"{job['outcome']}, over",
-        "result" if job.get("outcome") else "waits for": job["waits_for"],
         "reason": job["reason"],
         "trouble": job.get("error", ""),
+        "result" if job.get("outcome") else "waits for": job["waits_for"],
         "image": job["request"]["tag"],
         "asked for": f"{size['cpus']} CPUs, {size['memory_mib']} MiB memory, {size['scratch_mib']} MiB scratch disk",
         "by rule": ", ".join(f"{value} ({where})" for value, where in job.get("ruled", {}).items()),
@@ -201,10 +212,12 @@ def explain(job: dict[str, Any], now: float) -> RenderableType:
             table.add_row(name, Text(value))
     for name, took in job.get("phases", {}).items():
         table.add_row(name, _phase(name, took, max(job["phases"].values())))
+    consoles = _console_of("its VM", job)
     for old in job.get("earlier", ()):
         text = f"{_time(old['history'][0]['at'])} on {old.get('bait', '')}: {old.get('outcome') or old['state']}"
         table.add_row("before", Text(f"{text}: {old['reason']}" if old["reason"] else text))
-    return table
+        consoles += _console_of(f"its VM before, {_time(old['history'][0]['at'])}", old)
+    return Group(table, *consoles)
 
 
 def tags(entries: Iterable[dict[str, Any]], nodes: dict[str, dict[str, Any]], now: float) -> RenderableType:

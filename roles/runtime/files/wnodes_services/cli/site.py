@@ -18,6 +18,7 @@ from wnodes.model.clock import Clock
 from wnodes.model.codec import encode
 from wnodes.model.errors import UnavailableError, WnodesError
 from wnodes.model.hostlist import chosen
+from wnodes.model.vm import told_apart
 from wnodes.nameserver.client import NameserverClient
 from wnodes.nameserver.service import told
 from wnodes.nameserver.services import DOWN, OK, Service, service, silence_limit_s
@@ -35,7 +36,7 @@ class View:
 
     :param scope: ``site`` or ``node``
     :param jobs: as the baits tell them (see bait/explain.py), oldest first
-    :param vms: encoded Vm, each with ``hypervisor``, its node
+    :param vms: encoded Vm, each with ``hypervisor``, its node, and ``console``, its last lines where it is broken
     :param now: seconds since the epoch, by the clock of whoever told
     """
 
@@ -134,7 +135,7 @@ def site_view(directory: NameserverClient) -> View:
     for beat in directory.heartbeats():
         services.append(service(beat, now, limit_s))
         jobs += told(beat, "jobs")
-        vms += [{**vm, "hypervisor": beat.host} for vm in told(beat, "vms")]
+        vms += [_vm(vm, beat.host) for vm in told(beat, "vms")]
     return View("site", now, tuple(services), _with_vms(jobs, vms), _by_age(vms))
 
 
@@ -147,7 +148,7 @@ def node_view(clock: Clock, bait: JsonClient, hypervisor: HypervisorClient) -> V
         return dict(bait.call("GET", "/v1/status"))
 
     def ask_hypervisor() -> dict[str, Any]:
-        vms.extend({**encode(vm), "hypervisor": host} for vm in hypervisor.list())
+        vms.extend(_vm(encode(vm), host) for vm in hypervisor.list())
         return dict(encode(hypervisor.status()))
 
     services = []
@@ -162,6 +163,11 @@ def node_view(clock: Clock, bait: JsonClient, hypervisor: HypervisorClient) -> V
         jobs += status.get("jobs", ())
         services.append(service(Heartbeat(role, host, 0.0, status), 0.0, 1.0, heard=False))
     return View("node", clock.now(), tuple(services), _with_vms(jobs, vms), _by_age(vms))
+
+
+def _vm(vm: dict[str, Any], host: str) -> dict[str, Any]:
+    reason, console = told_apart(str(vm.get("reason", "")))
+    return {**vm, "hypervisor": host, "reason": reason, "console": console}
 
 
 def _with_vms(jobs: list[dict[str, Any]], vms: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:

@@ -42,6 +42,7 @@ def test_files_that_are_there_and_files_that_are_not(machine: Machine, tmp_path:
     nowhere = str(tmp_path / "no" / "where")
     assert (machine.read(nowhere), machine.mode(nowhere), machine.there(nowhere)) == (None, None, False)
     assert machine.entries(nowhere) == []
+    assert [machine.readable(folder) for folder in (str(tmp_path), nowhere, str(path))] == [True, False, False]
     assert machine.free_mib(nowhere) > 0
     assert size_mib(machine, nowhere) == 0
     (tmp_path / "a" / "big").write_bytes(bytes(3 << 20))

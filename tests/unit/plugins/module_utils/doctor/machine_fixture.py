@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ class Recorded(Machine):
     """See :class:`Machine`; ``says`` has the outputs by how a command line begins, ``files`` the files."""
 
     def __init__(self, release: str = "24.11") -> None:
+        super().__init__()
+        self.asked: list[str] = []
         self.says: dict[str, str | CommandFailed] = {
             "/usr/bin/python3 --version": "Python 3.11.2",
             "systemctl --version": "systemd 252 (252.39-1~deb12u2)\n+PAM +AUDIT",
@@ -133,6 +136,7 @@ class Recorded(Machine):
 
     def run(self, *argv: str, input: str | None = None, check: bool = True) -> Completed:
         line = " ".join(argv)
+        self.asked.append(line)
         if "-pubkey" in argv:
             return Completed(argv, 0, self.public_key, "")
         said = self.says[max((start for start in self.says if line.startswith(start)), key=len)]
@@ -157,6 +161,9 @@ class Recorded(Machine):
 
     def mode(self, path: str) -> int | None:
         return self.modes.get(path)
+
+    def readable(self, folder: str) -> bool:
+        return folder not in self.missing
 
     def free_mib(self, folder: str) -> int:
         return self.free
@@ -184,8 +191,18 @@ class Recorded(Machine):
         return (self.accel,)
 
 
+def spoiled(release: str, key: str, value: str) -> Recorded:
+    """Return a node whose Slurm has another value for a key."""
+    machine = Recorded(release)
+    shown, count = re.subn(rf"(?m)^{key}(\[0\])?( *)= .*", rf"{key}\1\2= {value}", recorded("config", release))
+    assert count == 1
+    machine.says["scontrol show config"] = shown
+    return machine
+
+
 def outcomes(machine: Machine, wanted: Wanted) -> dict[str, Finding]:
     """Return the first finding of every check that was made."""
+    machine._told.clear()  # tests spoil one machine after the other
     made = {check.name: check.findings(machine, wanted)[0] for check in CHECKS if check.fits(wanted)}
     assert set(made) <= {check.name for check in CHECKS}
     return made

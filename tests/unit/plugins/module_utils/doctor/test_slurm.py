@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from tests.unit.plugins.module_utils.doctor.machine_fixture import (
@@ -19,20 +17,12 @@ from tests.unit.plugins.module_utils.doctor.machine_fixture import (
     only,
     outcomes,
     recorded,
+    spoiled,
 )
 from wnodes.doctor import slurm
 from wnodes.doctor.check import Outcome
 
 FAILURE, WARNING = Outcome.FAILURE, Outcome.WARNING
-
-
-def spoiled(release: str, key: str, value: str) -> Recorded:
-    """Return a node whose Slurm has another value for a key."""
-    machine = Recorded(release)
-    shown, count = re.subn(rf"(?m)^{key}(\[0\])?( *)= .*", rf"{key}\1\2= {value}", recorded("config", release))
-    assert count == 1
-    machine.says["scontrol show config"] = shown
-    return machine
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -53,6 +43,8 @@ def spoiled(release: str, key: str, value: str) -> Recorded:
             WARNING,
         ),
         ("PrologFlags", "(null)", "slurm.prolog_flags", FAILURE),
+        ("PrologFlags", "Alloc,NoHold", "slurm.prolog_flags", WARNING),
+        ("PrologFlags", "Alloc,Serial", "slurm.prolog_flags", WARNING),
         ("Prolog", "/etc/slurm/prolog.sh", "slurm.hooks", FAILURE),
         ("Epilog", "(null)", "slurm.hooks", FAILURE),
         ("PrologEpilogTimeout", "30", "slurm.hooks", FAILURE),
@@ -92,6 +84,15 @@ def test_a_controller_that_is_down_is_told_once() -> None:
     machine.says["scontrol ping"] = "Slurmctld(primary) at head is DOWN\n"
     assert only(machine, node(), "slurm.answers").value == "Slurmctld(primary) at head is DOWN"
     assert outcomes(machine, node())["slurm.hooks"].hint == "see slurm.answers"
+
+
+def test_what_many_checks_want_to_know_is_asked_once_also_of_a_controller_that_is_silent() -> None:
+    machine = Recorded()
+    for said in (recorded("config"), failing("did not end within 20 s")):
+        machine.says["scontrol show config"] = said
+        machine.asked.clear()
+        outcomes(machine, node())
+        assert machine.asked.count("scontrol show config") == 1
 
 
 def test_commands_that_are_not_there_and_a_dead_munge_are_named() -> None:

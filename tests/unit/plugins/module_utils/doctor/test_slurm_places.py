@@ -14,6 +14,7 @@ from tests.unit.plugins.module_utils.doctor.machine_fixture import (
     failing,
     node,
     only,
+    outcomes,
     recorded,
     with_pool,
 )
@@ -66,6 +67,7 @@ def test_a_cluster_that_is_set_up_for_offers_is_well(release: str) -> None:
     ("name", "old", "new", "says"),
     [
         ("wnoffer", "", "", "is not there"),
+        ("wnoffer", "DisableRootJobs=NO", "DisableRootJobs=YES", "placeholders are jobs of root"),
         ("wnoffer", "PriorityTier=0", "PriorityTier=1", "must have PriorityTier=0"),
         ("wnoffer", "PreemptMode=CANCEL", "PreemptMode=OFF", "must have PreemptMode=CANCEL"),
         ("main", "PreemptMode=OFF", "PreemptMode=CANCEL", "its jobs would be cancelled"),
@@ -98,11 +100,33 @@ def with_node(old: str, new: str, wanted: Wanted | None = None) -> Finding:
     return only(machine, wanted or node(), "slurm.node")
 
 
-@pytest.mark.parametrize("state", ["DOWN", "IDLE*", "UNKNOWN", "IDLE+NOT_RESPONDING"])
+@pytest.mark.parametrize("state", ["DOWN", "DOWN*", "UNKNOWN", "DOWN+NOT_RESPONDING"])
 def test_a_node_that_gets_no_jobs_is_a_failure(state: str) -> None:
     found = with_node("State=IDLE", f"State={state}")
     assert found.outcome is Outcome.FAILURE
     assert "slurmd does not answer" in found.reason
+
+
+@pytest.mark.parametrize("state", ["IDLE*", "MIXED+NOT_RESPONDING", "IDLE+DRAIN+NOT_RESPONDING"])
+def test_a_node_that_missed_a_call_is_no_failure_yet(state: str) -> None:
+    found = with_node("State=IDLE", f"State={state}")
+    assert (found.outcome, found.value) == (Outcome.WARNING, state)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "slurm_load_node error: Socket timed out on send/recv operation",
+        'error: Munge encode failed: Failed to access "/run/munge/munge.socket.2": No such file or directory',
+        "slurm_load_node error: Protocol authentication error",
+    ],
+)
+def test_a_slurm_that_said_nothing_is_not_taken_for_one_that_does_not_know_the_node(said: str) -> None:
+    machine = Recorded()
+    machine.says["scontrol show -o node"] = failing(f"exit code 1: {said}")
+    machine.says["sbatch"] = failing(f"exit code 1: sbatch: error: {said}")
+    found = outcomes(machine, node())
+    assert [found[check].outcome for check in ("slurm.node", "slurm.rights")] == [Outcome.SKIPPED] * 2
 
 
 def test_a_closed_node_is_a_warning_with_the_reason_and_who_opens_it() -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.releases import TAG
-from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import ODD, WELL, Cli, Directory, job
+from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import ODD, VM, WELL, Cli, Directory, job
 from wnodes_services.cli import site
 
 
@@ -83,6 +83,19 @@ def test_explain_says_which_rule_made_a_value_what_it_is(wnodes: Cli, monkeypatc
     ruled = job("7", "HELD", ruled={"image": "/etc/wnodes/rules.yml:3"})
     monkeypatch.setattr(site, "look", lambda clock: site.View("site", 1000.0, (), (ruled,), ()))
     assert "image (/etc/wnodes/rules.yml:3)" in wnodes("explain", "7")[1]
+
+
+def test_a_console_has_a_heading_of_its_own(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = {**VM, "state": "BROKEN", "reason": "did not boot", "console": "Booting\nKernel panic"}
+    before = job("7", "CLOSED", outcome="RETURNED", reason="did not boot", console="Booting\nKernel panic")
+    again = job("7", "HELD", history=[{"state": "RECEIVED", "at": 998.0}])
+    view = site.View("site", 1000.0, (), (before, again), (failed,))
+    monkeypatch.setattr(site, "look", lambda clock: view)
+    for command, heading in (("vms", "of vwn-100"), ("explain 7", "of its VM before, 19")):
+        lines = wnodes(*command.split())[1].splitlines()
+        assert any(line.endswith("did not boot") for line in lines)
+        (at,) = [number for number, line in enumerate(lines) if f"last lines of the console {heading}" in line]
+        assert lines[at + 1 :] == ["Booting", "Kernel panic"]
 
 
 def test_explain_tells_of_earlier_attempts(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

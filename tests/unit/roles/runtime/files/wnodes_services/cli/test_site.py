@@ -111,7 +111,7 @@ def test_jobs_and_vms_of_all_nodes_by_age() -> None:
         )
     )
     assert [(job["lrms_id"], job["host"]) for job in view.jobs] == [("7", ""), ("8", "vm-1")]
-    assert view.vms == ({**vm, "hypervisor": "hv2"},)
+    assert view.vms == ({**vm, "hypervisor": "hv2", "reason": "", "console": ""},)
     assert view.ok
 
 

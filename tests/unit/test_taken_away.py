@@ -11,9 +11,9 @@ from pathlib import Path
 import yaml
 
 from wnodes.bait import statics
-from wnodes.lrms.slurm import SlurmConfig
+from wnodes.lrms.slurm_commands import SlurmConfig
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[2]
 VARS = yaml.safe_load((ROOT / "roles/runtime/vars/main.yml").read_text())["__runtime_state"]
 #: ``os.path.join(config.state_dir, "templates")``, and the names that one line joins to it one after the other
 JOINED = re.compile(r'(?<!_)state_dir, "([\w.]+)"')

@@ -18,7 +18,7 @@ from ..engine.journal import Journal, Outdated
 from ..hypervisor.api import HypervisorApi
 from ..lrms.base import HostState, Lrms, LrmsJob, LrmsJobState, WorkerNode
 from ..model.clock import Clock, Failpoints
-from ..model.errors import NotFoundError, RequestError, StateError
+from ..model.errors import NoRoomError, NotFoundError, RequestError, StateError
 from ..model.job import Hold, Job
 from ..model.mark import Mark
 from ..model.phases import DIRECT, QUEUED, RELEASED, vm_phases
@@ -290,6 +290,8 @@ class Journey(Moves):
         )
         try:
             vm = self._hypervisor.create(request)
+        except NoRoomError as error:
+            return self._crowded(job, str(error))
         except RequestError as error:
             if asked.tag in self._hypervisor.status().tags:
                 return self.move(job, JobState.REFUSED, words(error))

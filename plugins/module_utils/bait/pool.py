@@ -26,7 +26,7 @@ from ..engine.reconciler import Reconciler
 from ..hypervisor.api import HypervisorApi
 from ..lrms.base import HostState, Lrms, LrmsJob, WorkerNode
 from ..model.clock import Clock, Failpoints
-from ..model.errors import NotFoundError, RequestError, StateError, UnavailableError
+from ..model.errors import NoRoomError, NotFoundError, RequestError, StateError, UnavailableError
 from ..model.job import Job, JobRequest
 from ..model.phases import flavour
 from ..model.pool import PoolVm, fits, learnt, plan, refill_s
@@ -144,6 +144,18 @@ class Pool:
     def keys(self) -> Tuple[str, ...]:
         """Return the keys under which placeholders are kept for VMs of the pool."""
         return tuple(vm.id for vm in self._journal.active())
+
+    def waiting_keys(self) -> Tuple[str, ...]:
+        """Return the keys of those whose placeholders wait as they do."""
+        there = self._journal.active()
+        return tuple(vm.id for vm in there if vm.state is PoolState.WAITING and not vm.offered)
+
+    def lost_share(self, key: str) -> None:
+        """The placeholder of a VM that waits is gone: a job that takes the VM could not bring its share along."""
+        with self._lock:
+            vm = self._journal.get(key)
+            if vm is not None and vm.state is PoolState.WAITING:
+                self._leave(vm, "its placeholder is gone")
 
     def all(self) -> List[PoolVm]:
         """Return the VMs, those that are gone too."""
@@ -351,6 +363,9 @@ class Pool:
         wish = VmRequest(vm.id, "", asked.tag, asked.resources, asked.mounts, labels={"pool": flavour(asked.resources)})
         try:
             made = self._hypervisor.create(wish)
+        except NoRoomError as error:
+            self._quiet_until = self._clock.now() + self._config.pool.calm_s
+            return self._leave(vm, str(error))
         except RequestError as error:
             return self._fail(vm, str(error))
         if made.state is VmState.READY:

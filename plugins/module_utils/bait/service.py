@@ -37,6 +37,7 @@ from .journey import Journey, before_running
 from .pool import Pool
 from .rescue import Rescue
 from .rules import Rules
+from .shares import Shares
 from .sightings import Sightings
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ class Bait:
         self.pulse = Pulse()
         self.pulse.watch("job", self.reconciler.vitals)
         self.pulse.watch("pool", self.pool.reconciler.vitals)
+        self._shares = Shares(config, lrms, journal, self.pool)
         self.bare = BareRuns(config, lrms, self._grants, journal, self.journey, self.clock)
         self.rescue = Rescue(config, lrms, directory, journal, self.clock, self._moved)
 
@@ -317,28 +319,7 @@ class Bait:
     def _look_after_node(self) -> None:
         self.lrms.adopt({job.lrms_id for job in self.journal.active()})
         self._open_or_close()
-        # in this order: a record comes before its placeholder, and the job's before that of its VM goes
-        before = self.journal.active()
-        placed, kept = self.lrms.placeholders(), set(self.pool.keys())
-        kept |= {job.vm_id for job in self.journal.active()}
-        for key in placed:
-            if key not in kept:
-                log.warning("placeholder of no job of ours: %s", key)
-                self.lrms.unplace(key)
-        for job in before:
-            if job.vm_id not in placed:
-                self._take_share_again(job.id)
-
-    def _take_share_again(self, job_id: str) -> None:
-        """Its VM's share of the node was lost, whoever did that: it is off the books as long as the VM is there."""
-        job = self.journal.get(job_id)
-        has_vm = (JobState.VM_REQUESTED, JobState.VM_READY, JobState.MIGRATING, JobState.RUNNING)
-        if job is None or job.state not in has_vm or not job.placeholder:
-            return
-        seen = self.lrms.job(job.lrms_id)
-        if seen is not None:
-            log.warning("its share of the node was lost and is taken again", extra=request.fields(job))
-            self.lrms.place(job.vm_id, self.config.overheads.charge(job.request.resources), seen)
+        self._shares.look_after()
 
     def _attempt(self, name: str, action: Callable[[], None]) -> None:
         try:

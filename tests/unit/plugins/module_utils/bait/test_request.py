@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site, flavour, pooled
 from wnodes.bait.config import BaitConfig
 from wnodes.bait.request import Granted, Grants, Mark, groups, labels, printable, size_mib
 from wnodes.lrms.base import LrmsJob, LrmsJobState, Wish
@@ -143,3 +146,50 @@ def test_rules_about_groups_are_about_those_that_this_node_knows() -> None:
     rules = "- match: {groups: [root]}\n  mounts: []\n"
     assert granted(rules, user="root").request.mounts == ()
     assert granted(rules, user="nobody-of-this-name").request.mounts == (HOME, DATA)
+
+
+def test_of_several_images_the_one_that_waits_is_taken_else_the_first_that_is_here() -> None:
+    site = pooled(flavour(1))
+    site.lrms.tags = ("other_a_b", TAG)
+    number, _ = site.dispatch(tag=f"other_a_b|vm_{TAG}")
+    assert (site.job(number).request.tag, site.job(number).path) == (TAG, "pool")
+    site = Site()
+    site.hypervisor.tags = (TAG,)
+    site.bait.heartbeat()
+    number, _ = site.dispatch(tag=f"other_a_b|vm_{TAG}")
+    assert site.job(number).request.tag == TAG
+
+
+def test_a_job_that_wants_all_memory_gets_the_largest_vm_that_fits() -> None:
+    site = Site()
+    number = site.lrms.submit(tag=TAG, memory_mib=8000)
+    site.lrms.change(number, whole_memory=True)
+    site.bait.dispatch(site.lrms.dispatch(number))
+    site.run(5)
+    job = site.job(number)
+    assert job.state is JobState.RUNNING
+    assert site.config.overheads.charge(job.request.resources).memory_mib <= 8000
+    assert job.request.resources.memory_mib == site.config.overheads.largest(8000)
+
+
+@pytest.mark.parametrize("component", [False, True])
+def test_what_no_vm_has_is_refused_before_one_is_made(component: bool) -> None:
+    site = Site()
+    number = site.lrms.submit(tag=TAG)
+    site.lrms.change(number, unsupported="it asks for generic resources (gpu:1)", component=component)
+    answer = site.bait.dispatch(site.lrms.dispatch(number))
+    site.run(5)
+    assert answer is not None and answer.action == "stopped"
+    assert (site.job(number).outcome, site.hypervisor.vms) == (JobState.REFUSED, {})
+    assert "it asks for generic resources" in site.lrms.table[number].mark
+    state = LrmsJobState.CANCELLED if component else LrmsJobState.HELD
+    assert site.lrms.table[number].state is state
+
+
+def test_bytes_that_are_no_text_end_in_a_refusal_that_everybody_can_read() -> None:
+    site = Site()
+    number, answer = site.dispatch(comment="wnodes:\udcff=1")
+    site.run(5)
+    assert (answer, site.job(number).outcome) == ("stopped", JobState.REFUSED)
+    json.dumps(site.bait.status(), ensure_ascii=False).encode("utf-8")
+    site.job(number).reason.encode("utf-8")

@@ -70,7 +70,6 @@ def test_a_user_s_groups_are_those_of_this_node_and_an_unknown_user_has_none() -
 
 
 HOME, DATA = Mount("/site/home", "/home"), Mount("/site/data", "/data")
-TAG = "worker_debian12_x86_64"
 
 
 def granted(rules: str, tmp: int = 0, user: str = "alice", **options: str) -> Granted:

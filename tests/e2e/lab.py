@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from tests.patience import patience
+
 REPO = Path(__file__).resolve().parent.parent.parent
 COLLECTIONS = REPO / ".venv" / "collections"
 INVENTORY = REPO / "playbooks" / "inventory" / f"{os.environ.get('WNODES_LAB', 'lab')}.yml"
@@ -52,11 +54,6 @@ T = TypeVar("T")
 
 class Failed(AssertionError):
     """A command on a machine failed, or a wait took too long."""
-
-
-def patience() -> float:
-    """Return how much longer than on a quiet machine things may take now: limits here are a quiet machine's."""
-    return min(5.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
 def ssh(node: str, *argv: str, stdin: str = "", check: bool = True, limit_s: float = 60) -> str:

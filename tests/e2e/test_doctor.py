@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from tests.e2e import lab
+from tests.patience import patience
 
 SITE = str(lab.REPO / "playbooks" / "site.yml")
 #: what was spoiled on hv2, and how it is made good again
@@ -26,7 +27,7 @@ systemctl start libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket
 
 def doctor(node: str, *arguments: str) -> dict[str, Any]:
     """Run ``wnodes doctor --json`` on a machine; return what it found by host."""
-    limit = () if "--timeout" in arguments else ("--timeout", str(round(60 * lab.patience())))
+    limit = () if "--timeout" in arguments else ("--timeout", str(round(60 * patience())))
     said = lab.sh(node, f"wnodes doctor --json {' '.join((*arguments, *limit))}; echo code $?", limit_s=120)
     answer, _newline, code = said.rstrip().rpartition("\n")
     return {"code": int(code.split()[1]), **{host["host"]: host for host in json.loads(answer)["hosts"]}}

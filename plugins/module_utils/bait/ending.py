@@ -18,6 +18,7 @@ from ..model.job import Hold, Job
 from ..model.mark import Mark
 from ..model.phases import DIRECT
 from ..model.states import JobState, VmState
+from ..model.vm import told_apart
 from .joining import Joining
 from .pool import Pool
 from .sightings import Sightings
@@ -97,7 +98,7 @@ class Ending:
                 job.id,
                 self._host,
                 attempt,
-                reason,
+                told_apart(reason)[0],
                 job.stops,
                 job.crowded,
                 avoided,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Dict
 
 from ..model.codec import encode
-from ..model.job import Job
+from ..model.job import Hold, Job
 from ..model.phases import phases
 from ..model.states import JobState
 from ..model.vm import told_apart
@@ -23,7 +23,11 @@ WAITS_FOR = {
     JobState.FINISHED: "nothing: it has ended; its VM is being taken away",
     JobState.CANCELLED: "nothing: it was cancelled; what was made for it is being taken away",
     JobState.RETURNED: "its return to the queue",
-    JobState.REFUSED: "an administrator, or its owner to cancel it: what it asks for can't be met",
+    JobState.REFUSED: "nothing: it stays held. Its owner can cancel it and submit another; an administrator can let it go again",
+}
+_HELD = {
+    Hold.OWNER: "its owner, who holds it, to release it",
+    Hold.ADMINISTRATOR: "an administrator, who holds it, to release it",
 }
 _ENDED_AS = {
     JobState.FINISHED: "it has ended",
@@ -33,12 +37,21 @@ _ENDED_AS = {
 }
 
 
+def _waits_for(job: Job) -> str:
+    if job.outcome is not None:
+        held = job.outcome is JobState.RETURNED and job.hold is not Hold.NOBODY
+        return _HELD[job.hold] if held else _ENDED_AS[job.outcome]
+    if job.state is JobState.HELD and job.limit:
+        return "others of its kind, whose limit it is"
+    return WAITS_FOR[job.state]
+
+
 def explain(job: Job, now: float, native: str = "") -> Dict[str, Any]:
     """Return the job as plain data, with ``waits_for`` (text), ``outcome``, ``seconds`` (state → seconds), ``phases``
     (phase → seconds, in order; see model/phases.py) and ``console``, the last lines of that of its VM that failed."""
     outcome = job.outcome
     reason, console = told_apart(job.reason)
-    waits_for = _ENDED_AS[outcome] if outcome else WAITS_FOR[job.state]
+    waits_for = _waits_for(job)
     return {
         **encode(job),
         "reason": reason,

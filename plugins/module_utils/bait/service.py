@@ -301,9 +301,14 @@ class Bait:
         except WnodesError as error:
             self._note("hypervisor", f"the hypervisor does not answer: {error}")
         self._attempt("lrms", self._look_after_node)
-        self._attempt(
-            "nameserver", lambda: self.directory.beat(Heartbeat("bait", self.config.host, 0.0, self.status()))
-        )
+        self._attempt("nameserver", lambda: self.directory.beat(Heartbeat("bait", self.config.host, 0.0, self._beat())))
+
+    def _beat(self) -> Dict[str, Any]:
+        # it is the nameserver that is told, so what is wrong with it is not worth telling
+        told = self.status()
+        problems = [problem for problem in told["problems"] if not problem.startswith("nameserver: ")]
+        faults = [problem for problem in self._told_problems() if not problem.startswith("nameserver: ")]
+        return {**told, "ok": not faults, "problems": problems}
 
     def _open_or_close(self) -> None:
         # one at a time: what was true before an order came must not be advertised after it

@@ -27,7 +27,8 @@ def load_rules(path: str, name: str = "") -> Rules:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(object=path, reason=reason, hint="role bait puts it on the nodes") from None
+        hint = "role bait puts it on the nodes" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError(object=path, reason=reason, hint=hint) from None
     return parse(text, name or path)
 
 

@@ -82,13 +82,14 @@ def complain(error: Exception | str) -> None:
     print(f"wnodes: {error}", file=sys.stderr)
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str) -> float:
     """Return a time such as ``90``, ``30s``, ``1h30m`` or ``2d`` in seconds.
 
+    :param option: what it was given for
     :raises RequestError: it is none
     """
     if re.fullmatch(r"[0-9]+", text):
         return float(text)
     if not re.fullmatch(r"([0-9]+[smhd])+", text):
-        raise RequestError(object="time", value=text, reason="can't be read", hint="for example 30m, 2h or 1h30m")
+        raise RequestError(object=option, value=text, reason="is not a time", hint="for example 30m, 2h or 1h30m")
     return float(sum(int(number) * _SPANS[unit] for number, unit in re.findall(r"([0-9]+)([smhd])", text)))

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from wnodes.bait.client import BaitClient
 from wnodes.bait.drain import THEN, WAIT, DrainWish
-from wnodes.model.errors import AuthError, NotFoundError, WnodesError
+from wnodes.model.errors import AuthError, NotFoundError, RequestError, WnodesError
 
 from . import nodes, show, site
 from .common import (
@@ -35,6 +35,9 @@ from .common import seconds as seconds_of
 
 #: how long ``--wait`` waits beyond the deadline, and where there is none
 AFTER_S, LONGEST_S = 600.0, 86400.0
+
+#: how parts of a wish are typed
+OPTIONS = {"drain: reason": "--reason", "drain: deadline_s": "--deadline", "drain: then": "--then"}
 
 Wanted = Annotated[
     list[str],
@@ -59,9 +62,13 @@ def drain(
     as_json: Json = False,
 ) -> None:
     """Let nodes take no more jobs: those that run go on, VMs that wait leave (as root)."""
-    wish = DrainWish(reason, seconds_of(deadline) if deadline else None, then)
-    wish.check()
-    limit_s = seconds_of(wait_limit) if wait_limit else _limit_s(wish)
+    wish = DrainWish(reason, seconds_of(deadline, "--deadline") if deadline else None, then)
+    try:
+        wish.check()
+    except RequestError as error:
+        option = OPTIONS.get(error.object, error.object)
+        raise RequestError(object=option, value=error.value, reason=error.reason, hint=error.hint) from None
+    limit_s = seconds_of(wait_limit, "--wait-limit") if wait_limit else _limit_s(wish)
     told, outcomes = _call(hosts, lambda bait: bait.drain(wish), timeout, as_json)
     code = nodes.exit_code(outcomes)
     if wait:

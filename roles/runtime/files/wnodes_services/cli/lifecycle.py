@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ import typer
 from wnodes.directory import sqlite_copy
 from wnodes.model.clock import Clock
 from wnodes.model.codec import decode
-from wnodes.model.errors import NotFoundError, RequestError, StateError, WnodesError
+from wnodes.model.errors import NotFoundError, RequestError, StateError, UnavailableError, WnodesError
 from wnodes.model.lease import Lease
 from wnodes.nameserver.client import NameserverClient
 from wnodes.nameserver.config import NameserverConfig
@@ -53,6 +54,10 @@ def forget(
 
 
 def _directory() -> str:
+    if not os.path.exists(CONFIG):
+        raise UnavailableError(
+            object="nameserver", value=CONFIG, reason="is not here", hint="run this on the head node"
+        )
     return configuration.load(NameserverConfig, CONFIG).directory
 
 
@@ -68,11 +73,12 @@ def restore(
     ] = "",
 ) -> None:
     """Put a backup back, with the nameserver stopped (head node, root; the playbook `restore` does all of it)."""
+    directory = _directory()
     if _answers():
         raise StateError(
             object="nameserver", reason="is running", hint="stop it first: systemctl stop wnodes-nameserver"
         )
-    sqlite_copy.load(file, _directory(), _held(leases), Clock().now())
+    sqlite_copy.load(file, directory, _held(leases), Clock().now())
 
 
 def _answers() -> bool:

@@ -94,9 +94,11 @@ def explain(
         )  # fmt: skip
     if job is None:
         raise NotFoundError(
-            object=f"job {job_id}", reason="no bait knows it",
+            object=f"job {job_id}",
+            reason="no bait knows it" if view.scope == "site" else "the bait of this node does not know it",
             hint="it was not dispatched yet, asked for no VM, is long over, or is somebody else's; "
-            f"ask the batch system, for example `scontrol show job {job_id}`",
+            f"ask {'' if view.scope == 'site' else 'on the head node, or '}the batch system, for example"
+            f" `scontrol show job {job_id}`",
         )  # fmt: skip
     if as_json:
         print_json({**job, "seconds": site.seconds(job, view.now)})

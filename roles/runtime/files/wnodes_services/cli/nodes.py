@@ -97,7 +97,10 @@ def each(
         told(outcome)
     for target in targets:
         if target not in found:
-            late = UnavailableError(object=f"{target[0]} of {target[1]}", reason=f"did not answer within {limit_s:g} s")
+            late = UnavailableError(
+                object=f"{target[0]} of {target[1]}", reason=f"did not answer within {limit_s:g} s",
+                hint=f"give it longer with --timeout, or look there: `systemctl status wnodes-{target[0]}`",
+            )  # fmt: skip
             found[target] = Outcome(target, error=late)
             told(found[target])
     return [found[target] for target in targets]

@@ -20,7 +20,7 @@ from wnodes.bait.request import groups, size_mib
 from wnodes.bait.rules import AllowRule, ImageRule, RangeRule, Rules, Submitter, Values
 from wnodes.bait.rulesfile import KEYS, BrokenRules, check_node
 from wnodes.model.codec import encode
-from wnodes.model.errors import ConfigError, NotFoundError, RequestError
+from wnodes.model.errors import NotFoundError, RequestError
 from wnodes.model.image import check_tag
 
 from ..rules import load_rules
@@ -35,6 +35,8 @@ NO_RULES = (
     " If nodes have that file, ask there, or name the file."
 )
 REFUSED = 1
+#: what a job can ask for
+WISHES = ("image", "cpus", "memory", "scratch")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -87,6 +89,9 @@ def explain(
     """Show what the rules give to jobs of somebody, which rule decides each value, and what becomes of wishes."""
     who = Submitter(user, _groups(user) if group is None else tuple(filter(None, group)), partition)
     decided = _rules(file).decide(who)
+    for asked in wish or ():
+        if asked.partition("=")[0] not in WISHES:
+            raise RequestError(object="--wish", value=asked, reason="is not known", hint=f"known: {', '.join(WISHES)}")
     wished = [_granted(one, decided, who) for one in wish or ()]
     if as_json:
         values = {KEYS.get(name, name): encode(value) for name, value in decided.named().items()}
@@ -141,10 +146,6 @@ def _granted(wish: str, decided: Values, who: Submitter) -> dict[str, str]:
     try:
         if key == "image":
             return {"wish": wish, "gets": decided.granted_image(check_tag(text), who), "refused": ""}
-        if key not in sizes:
-            raise ConfigError(
-                object="wish", value=wish, reason="is not known", hint=f"known: image, {', '.join(sizes)}"
-            )
         read, limits = sizes[key]
         return {"wish": wish, "gets": limits.shown(limits.granted(key, read(text))), "refused": ""}
     except RequestError as error:

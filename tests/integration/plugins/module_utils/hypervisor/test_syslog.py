@@ -21,7 +21,7 @@ from wnodes.journald import Journald
 from wnodes.model.clock import FakeClock
 from wnodes.model.vm import Vm
 
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 
 
 def free_port(address: str) -> int:

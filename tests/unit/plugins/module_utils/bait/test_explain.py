@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from wnodes.bait.explain import explain
-from wnodes.model.job import Job, JobRequest
+from wnodes.model.job import Hold, Job, JobRequest
 from wnodes.model.resources import Resources
 from wnodes.model.states import JobState
 from wnodes.model.vm import Move
@@ -31,3 +31,17 @@ def test_what_a_console_said_is_no_part_of_the_reason() -> None:
     assert (found["reason"], found["console"]) == ("VM r1: did not boot", "Booting\nKernel panic")
     found = told(JobState.HELD, "no room")
     assert (found["reason"], found["console"]) == ("no room", "")
+
+
+@pytest.mark.parametrize(
+    ("hold", "who"), [(Hold.NOBODY, "batch system"), (Hold.OWNER, "its owner"), (Hold.ADMINISTRATOR, "administrator")]
+)
+def test_a_returned_job_waits_for_whoever_holds_it(hold: Hold, who: str) -> None:
+    history = tuple(Move(state, 1.0) for state in ("RECEIVED", "RETURNED", "CLOSED"))
+    job = Job("r1", "7", "alice", 2001, REQUEST, JobState.CLOSED, history, hold=hold)
+    assert who in explain(job, 3.0)["waits_for"]
+
+
+def test_a_job_that_waits_for_a_limit_says_so_with_the_batch_systems_word() -> None:
+    job = Job("r1", "7", "alice", 2001, REQUEST, JobState.HELD, (Move("HELD", 1.0),), limit="Licenses")
+    assert explain(job, 3.0, "Licenses")["waits_for"] == "others of its kind, whose limit it is (Licenses)"

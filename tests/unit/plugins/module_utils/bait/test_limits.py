@@ -110,6 +110,19 @@ def test_a_job_that_starts_too_late_tells_what_its_batch_system_says(site: Site)
     assert "(ReqNodeNotAvail)" in site.job(number).reason
 
 
+def test_a_vm_is_not_late_in_joining_a_batch_system_that_was_silent(site: Site) -> None:
+    site.hypervisor.auto_ready = False
+    number, _ = site.dispatch()
+    site.run(3)
+    site.lrms.fail_next("host", 10_000)
+    site.hypervisor.put(site.job(number).id, VmState.READY)
+    site.run(site.config.join_timeout_s * 2)
+    assert site.job(number).state is JobState.VM_READY
+    site.lrms.fail_next("host", 0)
+    site.run(40)
+    assert site.job(number).state is JobState.RUNNING
+
+
 def test_time_in_which_the_batch_system_was_silent_makes_nothing_late(site: Site) -> None:
     number = site.lrms.submit(tag=TAG)
     site.lrms.limits[number] = "Priority?"

@@ -105,6 +105,14 @@ def test_the_site_hears_at_once_of_a_job_that_moves() -> None:
     assert site.bait._beat_now.is_set()
 
 
+def test_the_nameserver_is_not_told_that_it_did_not_answer() -> None:
+    site = Site()
+    site.bait._note("nameserver", "EOF occurred")
+    assert not site.bait.status()["ok"]
+    site.bait.heartbeat()
+    assert (site.directory.heard[-1].status["ok"], site.directory.heard[-1].status["problems"]) == (True, [])
+
+
 # with VMs that wait
 
 

@@ -18,7 +18,7 @@ import pytest
 from tests.integration.libvirt_fixture import until
 from wnodes.image.recipe.journal_sender import SCRIPT
 
-LIMIT_S = 20.0
+LIMIT_S = 120.0
 
 
 def entry(number: int, message: Any, **more: str) -> str:

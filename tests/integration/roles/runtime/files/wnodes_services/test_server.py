@@ -27,7 +27,7 @@ from wnodes.nameserver.config import NameserverAccess
 
 ROOT = Path(__file__).resolve().parents[6]
 FILES = ROOT / "roles" / "runtime" / "files"
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 RANGE = {"prefix": "vm-", "first": 1, "address": "10.0.0.1", "count": 9}
 
 

@@ -82,6 +82,23 @@ def test_one_that_is_not_reached_is_told_and_is_the_exit_code(wnodes: Cli, baits
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--reason", ""), "--reason (''): must be a line of 1"),
+        (("--reason", "x", "--deadline", "soon"), "--deadline (soon): is not a time"),
+        (("--reason", "x", "--deadline", "0"), "--deadline (0.0): must be more than 0"),
+        (("--reason", "x", "--then", "requeue"), "--then (requeue): needs a deadline"),
+        (("--reason", "x", "--wait-limit", "later"), "--wait-limit (later): is not a time"),
+    ],
+)
+def test_what_is_wrong_is_named_as_it_was_typed(
+    wnodes: Cli, baits: dict[str, Bait], arguments: tuple[str, ...], said: str
+) -> None:
+    code, _out, err = wnodes("drain", "hv1", *arguments)
+    assert (code, err.startswith(f"wnodes: {said}")) == (2, True), err
+
+
+@pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (("--reason", "disk"), 2),

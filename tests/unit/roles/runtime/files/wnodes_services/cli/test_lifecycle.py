@@ -85,6 +85,15 @@ def test_a_backup_is_put_back_with_the_leases_that_are_held(wnodes: Cli, kept: s
     assert replace(back, expires=0.0) == replace(lease, expires=0.0)
 
 
+def test_a_machine_that_is_not_the_head_node_says_so(
+    wnodes: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "CONFIG", str(tmp_path / "nameserver.yml"))
+    for command in ("backup", "restore"):
+        code, _out, err = wnodes(command, str(tmp_path / "file"))
+        assert (code, "run this on the head node" in err) == (3, True)
+
+
 def test_nothing_is_put_under_a_nameserver_that_runs(
     wnodes: Cli, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,12 @@ def test_an_id_that_no_bait_knows_is_not_found(wnodes: Cli, key: str) -> None:
     assert wnodes("explain", key)[0] == 1
 
 
+def test_a_node_speaks_for_itself_alone(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site, "look", lambda clock: site.View("node", 1000.0, (WELL,), (), ()))
+    code, _out, err = wnodes("explain", "99")
+    assert (code, "job 99: the bait of this node does not know it" in err, "on the head node, or" in err) == (1, 1, 1)
+
+
 @pytest.mark.parametrize("key", ["abc", "99_", "99.0", "vwn-100", "99_7_1", "-C"])
 def test_what_is_no_id_is_wrong_usage(wnodes: Cli, key: str) -> None:
     code, out, err = wnodes("explain", key)

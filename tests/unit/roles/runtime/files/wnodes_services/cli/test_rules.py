@@ -100,7 +100,8 @@ def test_a_wish_that_can_not_be_read_is_refused(wnodes: Cli, file: str, wish: st
 
 
 def test_an_unknown_wish_and_a_missing_file_say_what_there_is(wnodes: Cli, file: str) -> None:
-    assert "known: image, cpus, memory, scratch" in explained(wnodes, file, "--wish", "net=1")[2]
+    code, out, err = explained(wnodes, file, "--wish", "net=1")
+    assert (code, out, err) == (2, "", "wnodes: --wish (net=1): is not known; known: image, cpus, memory, scratch\n")
     for code, out, err in (explained(wnodes, file + "x"), wnodes("rules", "check", file + "x")):
         assert (code, out, err) == (1, "", f"wnodes: file of rules ({file}x): is not there\n")
 

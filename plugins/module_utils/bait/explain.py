@@ -23,7 +23,7 @@ WAITS_FOR = {
     JobState.FINISHED: "nothing: it has ended; its VM is being taken away",
     JobState.CANCELLED: "nothing: it was cancelled; what was made for it is being taken away",
     JobState.RETURNED: "its return to the queue",
-    JobState.REFUSED: "nothing: it stays held. Its owner can cancel it and submit another; an administrator can let it go again",
+    JobState.REFUSED: "nothing: it stays held; its owner can cancel it, an administrator can let it go again",
 }
 _HELD = {
     Hold.OWNER: "its owner, who holds it, to release it",

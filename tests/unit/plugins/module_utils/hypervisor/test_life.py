@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import Node, mount, request, uuid
+from wnodes.model.clock import FakeClock
 from wnodes.model.errors import CommandFailed, ImageError, UnavailableError
 from wnodes.model.image import CachedImage, Image
 from wnodes.model.resources import Resources
@@ -241,3 +242,15 @@ def test_a_long_download_leaves_threads_to_others(node: Node, monkeypatch: pytes
         node.hypervisor.create(request(f"r{number}"))
     node.run(1)
     assert [node.state(f"r{number}") for number in range(4)] == ["STARTING", "STARTING", "IMAGE", "IMAGE"]
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_guest_has_its_time_to_boot_whatever_the_clock_says_after_a_restart(node: Node, hours: int) -> None:
+    node.host.boots = False
+    node.make()
+    node.clock = FakeClock(node.clock.wall() + hours * 3600)
+    node.restart()
+    node.run(node.config.boot_timeout_s - 5)
+    assert node.state() == "STARTING"
+    node.run(10)
+    assert node.state() == "BROKEN"

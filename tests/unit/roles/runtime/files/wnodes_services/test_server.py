@@ -292,7 +292,8 @@ def test_who_asks_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, sen
         config.load()
         protocol = PeerProtocol(config, ServerState(), {}, loop)
         protocol.connection_made(transport)
-        protocol.data_received(sent)
+        if sent:
+            protocol.data_received(sent)
         loop.call_later(0.01, late.set)
         await late.wait()
         protocol.connection_lost(None)

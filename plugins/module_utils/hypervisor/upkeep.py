@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from ..directory.base import Heartbeat
-from ..model.errors import WnodesError
+from ..model.errors import UnavailableError, WnodesError
 from ..model.lease import Lease
 from ..model.states import VmState
 from ..model.vm import Vm
@@ -26,7 +26,7 @@ SWEEP_S = 10.0
 #: the step that renews leases
 RENEW = ":renew"
 #: seconds after which a step that only asks and tells hangs; all others may copy or read images
-LIMITS_S = {":host": 120.0, ":beat": 120.0, RENEW: 120.0, ":sweep": 300.0}
+LIMITS_S = dict.fromkeys((":host", ":beat", RENEW, ":sweep"), 300.0)
 NOT_ASKED = "has not been asked yet"
 
 
@@ -146,6 +146,8 @@ class Upkeep:
                 self._keep(vm, leases.get(vm_id))
             except WnodesError as error:  # a VM that has lost its name is no trouble of the others
                 trouble = trouble or error
+                if type(error) is UnavailableError:
+                    break  # the nameserver is away: each of them would wait for it
         if trouble is not None:
             raise trouble
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.releases import RELEASE
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import IMAGE, TAG, Node, request, uuid
-from wnodes.model.errors import RequestError
+from wnodes.model.errors import RequestError, UnavailableError
 from wnodes.virt.domain import Metadata
 from wnodes.virt.policy import domain_uuid
 
@@ -92,6 +92,22 @@ def test_no_vm_is_kept_from_its_lease_by_another_that_has_lost_its_own(tmp_path:
     assert before is not None and after is not None
     assert after.expires > before.expires
     assert node.hypervisor.leases().failed > 0
+
+
+def test_a_nameserver_that_goes_away_in_between_is_asked_once_and_not_for_each_vm(node: Node) -> None:
+    for number in range(3):
+        node.make(f"r{number}")
+        node.directory.release(f"r{number}", 1)
+    asked: list[str] = []
+
+    def lease(holder: str, *_more: object) -> None:
+        asked.append(holder)
+        raise UnavailableError(object="nameserver", reason="did not answer within 5 s")
+
+    node.nameserver.lease = lease  # type: ignore[attr-defined]
+    before = node.hypervisor.leases().failed
+    node.run(31)
+    assert len(asked) == node.hypervisor.leases().failed - before > 0
 
 
 def test_without_vms_there_is_no_lease_to_run_out(node: Node) -> None:

@@ -68,10 +68,10 @@ def test_leases_are_renewed_as_long_as_the_vm_is_there(node: Node) -> None:
 def test_leases_are_renewed_at_once_after_an_outage_of_any_length(node: Node) -> None:
     node.make()
     node.nameserver.down = True
-    node.run(6 * 3600.0)
+    node.run(3600.0)
     during = node.hypervisor.leases()
     assert during.left_s is not None and during.left_s < 0
-    assert during.failed > 1024
+    assert during.failed > 200
     node.nameserver.down = False
     node.run(15)
     assert [lease.holder for lease in node.directory.leases()] == ["r1"]

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 #: seconds for a hook's question, from its connection to its end
 READ_LIMIT_S = 5.0
 MAX_QUESTION = 65536
-#: hooks that are answered at once; all others wait at the socket
+#: as many as a large node starts jobs at once
 MAX_HOOKS = 256
 #: seconds between two signs of life
 TICK_S = 0.5
@@ -38,13 +38,18 @@ class HookSocket:
 
     :param decide: answers a dispatch; None where there is no answer
     :param loop: told in each round that we are alive
+    :param at_once: hooks that are answered at once; all others wait at the socket
     """
 
     def __init__(
-        self, listener: socket.socket, decide: Callable[[Dispatch], Optional[Answer]], loop: Optional[Loop] = None
+        self,
+        listener: socket.socket,
+        decide: Callable[[Dispatch], Optional[Answer]],
+        loop: Optional[Loop] = None,
+        at_once: int = MAX_HOOKS,
     ) -> None:
         self._listener, self._decide, self._loop = listener, decide, loop
-        self._lock, self._slots = threading.Lock(), threading.BoundedSemaphore(MAX_HOOKS)
+        self._lock, self._slots = threading.Lock(), threading.BoundedSemaphore(at_once)
         self._trouble = ""
         #: questions since the start by what became of them
         self.answers = {RUN: 0, STOPPED: 0, NONE: 0}

@@ -174,13 +174,11 @@ def test_when_no_thread_can_be_started_the_hook_asks_again(
     assert left == []
 
 
-def test_more_hooks_than_are_answered_at_once_wait_for_their_turn(
-    bait: Bait, path: str, hooks: HookSocket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_hooks_than_are_answered_at_once_wait_for_their_turn(listener: Listener) -> None:
     most, inside, go_on, full = 0, 0, threading.Event(), threading.Event()
-    lock = threading.Lock()
+    lock, path = threading.Lock(), str(listener.getsockname())
 
-    def dispatch(_dispatch: Dispatch) -> Answer:
+    def decide(_dispatch: Dispatch) -> Answer:
         nonlocal most, inside
         with lock:
             inside += 1
@@ -192,11 +190,14 @@ def test_more_hooks_than_are_answered_at_once_wait_for_their_turn(
             inside -= 1
         return Answer("run")
 
-    monkeypatch.setattr(hooks, "_decide", dispatch)
-    monkeypatch.setattr(hooks, "_slots", threading.BoundedSemaphore(4))
+    stop = threading.Event()
+    server = threading.Thread(target=HookSocket(listener, decide, at_once=4).serve, args=(stop,))
+    server.start()
     with ThreadPoolExecutor(12) as pool:
         asked = [pool.submit(ask, path, question(), 20) for _ in range(12)]
         assert full.wait(20)
         go_on.set()
         assert [one.result()["action"] for one in asked] == ["run"] * 12
+    stop.set()
+    server.join(20)
     assert most == 4

@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import ssl
+import struct
 import threading
 from typing import Any, Callable, List, Optional, Tuple
 from urllib.parse import quote, urlencode
@@ -39,13 +40,19 @@ class UnixConnection(http.client.HTTPConnection):
 
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
-        self._path = path
+        self._path, self._limit_s = path, timeout
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self.sock.settimeout(self.timeout)
+            # the kernel's limit: with Python's, a queue that others have filled would be an error at once
+            limit = struct.pack("ll", int(self._limit_s), int(self._limit_s % 1 * 1e6))
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
             self.sock.connect(self._path)
+            self.sock.settimeout(self._limit_s)
+        except BlockingIOError:
+            self.close()
+            raise socket.timeout from None
         except OSError:
             self.close()
             raise

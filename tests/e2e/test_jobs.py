@@ -93,7 +93,7 @@ def test_a_request_no_node_can_ever_meet_is_held_and_says_what_would_fit() -> No
     job = lab.over(number, 60)
     assert job["outcome"] == "REFUSED"
     assert lab.native(number, "State") == "PENDING"
-    assert "ask for at most 5552 MiB" in lab.native(number, "admin_comment")
+    assert f"ask for at most {Overheads().largest(6000)} MiB" in lab.native(number, "admin_comment")
     told = lab.as_user("alice", "wnodes", "explain", number)
     assert "ask for at most 5552 MiB" in told
     assert "ask for" not in lab.as_user("bob", "wnodes", "explain", number, check=False)

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A node's bait or hypervisor as a process of its own, with real certificates and sockets over fakes of the rest.
 
-``node_process.py ROLE FOLDER PORT NAMESERVER-PORT``: FOLDER/pki has the certificates, FOLDER/<role>.sock is the socket.
+``node_process.py ROLE FOLDER PORT NAMESERVER-PORT``: FOLDER/pki has the certificates, FOLDER/<role>.sock is the socket,
+FOLDER/hook.sock the one that hooks ask the bait at.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from pathlib import Path
 
 from wnodes.bait.config import BaitConfig
 from wnodes.bait.drain import Order, is_lifted
+from wnodes.bait.hooksocket import HookSocket
 from wnodes.bait.pool import is_over
 from wnodes.bait.service import Bait
 from wnodes.directory.base import Heartbeat
 from wnodes.engine.journal import Journal
+from wnodes.engine.pulse import Pulse
 from wnodes.hypervisor.fake import FakeHypervisor
 from wnodes.lrms.fake import FakeLrms
 from wnodes.lrms.slurm_commands import SlurmConfig
@@ -44,7 +48,14 @@ def bait(folder: Path, manage: str, access: NameserverAccess) -> Program:
     drains = Journal(str(folder / "drain.sqlite"), Order, is_lifted)
     directory = NameserverClient.connect(access, "bait")
     made = Bait(config, FakeLrms(), FakeHypervisor(), directory, jobs, pool, drains)
-    return Program(bait_main.application(made), list, made.start, made.stop)
+    pulse, stop = Pulse(), threading.Event()
+    hooks = HookSocket(unix_socket(str(folder / "hook.sock"), 0o600), made.dispatch, pulse.loop("hook", 30.0))
+
+    def start() -> None:
+        made.start()
+        threading.Thread(target=hooks.serve, args=(stop,), name="hooks", daemon=True).start()
+
+    return Program(bait_main.application(made, pulse=pulse), list, start, made.stop, pulse=pulse)
 
 
 def hypervisor(folder: Path, manage: str, access: NameserverAccess) -> Program:

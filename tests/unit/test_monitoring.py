@@ -20,11 +20,15 @@ from tests.promql import Found, parse
 from tests.releases import MANIFEST, TAG, release
 from tests.unit.plugins.module_utils.bait.bait_fixture import Site
 from tests.unit.roles.runtime.files.wnodes_services.conftest import AppClient
+from wnodes.bait.hooksocket import NONE as UNANSWERED
+from wnodes.bait.hooksocket import RUN, STOPPED
 from wnodes.directory.base import Heartbeat
 from wnodes.directory.sqlite import SqliteDirectory
+from wnodes.engine.pulse import Pulse
 from wnodes.hypervisor.api import HypervisorStatus, NodeImage
 from wnodes.hypervisor.catalogue import FAILED, READY, REFUSED, WAITING
 from wnodes.hypervisor.fake import FakeHypervisor
+from wnodes.hypervisor.upkeep import LeaseFigures
 from wnodes.model.clock import FakeClock
 from wnodes.model.lease import NetworkSettings
 from wnodes.model.phases import PHASES
@@ -50,8 +54,10 @@ DOC = (ROOT / "docs" / "monitoring.md").read_text()
 
 #: what Prometheus puts on everything that the targets of role monitoring give
 TARGET = {"job", "instance", "service"}
+ANSWERS = (RUN, STOPPED, UNANSWERED)
 #: the values that a label of ours may have
 VALUES = {
+    "answer": set(ANSWERS),
     "job": {"wnodes"},
     "outcome": {state.value for state in JOB_OUTCOMES} | {"used", "unused", "cancelled", "broken"},
     "path": {*CAME, NONE},
@@ -80,7 +86,9 @@ def bait() -> Any:
     site.bait.journey.faults.failed(TAG, "no init found")
     told = {**site.bait.status(), "pool": [{"tag": TAG, "flavour": "1x512", "target": 2, "waiting": 1, "coming": 1}]}
     site.bait.status = lambda: told  # type: ignore[method-assign]
-    return bait_main.application(site.bait, observed)
+    pulse = Pulse()
+    pulse.watch("job", site.bait.reconciler.vitals)
+    return bait_main.application(site.bait, observed, pulse, lambda: dict.fromkeys(ANSWERS, 1))
 
 
 def hypervisor() -> Any:
@@ -91,7 +99,10 @@ def hypervisor() -> Any:
     fake.create(VmRequest("r2", "alice", TAG, Resources(1, 512)))
     observed.observe(fake.destroy("r2"))
     fake.status = lambda: HypervisorStatus(True, images=(NodeImage(TAG, "d" * 64, 1, READY),))  # type: ignore[method-assign]
-    return hypervisor_main.application(fake, lambda: {"written": 1}, observed)
+    pulse = Pulse()
+    pulse.loop("upkeep")
+    leases = LeaseFigures(1, 90.0)
+    return hypervisor_main.application(fake, lambda: {"written": 1}, observed, pulse=pulse, leases=lambda: leases)
 
 
 def nameserver() -> Any:

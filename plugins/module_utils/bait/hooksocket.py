@@ -1,7 +1,11 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bait's end of the hook's socket: one JSON line in, one out, a short-lived thread for each hook."""
+"""The bait's end of the hook's socket: one JSON line in, one out, a short-lived thread for each hook.
+
+While this does not answer, every job of the node waits for its hook; so whatever happens to one hook, or to the
+process, it goes on.
+"""
 
 from __future__ import annotations
 
@@ -10,43 +14,106 @@ import logging
 import socket
 import struct
 import threading
-from typing import Any, Dict
+from typing import Any, Callable, Dict, Optional
 
+from ..engine.pulse import Loop
 from ..model.errors import WnodesError
-from ..model.job import Dispatch
-from .service import Bait
+from ..model.job import Answer, Dispatch
 
 log = logging.getLogger(__name__)
 
+#: seconds for a hook's question, from its connection to its end
 READ_LIMIT_S = 5.0
 MAX_QUESTION = 65536
+#: as many as a large node starts jobs at once
+MAX_HOOKS = 256
+#: seconds between two signs of life
+TICK_S = 0.5
+#: what became of a hook's question: an answer, or none in time
+RUN, STOPPED, NONE = "run", "stopped", "none"
 
 
-def serve(listener: socket.socket, bait: Bait, stop: threading.Event) -> None:
-    """Answer hooks on the listening Unix socket until ``stop`` is set. Only root is heard."""
-    listener.settimeout(0.5)
-    while not stop.is_set():
+class HookSocket:
+    """Answers hooks on a listening Unix socket. Only root is heard.
+
+    :param decide: answers a dispatch; None where there is no answer
+    :param loop: told in each round that we are alive
+    :param at_once: hooks that are answered at once; all others wait at the socket
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        decide: Callable[[Dispatch], Optional[Answer]],
+        loop: Optional[Loop] = None,
+        at_once: int = MAX_HOOKS,
+    ) -> None:
+        self._listener, self._decide, self._loop = listener, decide, loop
+        self._lock, self._slots = threading.Lock(), threading.BoundedSemaphore(at_once)
+        self._trouble = ""
+        #: questions since the start by what became of them
+        self.answers = {RUN: 0, STOPPED: 0, NONE: 0}
+
+    def serve(self, stop: threading.Event) -> None:
+        """Answer hooks until ``stop`` is set."""
+        self._listener.settimeout(TICK_S)
+        while not stop.is_set():
+            if self._loop is not None:
+                self._loop.beat()
+            try:
+                self._next()
+                self._trouble = ""
+            except Exception as error:  # no descriptor or thread is free, for example: it goes by
+                if self._loop is not None:
+                    self._loop.failed()
+                if repr(error) != self._trouble:
+                    log.exception("hooks can't be heard now; it is tried again")
+                self._trouble = repr(error)
+                stop.wait(TICK_S)
+
+    def _next(self) -> None:
+        """Let a thread answer the next hook, if one comes within a tick."""
+        if not self._slots.acquire(timeout=TICK_S):
+            return
+        connection = None
         try:
-            connection, _address = listener.accept()
-        except socket.timeout:
-            continue
-        threading.Thread(target=_talk, args=(connection, bait), name="hook", daemon=True).start()
+            connection, _address = self._listener.accept()
+            threading.Thread(target=self._talk, args=(connection,), name="hook", daemon=True).start()
+        except BaseException as error:
+            self._slots.release()
+            if connection is not None:
+                connection.close()  # the hook asks again
+            if not isinstance(error, socket.timeout):
+                raise
 
-
-def _talk(connection: socket.socket, bait: Bait) -> None:
-    with connection:
+    def _talk(self, connection: socket.socket) -> None:
         try:
-            _pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            if uid != 0:
-                return
+            with connection:
+                _pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+                if uid == 0:
+                    self._count(self._answer(connection))
+        except Exception:
+            log.exception("hook was not answered")
+        finally:
+            self._slots.release()
+
+    def _answer(self, connection: socket.socket) -> str:
+        try:
             connection.settimeout(READ_LIMIT_S)
-            answer = bait.dispatch(_dispatch(_read(connection)))
-            if answer is not None:
-                connection.sendall(json.dumps({"action": answer.action, "reason": answer.reason}).encode() + b"\n")
+            answer = self._decide(_dispatch(_read(connection)))
+            if answer is None:
+                return NONE
+            connection.sendall(json.dumps({"action": answer.action, "reason": answer.reason}).encode() + b"\n")
+            return answer.action if answer.action in self.answers else NONE
         except (OSError, ValueError, WnodesError) as error:
             log.warning("hook was not answered: %s", error)
         except Exception:
             log.exception("hook was not answered")
+        return NONE
+
+    def _count(self, what: str) -> None:
+        with self._lock:
+            self.answers[what] += 1
 
 
 def _read(connection: socket.socket) -> Dict[str, Any]:

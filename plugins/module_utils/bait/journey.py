@@ -215,7 +215,7 @@ class Journey(Moves):
             job,
             JobState.REFUSED,
             f"it asks for {asked} MiB and its VM needs {extra} MiB more, but no node has over {largest} MiB;"
-            f" ask for at most {max(0, largest - extra)} MiB",
+            f" ask for at most {self._config.overheads.largest(largest)} MiB",
         )
 
     def _held(self, job: Job) -> float:

@@ -95,7 +95,7 @@ class Pool:
         #: how often VMs failed in a row, when the next one may be made, and why the last one failed
         self._failed: Dict[JobRequest, Tuple[int, float, str]] = {}
         self._targets: Dict[JobRequest, int] = {}
-        self.reconciler = Reconciler(self.step, clock, self._step_failed)
+        self.reconciler = Reconciler(self.step, clock, self._step_failed, label=lambda key: key.lstrip(":"))
         self._steps: Dict[PoolState, Callable[[PoolVm], Optional[float]]] = {
             PoolState.COMING: self._coming,
             PoolState.JOINING: self._joins,
@@ -322,7 +322,6 @@ class Pool:
             return 0.0
 
     def _step_failed(self, key: str, error: Exception) -> None:
-        log.warning("%s: %s; will try again", key.lstrip(":"), error)
         with self._lock:
             vm = self._journal.get(key)
             if vm is not None and vm.state in (PoolState.COMING, PoolState.JOINING):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The machine's clock: certificates, leases and munge all compare times of different machines."""
+"""The machine's clock: certificates, signatures and munge all compare times of different machines."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ from .room import Disk, DiskBooks, disk
 from .starts import Starts
 from .syslog import SyslogReceiver
 from .syslog_intake import Intake
-from .upkeep import LIMITS_S, Upkeep
+from .upkeep import LIMITS_S, LeaseFigures, Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -281,27 +281,23 @@ class Hypervisor(HypervisorApi):
 
     def status(self) -> HypervisorStatus:
         problems = self._upkeep.problems
-        catalogue, told = self._upkeep.catalogue, problems + self._syslog_problems()
+        catalogue, told = self._upkeep.catalogue, problems + self._only_told()
         templates = self._upkeep.templates.status()
         return HypervisorStatus(not problems, told, catalogue.tags, self._accel_name, catalogue.images(), templates)
 
-    @property
-    def lease_left_s(self) -> Optional[float]:
-        """Return for how many seconds the lease that ends first is good; None: there is no lease."""
-        return self._upkeep.lease_left_s
-
-    @property
-    def failed_renewals(self) -> int:
-        """Return how many rounds since the start did not renew all leases."""
-        return self._upkeep.failed_renewals
+    def leases(self) -> LeaseFigures:
+        """Return how the leases of the VMs are."""
+        return self._upkeep.leases()
 
     def syslog_counts(self) -> Dict[str, int]:
         """Return the VMs' log messages since the start by what became of them; empty where none are received."""
         return {} if self._syslog is None else self._syslog.counts
 
-    def _syslog_problems(self) -> Tuple[str, ...]:
-        # told, but no reason to take no jobs: without a receiver VMs lose log lines, with a closed node users lose time
-        return (self._syslog.problem,) if self._syslog is not None and self._syslog.problem else ()
+    def _only_told(self) -> Tuple[str, ...]:
+        # no reason to take no jobs: without a receiver VMs lose log lines, with a closed node users lose time; and a
+        # loop that is stuck goes on soon, or systemd starts us afresh
+        syslog = (self._syslog.problem,) if self._syslog is not None and self._syslog.problem else ()
+        return syslog + self.pulse.problems()
 
     def _expect(self, vm: Vm, what: str, *states: VmState) -> None:
         if vm.state not in states:
@@ -315,7 +311,7 @@ class Hypervisor(HypervisorApi):
         problems = [problem for problem in self._upkeep.problems if not problem.startswith("nameserver")]
         return {
             "ok": not problems,
-            "problems": [*problems, *self._syslog_problems()],
+            "problems": [*problems, *self._only_told()],
             "vms": [encode(self._vms.shown(vm)) for vm in self._vms.active()],
             "tags": list(self._upkeep.catalogue.tags),
             "images": encode(self._upkeep.catalogue.images()),

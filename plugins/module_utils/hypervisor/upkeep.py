@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from ..directory.base import Heartbeat
-from ..model.errors import WnodesError
+from ..model.errors import UnavailableError, WnodesError
 from ..model.lease import Lease
 from ..model.states import VmState
 from ..model.vm import Vm
@@ -25,8 +26,20 @@ SWEEP_S = 10.0
 #: the step that renews leases
 RENEW = ":renew"
 #: seconds after which a step that only asks and tells hangs; all others may copy or read images
-LIMITS_S = {":host": 120.0, ":beat": 120.0, RENEW: 120.0, ":sweep": 300.0}
+LIMITS_S = dict.fromkeys((":host", ":beat", RENEW, ":sweep"), 300.0)
 NOT_ASKED = "has not been asked yet"
+
+
+@dataclass(frozen=True)
+class LeaseFigures:
+    """How the leases of this node's VMs are.
+
+    :param failed: rounds since the start that did not renew all of them
+    :param left_s: for how many seconds the one that ends first is good; None: there is none
+    """
+
+    failed: int = 0
+    left_s: Optional[float] = None
 
 
 class Upkeep:
@@ -45,8 +58,7 @@ class Upkeep:
         self.templates = NodeTemplates(parts, self.catalogue)
         self._orphans: Dict[str, float] = {}
         self._renewed: Dict[str, float] = {}
-        #: rounds of renewals since the start that did not renew all leases
-        self.failed_renewals = 0
+        self._failed_renewals = 0
         self._scrubbed = False
         self.steps: Dict[str, Callable[[], Optional[float]]] = {
             ":host": self._ask_host,
@@ -123,7 +135,7 @@ class Upkeep:
             }
             self._keep_all(holding, leases)
         except WnodesError:
-            self.failed_renewals += 1
+            self._failed_renewals += 1
             raise
         return config.lease_ttl_s / 4
 
@@ -134,17 +146,18 @@ class Upkeep:
                 self._keep(vm, leases.get(vm_id))
             except WnodesError as error:  # a VM that has lost its name is no trouble of the others
                 trouble = trouble or error
+                if type(error) is UnavailableError:
+                    break  # the nameserver is away: each of them would wait for it
         if trouble is not None:
             raise trouble
 
-    @property
-    def lease_left_s(self) -> Optional[float]:
-        """Return for how many seconds the lease that ends first is good; None: there is no lease."""
+    def leases(self) -> LeaseFigures:
+        """Return how the leases are, by this node's clock."""
         clock, ttl_s = self._p.clock, self._p.config.lease_ttl_s
         held = [vm for vm in self._p.vms.active() if vm.lease and vm.state is not VmState.RECYCLING]
         # at first, a lease is as old as the state that came after PLANNED
         ages = [clock.since(self._renewed.get(vm.id, vm.history[1].at)) for vm in held if len(vm.history) > 1]
-        return ttl_s - max(ages) if ages else None
+        return LeaseFigures(self._failed_renewals, ttl_s - max(ages) if ages else None)
 
     def _keep(self, vm: Vm, lease: Optional[Lease]) -> None:
         """Note a renewed lease. A lost one is asked for again: after a long outage, or at a nameserver that has lost

@@ -10,20 +10,22 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 
 from wnodes import support
-from wnodes.bait import hooksocket, statics
+from wnodes.bait import statics
 from wnodes.bait.config import BaitConfig
 from wnodes.bait.drain import DrainWish, Order, is_lifted
+from wnodes.bait.hooksocket import HookSocket
 from wnodes.bait.pool import is_over
 from wnodes.bait.rules import Rules
 from wnodes.bait.rulesfile import check_node
 from wnodes.bait.service import Bait
 from wnodes.engine.journal import Journal
+from wnodes.engine.pulse import Pulse
 from wnodes.hypervisor.client import HypervisorClient
 from wnodes.lrms.slurm import Slurm
 from wnodes.model.clock import Clock, Failpoints
@@ -41,6 +43,8 @@ from .server import Program, Tls, main, unix_socket
 log = logging.getLogger(__name__)
 
 HOOK = "hook"
+#: seconds without a look at the hook's socket after which all jobs of the node wait for nothing
+HOOK_LIMIT_S = 30.0
 
 edge.strict(DrainWish)
 
@@ -77,7 +81,9 @@ def job(mine: Jobs, key: str) -> dict[str, Any]:
 def status(request: Request, mine: Jobs) -> dict[str, Any]:
     """Return how the bait is, with the jobs the caller may see."""
     bait: Bait = request.app.state.bait
-    return {**bait.status(), "host": bait.config.host, "jobs": mine}
+    now = bait.status()
+    problems = [*now["problems"], *request.app.state.pulse.problems()]
+    return {**now, "problems": problems, "host": bait.config.host, "jobs": mine}
 
 
 @router.get("/doctor", dependencies=root_only)
@@ -107,14 +113,21 @@ def undrain(request: Request) -> dict[str, Any]:
     return bait.undrain()
 
 
-def application(bait: Bait, observed: JobMetrics | None = None) -> FastAPI:
+def application(
+    bait: Bait,
+    observed: JobMetrics | None = None,
+    pulse: Pulse | None = None,
+    answers: Callable[[], dict[str, int]] = dict,
+) -> FastAPI:
     """Return what a bait tells over HTTP.
 
     :param observed: figures of the jobs that are over
+    :param pulse: what drives the bait
+    :param answers: returns the hooks' questions since the start by what became of them
     """
     over = observed or JobMetrics(bait.config.host)
     app = edge.application("bait")
-    app.state.bait = bait
+    app.state.bait, app.state.pulse = bait, pulse or Pulse()
     app.include_router(router)
 
     def figures() -> Iterable[edge.Sample]:
@@ -127,9 +140,11 @@ def application(bait: Bait, observed: JobMetrics | None = None) -> FastAPI:
         for image, count in bait.journey.faults.counts().items():
             labels = {"image": over.shapes.fold(image, NONE)[0]}
             yield "wnodes_image_faults", "VMs that failed in a row before their job began", labels, count
+        for answer, count in answers().items():
+            yield "wnodes_hook_answers_total", "Hooks by what they were told", {"answer": answer}, count
         yield from pool_figures(now.get("pool", ()), over)
 
-    edge.metrics(app, figures, over.collectors, over.node)
+    edge.metrics(app, figures, over.collectors, over.node, app.state.pulse)
     return app
 
 
@@ -180,11 +195,12 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     if hook is None:
         log.warning("systemd holds no hook socket for us: a restart of the bait would be noticed by jobs")
         hook = unix_socket(os.path.join(config.run_dir, "hook.sock"), 0o600)
-    stop_hook = threading.Event()
+    pulse, stop_hook = bait.pulse, threading.Event()
+    hooks = HookSocket(hook, bait.dispatch, pulse.loop(HOOK, HOOK_LIMIT_S))
 
     def start() -> None:
         bait.start()
-        threading.Thread(target=hooksocket.serve, args=(hook, bait, stop_hook), name="hooks", daemon=True).start()
+        threading.Thread(target=hooks.serve, args=(stop_hook,), name="hooks", daemon=True).start()
 
     def stop() -> None:
         stop_hook.set()
@@ -194,7 +210,8 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
         return [(unix_socket(os.path.join(config.run_dir, "bait.sock")), None)]
 
     tls = Tls.of("bait", config.nameserver.pki_dir)
-    return Program(application(bait, observed), listen, start, stop, config.metrics_listen, config.manage_listen, tls)
+    app = application(bait, observed, pulse, lambda: hooks.answers)
+    return Program(app, listen, start, stop, config.metrics_listen, config.manage_listen, tls, pulse)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ import prometheus_client
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from wnodes import support
+from wnodes.engine.pulse import Pulse
 from wnodes.model.caller import MANAGER, certificate_caller
 from wnodes.model.errors import (
     AuthError,
@@ -33,7 +34,7 @@ from wnodes.model.errors import (
 )
 from wnodes.support import Part
 
-from . import version
+from . import connections, version
 from .server import Peer
 
 log = logging.getLogger(__name__)
@@ -127,38 +128,58 @@ def evidence(*units: str) -> dict[str, Part]:
     return {"versions.txt": support.versions(VERSION, programs), **support.units(*units)}
 
 
-#: name, help, labels, value
+#: name (ending in ``_total``: it counts from the start of the process), help, labels, value
 Sample = tuple[str, str, dict[str, str], float]
 
 # when a process made a series is of no use to anyone, and doubles their number
 prometheus_client.disable_created_metrics()
 
 
-class _Gauges(Collector):
+class _Samples(Collector):
     def __init__(self, read: Callable[[], Iterable[Sample]], common: dict[str, str]) -> None:
         self._read, self._common = read, common
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        families: dict[str, GaugeMetricFamily] = {}
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
         for name, text, own, value in self._read():
             labels = {**own, **self._common}
-            family = families.setdefault(name, GaugeMetricFamily(name, text, labels=list(labels)))
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            family = families.setdefault(name, kind(name, text, labels=list(labels)))
             family.add_metric(list(labels.values()), value)
         return families.values()
 
 
+def alive(pulse: Pulse) -> Iterable[Sample]:
+    """Yield how the loops of a service are, and how many connections it refused."""
+    for loop, one in pulse.vitals().items():
+        labels = {"loop": loop}
+        yield "wnodes_loop_stuck", "1 if a loop does not go on", labels, float(bool(one.stuck))
+        yield "wnodes_loop_threads", "Threads of a loop that are alive", labels, one.threads
+        yield "wnodes_loop_late", "What a loop should have looked at half a minute ago", labels, one.late
+        yield "wnodes_loop_errors_total", "Steps of a loop that failed and are tried again", labels, one.errors
+    text = "Connections beyond what one user, or all, may have"
+    yield "wnodes_connections_refused_total", text, {}, connections.refused()
+
+
 def metrics(
-    app: FastAPI, read: Callable[[], Iterable[Sample]], collectors: Iterable[Collector] = (), node: str = ""
+    app: FastAPI,
+    read: Callable[[], Iterable[Sample]],
+    collectors: Iterable[Collector] = (),
+    node: str = "",
+    pulse: Pulse | None = None,
 ) -> None:
     """Add ``/metrics``: gauges, histograms and counters, and the process's own figures.
 
     :param read: yields the gauges as they are now
     :param collectors: histograms and counters, which go on counting between two looks
     :param node: becomes a label of every gauge
+    :param pulse: the loops that drive the service
     """
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.ProcessCollector(registry=registry)
-    registry.register(_Gauges(read, {"node": node} if node else {}))
+    common = {"node": node} if node else {}
+    registry.register(_Samples(read, common))
+    registry.register(_Samples(lambda: alive(pulse or Pulse()), common))
     for collector in collectors:
         registry.register(collector)
 

@@ -16,9 +16,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 
 from wnodes import support
+from wnodes.engine.pulse import Pulse
 from wnodes.hypervisor.api import ConsolePart, HypervisorApi, HypervisorStatus
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.service import Hypervisor
+from wnodes.hypervisor.upkeep import LeaseFigures
 from wnodes.image.cache import CacheEntry, ImageCache
 from wnodes.image.layer import LayerMaker
 from wnodes.image.sealed import SealedImages
@@ -147,6 +149,8 @@ def application(
     observed: VmMetrics | None = None,
     cached: Callable[[], Iterable[CacheEntry]] = tuple,
     evidence: Callable[[], dict[str, Part]] = dict,
+    pulse: Pulse | None = None,
+    leases: Callable[[], LeaseFigures] = LeaseFigures,
 ) -> FastAPI:
     """Return a hypervisor's calls over HTTP.
 
@@ -154,6 +158,8 @@ def application(
     :param observed: figures of the VMs that came and went
     :param cached: returns the images that are here
     :param evidence: returns what goes into a support bundle
+    :param pulse: what drives the hypervisor
+    :param leases: returns how the leases of the VMs are
     """
     seen = observed or VmMetrics("")
     app = edge.application("hypervisor")
@@ -174,8 +180,14 @@ def application(
             yield "wnodes_image_cache_bytes", "Room that cached images take", {}, size
         for fate, count in syslog_counts().items():
             yield "wnodes_syslog_messages", "VMs' log messages since the start, by their fate", {"fate": fate}, count
+        held = leases()
+        text = "Rounds in which not all leases were renewed"
+        yield "wnodes_lease_renewals_failed_total", text, {}, held.failed
+        if held.left_s is not None:
+            text = "For how long the lease that ends first is good; below 0: its VM may have lost its name"
+            yield "wnodes_lease_left_seconds", text, {}, held.left_s
 
-    edge.metrics(app, figures, seen.collectors, seen.node)
+    edge.metrics(app, figures, seen.collectors, seen.node, pulse)
     return app
 
 
@@ -238,10 +250,11 @@ def build(config: HypervisorConfig, clock: Clock, failpoints: Failpoints) -> Pro
     def listen() -> list[tuple[socket.socket, Tls | None]]:
         return [(unix_socket(os.path.join(config.run_dir, "hypervisor.sock")), None)]
 
-    app = application(hypervisor, hypervisor.syslog_counts, observed, cache.contents, hypervisor.evidence)
+    tellers = (hypervisor.syslog_counts, observed, cache.contents, hypervisor.evidence)
+    app = application(hypervisor, *tellers, hypervisor.pulse, hypervisor.leases)
     tls = Tls.of("hypervisor", config.nameserver.pki_dir)
     started = (hypervisor.start, hypervisor.stop)
-    return Program(app, listen, *started, config.metrics_listen, config.manage_listen, tls)
+    return Program(app, listen, *started, config.metrics_listen, config.manage_listen, tls, hypervisor.pulse)
 
 
 if __name__ == "__main__":

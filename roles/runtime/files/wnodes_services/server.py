@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import hashlib
 import logging
 import os
 import signal
 import socket
 import ssl
-import struct
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from wnodes.engine.pulse import Pulse
 from wnodes.model.caller import MANAGER, certificate_caller
 from wnodes.model.clock import Clock, Failpoints
 from wnodes.model.endpoint import endpoint
@@ -35,9 +36,16 @@ from wnodes.model.errors import AuthError, ConfigError, WnodesError
 
 from . import config as configuration
 from . import systemd
+from .connections import Bounds, Listener, credentials
 
 log = logging.getLogger(__name__)
 
+#: connections of the users of this machine at a Unix socket; root's are not counted
+LOCAL_CONNECTIONS = 512
+#: seconds for the first request to come in, from the connection to the end of its head
+FIRST_REQUEST_S = 10.0
+#: bytes of a request's body that a user of this machine may send; what is longer is root's
+LOCAL_BODY = 65536
 #: connections of the site's managers
 MANAGE_CONNECTIONS = 32
 #: connections at the address for metrics: whoever may look there must not be able to wear the service out
@@ -65,19 +73,31 @@ def _peer(transport: asyncio.BaseTransport) -> Peer:
         return Peer(names=tuple(value for kind, value in names if kind == "DNS"))
     connection = transport.get_extra_info("socket")
     if connection is not None and connection.family == socket.AF_UNIX:
-        pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid, uid, gid = credentials(connection)
         return Peer(uid, gid, pid)
     return Peer()
 
 
 class PeerProtocol(H11Protocol):
-    """Puts a Peer into each request's ``scope["state"]["peer"]`` (``request.state.peer``)."""
+    """Puts a Peer into each request's ``scope["state"]["peer"]`` (``request.state.peer``).
+
+    Who connects and asks nothing is not waited for.
+    """
 
     # uvicorn's own declaration is as narrow as this one: servers only ever have a full transport
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         # uvicorn copies app_state into every request's scope.
         self.app_state = {**self.app_state, "peer": _peer(transport)}
+        self._late = self.loop.call_later(FIRST_REQUEST_S, self._unless_asked)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._late.cancel()
+        super().connection_lost(exc)
+
+    def _unless_asked(self) -> None:
+        if self.cycle is None:
+            self.transport.abort()
 
 
 @dataclass(frozen=True)
@@ -110,6 +130,7 @@ class Program:
     :param listen: opens the sockets; each with its TLS files or None
     :param start: called before the first request; may raise
     :param stop: called after the last one
+    :param pulse: what drives the service; systemd hears of us only while it goes on
     :param manage: ``<address>:<port>`` at which managers of the site may make all calls, over ``tls``; empty: nowhere
     :param metrics: ``<address>:<port>`` at which anybody may read ``/metrics``, and nothing else; empty: nowhere
     """
@@ -121,23 +142,27 @@ class Program:
     metrics: str = ""
     manage: str = ""
     tls: Tls | None = None
+    pulse: Pulse = field(default_factory=Pulse)
 
 
 def unix_socket(path: str, mode: int = 0o666) -> socket.socket:
     """Return a listening Unix socket; whoever may connect is asked by SO_PEERCRED what it may do."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = Listener(socket.AF_UNIX, socket.SOCK_STREAM, bounds=Bounds(LOCAL_CONNECTIONS))
     listener.bind(path)
     os.chmod(path, mode)
     listener.listen(128)
     return listener
 
 
-def tcp_socket(address: str, port: int) -> socket.socket:
-    """Return a listening TCP socket."""
+def tcp_socket(address: str, port: int, connections: int | None = None) -> socket.socket:
+    """Return a listening TCP socket.
+
+    :param connections: that it has at once; None: any number
+    """
     # asyncio sends without delay only where the protocol is named; else each answer takes 40 ms.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = Listener(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, bounds=Bounds(connections))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((address, port))
     listener.listen(512)
@@ -147,7 +172,7 @@ def tcp_socket(address: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """One listener. Signals are ours: several servers share one process."""
 
-    def __init__(self, app: Any, listener: socket.socket, tls: Tls | None, connections: int | None = None) -> None:
+    def __init__(self, app: Any, listener: socket.socket, tls: Tls | None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -162,7 +187,6 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=2,
-                limit_concurrency=connections,
                 **(tls.options() if tls else {}),
             )
         )
@@ -179,6 +203,24 @@ class _Server(uvicorn.Server):
 
     async def run_until_told(self) -> None:
         await self.serve(sockets=[self._listener])
+
+
+def small_bodies(app: Any) -> Any:
+    """Return an ASGI application that reads no more of a user's body than ``LOCAL_BODY``: it is kept in memory."""
+
+    async def limited(scope: Any, receive: Any, send: Any) -> None:
+        left = LOCAL_BODY
+
+        async def some() -> Any:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            return message if left >= 0 else {"type": "http.disconnect"}
+
+        uid = scope["state"]["peer"].uid
+        await app(scope, some if uid is not None and uid != 0 else receive, send)
+
+    return limited
 
 
 def only_metrics(app: Any) -> Any:
@@ -208,34 +250,35 @@ def only_managers(app: Any) -> Any:
 
 
 def _servers(program: Program) -> list[_Server]:
-    servers = [_Server(program.app, listener, tls) for listener, tls in program.listen()]
+    servers = [_Server(small_bodies(program.app), listener, tls) for listener, tls in program.listen()]
     # jobs are worth more than figures about them, and than convenience
-    for what, listen, make in (
-        ("metrics", program.metrics, lambda at: _Server(only_metrics(program.app), at, None, METRICS_CONNECTIONS)),
-        (
-            "calls of managers",
-            program.manage,
-            lambda at: _Server(only_managers(program.app), at, program.tls, MANAGE_CONNECTIONS),
-        ),
+    for what, listen, app, tls, connections in (
+        ("metrics", program.metrics, only_metrics(program.app), None, METRICS_CONNECTIONS),
+        ("calls of managers", program.manage, only_managers(program.app), program.tls, MANAGE_CONNECTIONS),
     ):
         place = endpoint(listen, what)
         try:
             if place is not None:
-                servers.append(make(tcp_socket(*place)))
+                servers.append(_Server(app, tcp_socket(*place, connections), tls))
         except OSError as error:
             log.error("%s are not served at %s: %s", what, listen, error)
     return servers
 
 
-async def _sign_of_life(every_s: float) -> None:
-    """Systemd kills us unless the event loop still turns."""
+async def _sign_of_life(every_s: float, pulse: Pulse) -> None:
+    """Systemd kills us unless this and all other loops still turn; what was under way is taken up after that."""
     while True:
-        systemd.notify("WATCHDOG=1")
+        problems = pulse.problems()
+        for problem in problems:
+            log.error("%s; unless it goes on, systemd will start us afresh", problem)
+        if not problems:
+            systemd.notify("WATCHDOG=1")
         await asyncio.sleep(every_s)
 
 
 async def serve(program: Program) -> None:
     """Run ``program`` until SIGTERM or SIGINT."""
+    faulthandler.enable()  # when systemd's patience ends, each thread tells where it hangs
     loop = asyncio.get_running_loop()
     servers = _servers(program)
     told = asyncio.Event()
@@ -247,7 +290,7 @@ async def serve(program: Program) -> None:
     await asyncio.wait(running + [asyncio.gather(*up)], return_when=asyncio.FIRST_COMPLETED)
     systemd.notify("READY=1")
     watchdog_s = systemd.watchdog_s()
-    alive = asyncio.create_task(_sign_of_life(watchdog_s / 3)) if watchdog_s else None
+    alive = asyncio.create_task(_sign_of_life(watchdog_s / 3, program.pulse)) if watchdog_s else None
     await asyncio.wait([*running, asyncio.create_task(told.wait())], return_when=asyncio.FIRST_COMPLETED)
     systemd.notify("STOPPING=1")
     for server in servers:

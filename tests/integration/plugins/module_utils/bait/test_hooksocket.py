@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wnodes.bait import hooksocket
+from wnodes.bait.hooksocket import HookSocket
+from wnodes.engine.pulse import Pulse
 from wnodes.hook.socketcall import ask
 from wnodes.model.errors import LrmsError
 from wnodes.model.job import Answer, Dispatch
@@ -41,19 +45,45 @@ def bait() -> Bait:
     return Bait()
 
 
+class Listener(socket.socket):
+    """A listening socket whose next ``accept`` may fail."""
+
+    failures: list[Exception]
+    failed = threading.Event()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.failures:
+            if len(self.failures) == 1:
+                self.failed.set()
+            raise self.failures.pop()
+        return super().accept()
+
+
 @pytest.fixture
-def path(bait: Any, tmp_path: Path) -> Iterator[str]:
-    address = str(tmp_path / "hook.sock")
-    stop = threading.Event()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(address)
-        listener.listen(8)
-        server = threading.Thread(target=hooksocket.serve, args=(listener, bait, stop))
-        server.start()
-        yield address
-        stop.set()
-        server.join(30)
+def listener(tmp_path: Path) -> Iterator[Listener]:
+    with Listener(socket.AF_UNIX, socket.SOCK_STREAM) as made:
+        made.failures, made.failed = [], threading.Event()
+        made.bind(str(tmp_path / "hook.sock"))
+        made.listen(128)
+        yield made
+
+
+@pytest.fixture
+def hooks(bait: Bait, listener: Listener) -> Iterator[HookSocket]:
+    stop, pulse = threading.Event(), Pulse()
+    made = HookSocket(listener, bait.dispatch, pulse.loop("hook", 30.0))
+    server = threading.Thread(target=made.serve, args=(stop,))
+    server.start()
+    yield made
+    assert pulse.problems() == ()
+    stop.set()
+    server.join(30)
     assert not server.is_alive()
+
+
+@pytest.fixture
+def path(hooks: HookSocket, listener: Listener) -> str:
+    return str(listener.getsockname())
 
 
 def question(**more: object) -> dict[str, Any]:
@@ -102,3 +132,72 @@ def test_what_is_no_question_is_dropped(bait: Bait, path: str, line: bytes) -> N
             pass  # closed before all of it was read
     assert bait.asked == []
     assert ask(path, question(), 20)["action"] == "stopped"
+
+
+def test_answers_are_counted_by_what_they_were(bait: Bait, path: str, hooks: HookSocket) -> None:
+    for answer, count in ((Answer("run"), 3), (Answer("stopped"), 2), (None, 1)):
+        bait.answer = answer
+        for _ in range(count):
+            ask(path, question(), 20 if answer else 0.2)
+    # the last answer is counted after it was sent
+    assert poll(lambda: hooks.answers == {"run": 3, "stopped": 2, "none": 1}), hooks.answers
+
+
+def poll(reached: Callable[[], bool], limit_s: float = 10.0) -> bool:
+    end = time.monotonic() + limit_s
+    while not reached() and time.monotonic() < end:
+        threading.Event().wait(0.01)
+    return reached()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "Too many open files"), ConnectionAbortedError(), RuntimeError("bug")]
+)
+def test_whatever_accept_raises_the_next_hook_is_heard(path: str, listener: Listener, error: Exception) -> None:
+    listener.failures += [error, error]
+    assert listener.failed.wait(20)
+    assert ask(path, question(), 20)["action"] == "stopped"
+
+
+def test_when_no_thread_can_be_started_the_hook_asks_again(
+    path: str, monkeypatch: pytest.MonkeyPatch, hooks: HookSocket
+) -> None:
+    begin, left = threading.Thread.start, [1]
+
+    def start(self: threading.Thread) -> None:
+        if self.name == "hook" and left:
+            raise RuntimeError(f"can't start new thread {left.pop()}")
+        begin(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert ask(path, question(), 20)["action"] == "stopped"
+    assert left == []
+
+
+def test_more_hooks_than_are_answered_at_once_wait_for_their_turn(listener: Listener) -> None:
+    most, inside, go_on, full = 0, 0, threading.Event(), threading.Event()
+    lock, path = threading.Lock(), str(listener.getsockname())
+
+    def decide(_dispatch: Dispatch) -> Answer:
+        nonlocal most, inside
+        with lock:
+            inside += 1
+            most = max(most, inside)
+            if inside == 4:
+                full.set()
+        go_on.wait(20)
+        with lock:
+            inside -= 1
+        return Answer("run")
+
+    stop = threading.Event()
+    server = threading.Thread(target=HookSocket(listener, decide, at_once=4).serve, args=(stop,))
+    server.start()
+    with ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(ask, path, question(), 20) for _ in range(12)]
+        assert full.wait(20)
+        go_on.set()
+        assert [one.result()["action"] for one in asked] == ["run"] * 12
+    stop.set()
+    server.join(20)
+    assert most == 4

@@ -11,6 +11,7 @@ import pytest
 
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import Node, mount, request, uuid
 from wnodes.hypervisor.life import CLOCK_S, UP_POLL_S
+from wnodes.model.clock import FakeClock
 from wnodes.model.errors import CommandFailed, ImageError, UnavailableError
 from wnodes.model.image import CachedImage, Image
 from wnodes.model.resources import Resources
@@ -280,3 +281,15 @@ def test_a_guest_that_does_not_tell_its_time_is_left_alone(node: Node) -> None:
     node.host.mute = True
     node.run(2 * CLOCK_S)
     assert states(node)[-1] == "READY"
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_guest_has_its_time_to_boot_whatever_the_clock_says_after_a_restart(node: Node, hours: int) -> None:
+    node.host.boots = False
+    node.make()
+    node.clock = FakeClock(node.clock.wall() + hours * 3600)
+    node.restart()
+    node.run(node.config.boot_timeout_s - 5)
+    assert node.state() == "STARTING"
+    node.run(10)
+    assert node.state() == "BROKEN"

@@ -23,6 +23,8 @@ from tests.unit.plugins.module_utils.hypervisor.node_fixture import (
     uuid,
 )
 from tests.unit.plugins.module_utils.hypervisor.test_life import PLACES_DOWN, PLACES_UP
+from wnodes.engine.pulse import Vitals
+from wnodes.hypervisor.upkeep import LIMITS_S, RENEW
 from wnodes.model.errors import NotFoundError, RequestError, StateError, VirtError, WnodesError
 from wnodes.model.image import Allowed
 from wnodes.model.resources import Resources
@@ -304,3 +306,14 @@ def test_the_console_of_a_vm_is_read_where_its_files_are(node: Node) -> None:
         node.hypervisor.console(vm.id, 0)
     with pytest.raises(NotFoundError):
         node.hypervisor.console("r2", 0)
+
+
+def test_a_loop_that_is_stuck_is_told_and_closes_no_node(node: Node) -> None:
+    node.run()
+    node.hypervisor.pulse.watch("upkeep", lambda: Vitals("has lost 1 of its threads"))
+    status = node.hypervisor.status()
+    assert (status.ok, status.problems) == (True, ("loop upkeep has lost 1 of its threads",))
+
+
+def test_only_steps_that_there_are_have_limits_and_the_renewal_has_one(node: Node) -> None:
+    assert {RENEW} < set(LIMITS_S) < set(node.hypervisor._upkeep.steps)

@@ -246,3 +246,21 @@ def test_the_hub_runs_in_a_thread_of_its_own() -> None:
     finally:
         hub.stop()
         theirs.close()
+
+
+def test_the_thread_outlives_whatever_one_turn_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    again, turns = threading.Event(), 0
+
+    def turn(_timeout: float | None) -> None:
+        nonlocal turns
+        turns += 1
+        if turns > 1:
+            again.set()
+        raise ValueError("file descriptor cannot be a negative integer (-1)")
+
+    monkeypatch.setattr(channel, "RETRY_S", (0.0, 0.0))
+    hub = ChannelHub(lambda _vm, _frame: None)
+    monkeypatch.setattr(hub, "turn", turn)
+    hub.start()
+    assert again.wait(5)
+    hub.stop()

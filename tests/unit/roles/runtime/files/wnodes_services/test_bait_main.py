@@ -14,6 +14,8 @@ import pytest
 
 from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site
 from wnodes.bait.rules import Rules
+from wnodes.engine.pulse import Pulse
+from wnodes.model.clock import FakeClock
 from wnodes.model.errors import AuthError, ConfigError, NotFoundError, RequestError
 from wnodes.model.job import Job, JobRequest
 from wnodes.model.resources import Resources
@@ -170,3 +172,13 @@ def test_a_bundle_has_what_the_service_and_this_bait_tell(
     assert json.loads(told["config.json"])["host"] == "hv1"
     with pytest.raises(AuthError):
         calling(app, uid=2001).call("GET", "/v1/bundle")
+
+
+def test_a_loop_that_is_stuck_is_named_in_the_status(calling: Any, site: Site) -> None:
+    clock = FakeClock()
+    pulse = Pulse(clock.now)
+    pulse.loop("hook", 30.0)
+    client = calling(bait_main.application(site.bait, pulse=pulse), uid=0)
+    before = client.call("GET", "/v1/status")["problems"]
+    clock.advance(31)
+    assert client.call("GET", "/v1/status")["problems"] == [*before, "loop hook has been stuck for 31 s"]

@@ -12,6 +12,8 @@ import prometheus_client
 import pytest
 from fastapi import Depends
 
+from wnodes.engine.pulse import Pulse
+from wnodes.model.clock import FakeClock
 from wnodes.model.errors import (
     AuthError,
     ConfigError,
@@ -148,3 +150,17 @@ def test_histograms_and_counters_go_on_between_two_looks(calling: Any) -> None:
     assert 'took_seconds_count{phase="boot"} 2.0' in text
     assert 'a{node="hv1",x="1"} 2.0' in text
     assert "took_seconds_created" not in text
+
+
+def test_the_loops_of_a_service_and_what_was_refused_have_figures(calling: Any) -> None:
+    clock = FakeClock()
+    pulse = Pulse(clock.now)
+    pulse.loop("poll", 60.0).failed()
+    clock.advance(61)
+    app = edge.application("thing")
+    edge.metrics(app, tuple, node="hv1", pulse=pulse)
+    text = calling(app).ask("GET", "/metrics")[1].decode()
+    assert 'wnodes_loop_stuck{loop="poll",node="hv1"} 1.0' in text
+    assert 'wnodes_loop_errors_total{loop="poll",node="hv1"} 1.0' in text
+    assert "# TYPE wnodes_loop_errors_total counter" in text
+    assert 'wnodes_connections_refused_total{node="hv1"}' in text

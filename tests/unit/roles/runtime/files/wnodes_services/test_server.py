@@ -18,7 +18,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from wnodes.model.clock import Clock, Failpoints
+from wnodes.engine.pulse import Pulse
+from wnodes.model.clock import Clock, Failpoints, FakeClock
 from wnodes.model.errors import ConfigError, UnavailableError
 from wnodes_services import server
 from wnodes_services.server import Peer, PeerProtocol, Program, Tls
@@ -29,7 +30,7 @@ class Transport(asyncio.Transport):
 
     def __init__(self, **extra: Any) -> None:
         super().__init__(extra)
-        self.written = b""
+        self.written, self.aborted = b"", False
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -39,6 +40,9 @@ class Transport(asyncio.Transport):
 
     def close(self) -> None:
         pass
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
 class Certificate:
@@ -222,9 +226,8 @@ def test_metrics_are_served_nowhere_else_unless_told(monkeypatch: pytest.MonkeyP
 
 def test_metrics_are_served_where_told_to_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    _api, metrics = listeners(monkeypatch, "127.0.0.1:9717", lambda *place: asked.append(place))
-    assert asked == [("127.0.0.1", 9717)]
-    assert metrics.config.limit_concurrency == server.METRICS_CONNECTIONS
+    assert len(listeners(monkeypatch, "127.0.0.1:9717", lambda *place: asked.append(place))) == 2
+    assert asked == [("127.0.0.1", 9717, server.METRICS_CONNECTIONS)]
 
 
 def test_a_port_that_is_taken_keeps_no_service_from_its_work(
@@ -271,5 +274,79 @@ def test_managers_are_served_over_tls_alone(monkeypatch: pytest.MonkeyPatch) -> 
     tls = Tls("ca", "cert", "key")
     program = Program(App, list, manage="0.0.0.0:8444", tls=tls)
     (managers,) = server._servers(program)
-    assert (managers._listener, managers.config.ssl_certfile) == (("0.0.0.0", 8444), "cert")
+    assert (managers._listener, managers.config.ssl_certfile) == (("0.0.0.0", 8444, 32), "cert")
     assert managers.config.ssl_cert_reqs == ssl.CERT_REQUIRED
+
+
+@pytest.mark.parametrize(
+    ("sent", "given_up"),
+    [(b"", True), (b"GET / HTTP/1.1\r\nHost: ", True), (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", False)],
+)
+def test_who_asks_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, sent: bytes, given_up: bool) -> None:
+    monkeypatch.setattr(server, "FIRST_REQUEST_S", 0.0)
+    transport = Transport()
+
+    async def talk() -> None:
+        loop, late = asyncio.get_running_loop(), asyncio.Event()
+        config = uvicorn.Config(everything, http=PeerProtocol, ws="none", lifespan="off", log_config=None)
+        config.load()
+        protocol = PeerProtocol(config, ServerState(), {}, loop)
+        protocol.connection_made(transport)
+        if sent:
+            protocol.data_received(sent)
+        loop.call_later(0.01, late.set)
+        await late.wait()
+        protocol.connection_lost(None)
+
+    asyncio.run(talk())
+    assert transport.aborted is given_up
+
+
+@pytest.mark.parametrize(
+    ("peer", "size", "whole"),
+    [
+        (Peer(1000, 1000, 1), server.LOCAL_BODY, True),
+        (Peer(1000, 1000, 1), server.LOCAL_BODY + 1, False),
+        (Peer(0, 0, 1), 10 * server.LOCAL_BODY, True),
+        (Peer(names=("hv1.bait.wnodes",)), 10 * server.LOCAL_BODY, True),
+    ],
+)
+def test_of_a_user_no_long_body_is_kept(peer: Peer, size: int, whole: bool) -> None:
+    parts = [{"type": "http.request", "body": b"x" * (size // 2), "more_body": True}]
+    parts.append({"type": "http.request", "body": b"x" * (size - size // 2), "more_body": False})
+    got: list[str] = []
+
+    async def app(_scope: Any, receive: Any, _send: Any) -> None:
+        got.extend([(await receive())["type"] for _ in range(2)])
+
+    async def receive() -> Any:
+        return parts.pop(0)
+
+    asyncio.run(server.small_bodies(app)({"type": "http", "state": {"peer": peer}}, receive, None))
+    assert (got[-1] == "http.request") is whole
+
+
+def beats(monkeypatch: pytest.MonkeyPatch, pulse: Pulse, rounds: int) -> list[str]:
+    said: list[str] = []
+    monkeypatch.setattr(server.systemd, "notify", said.append)
+
+    async def some() -> None:
+        task = asyncio.create_task(server._sign_of_life(0.0, pulse))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(some())
+    return said
+
+
+def test_systemd_hears_of_us_only_while_every_loop_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = FakeClock()
+    pulse = Pulse(clock.now)
+    pulse.loop("hook", 30.0)
+    assert set(beats(monkeypatch, pulse, 3)) == {"WATCHDOG=1"}
+    clock.advance(31)
+    assert beats(monkeypatch, pulse, 3) == []
+    assert "loop hook has been stuck for 31 s; unless it goes on, systemd will start us afresh" in caplog.text

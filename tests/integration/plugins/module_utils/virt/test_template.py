@@ -118,7 +118,7 @@ def test_a_clone_takes_the_time_from_its_machine_whenever_it_was_told(site: Site
     site.clone(vm)
     told = time.time() - 20
     site.guest(vm, script(personality(vm, clone=True), told))
-    assert abs(site.clock_off(vm)) < 1.0
+    assert abs(site.clock_off(vm)) < 3.0
     site.guest(vm, f"date -u -s @{told}")
     assert abs(right_clock(Guest(site.host, vm.uuid), time.time)) <= CLOCK_TOLERANCE_S
     assert abs(site.clock_off(vm)) < 1.0

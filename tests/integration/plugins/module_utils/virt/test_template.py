@@ -79,7 +79,7 @@ def test_many_in_a_row_are_each_their_own(site: Site) -> None:
         assert f"{site.lease(vm).address}/24" in values[6]
         asked = time.time()
         clock = float(site.guest(vm, "date +%s.%N"))
-        assert asked - 1 < clock < time.time() + 1
+        assert asked - 3 < clock < time.time() + 1
         assert site.guest(vm, "cat /mnt/home/greeting; touch /scratch/tmp/x; ls /tmp") == "hello from the node\nx\n"
         assert site.guest(vm, "ls /scratch/tmp /root") == "/root:\n\n/scratch/tmp:\nx\n"
         seen += values

@@ -12,7 +12,12 @@ import subprocess
 import time
 from typing import Any
 
+import hypothesis
 import pytest
+
+# a deadline would judge what else this machine does
+hypothesis.settings.register_profile("wnodes", deadline=None)
+hypothesis.settings.load_profile("wnodes")
 
 
 class ForbiddenInUnitTests(BaseException):

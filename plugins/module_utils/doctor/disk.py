@@ -82,7 +82,33 @@ def _caches(machine: Machine, config: HypervisorConfig, name: str, free: int) ->
         )
 
 
+def scratch(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
+    config, bait = wanted.hypervisor, wanted.bait
+    if config is None or bait is None:
+        return
+    most = machine.total_mib(config.state_dir) - config.min_free_mib
+    told = f"{max(0, most)} MiB of disk for VMs"
+    sizes = {"bait_default_scratch_mib": bait.default_scratch_mib}
+    waiting = 0
+    for flavour in bait.pool.flavours:
+        size = flavour.scratch_mib or bait.default_scratch_mib
+        sizes[f"scratch disk of flavour {flavour.tag}"] = size
+        waiting += flavour.waiting * (size + config.overlay_mib)
+    for name, size in sizes.items():
+        if size > most:
+            yield failure(name, f"{size} MiB", f"never fits: the node has {told}", "make it smaller")
+    if waiting > most:
+        yield warning(
+            "scratch disks of VMs that shall wait",
+            f"{waiting} MiB",
+            f"do not fit together: the node has {told}",
+            "let fewer wait in bait_pool, or give them less scratch",
+        )
+    yield ok("scratch disks", told)
+
+
 CHECKS = (
     Check("disk.file_system", "file system of the state directory: local, lasting, writable", file_system, (NODE,)),
     Check("disk.room", "free room there, against what the caches may take", room, (NODE,)),
+    Check("disk.scratch", "scratch disks that are configured, against the disk", scratch, (NODE,)),
 )

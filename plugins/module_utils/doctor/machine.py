@@ -14,6 +14,7 @@ import time
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from ..jsonhttp import unix_client
+from ..model.disk import Disk, disk
 from ..model.errors import CommandFailed, NotFoundError
 from ..nameserver.client import NameserverClient
 from ..nameserver.config import NameserverAccess
@@ -100,9 +101,17 @@ class Machine:
 
     def free_mib(self, folder: str) -> int:
         """Return the MiB that are free on the disk of ``folder``, or of where it would be made."""
+        return self._disk(folder).free_mib
+
+    def total_mib(self, folder: str) -> int:
+        """Return the MiB that this disk has in all."""
+        return self._disk(folder).total_mib
+
+    @staticmethod
+    def _disk(folder: str) -> Disk:
         while not os.path.exists(folder):
             folder = os.path.dirname(folder)
-        return shutil.disk_usage(folder).free >> 20
+        return disk(folder)
 
     def is_mine(self, address: str) -> bool:
         """Whether a device of this machine has the IPv4 address."""

@@ -9,7 +9,7 @@ import io
 from dataclasses import dataclass, field, replace
 from typing import Callable, Dict, List, Optional, Tuple
 
-from ..model.errors import NotFoundError, RequestError, StateError, UnavailableError
+from ..model.errors import NoRoomError, NotFoundError, RequestError, StateError, UnavailableError
 from ..model.image import Artefact, Image
 from ..model.lease import Lease, NetworkSettings
 from ..model.states import VmState
@@ -21,10 +21,12 @@ from .files import console_part
 @dataclass
 class FakeHypervisor(HypervisorApi):
     """See the module. ``auto_ready``: VMs are READY at once; ``setup_failure``: raised by ``setup``;
-    ``unwelcome``: users who may use no image; ``digests``: of the tags' images, where it matters."""
+    ``full``: its disk has no room for another VM; ``unwelcome``: users who may use no image; ``digests``: of the tags'
+    images, where it matters."""
 
     auto_ready: bool = True
     down: bool = False
+    full: bool = False
     setup_failure: Optional[Exception] = None
     unwelcome: Tuple[str, ...] = ()
     tags: Tuple[str, ...] = ("worker_debian12_x86_64",)
@@ -53,6 +55,8 @@ class FakeHypervisor(HypervisorApi):
     def create(self, request: VmRequest) -> Vm:
         self._answer()
         if request.id not in self.vms:
+            if self.full:
+                raise NoRoomError(object=f"VM request {request.id}", reason="needs more disk than is left")
             number, self._next = self._next, self._next + 1
             lease = Lease(
                 name=f"vwn-{number}",

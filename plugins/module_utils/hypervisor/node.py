@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Dict, List
 
+from ..model.disk import disk
 from .config import HypervisorConfig
 
 DEVICES = "/sys/class/net"
@@ -38,19 +39,13 @@ def load(total_mib: int) -> Dict[str, float]:
     }
 
 
-def free_mib(folder: str) -> int:
-    """Return the MiB that are free on the disk of ``folder``."""
-    room = os.statvfs(folder)
-    return room.f_bavail * room.f_frsize >> 20
-
-
 def problems(config: HypervisorConfig, devices: str = DEVICES) -> str:
     """Return why VMs could not be made on this node now, or an empty text."""
     found: List[str] = []
     if config.bridge and not os.path.isdir(os.path.join(devices, config.bridge, "bridge")):
         found.append(f"there is no bridge {config.bridge}")
     try:
-        free = free_mib(config.state_dir)
+        free = disk(config.state_dir).free_mib
         if free < config.min_free_mib:
             found.append(f"{config.state_dir} has {free} MiB free, {config.min_free_mib} are needed for a VM")
     except OSError as error:

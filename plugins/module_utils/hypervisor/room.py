@@ -8,10 +8,9 @@ A VM's files are empty at first. If the disk were full when the guest writes, QE
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from typing import Callable, Iterable, Optional
 
+from ..model.disk import Disk, disk
 from ..model.errors import NoRoomError, RequestError, UnavailableError
 from ..model.image import Image
 from ..model.resources import Resources
@@ -19,20 +18,6 @@ from ..model.states import VmState
 from ..model.vm import Vm, VmRequest
 from .config import HypervisorConfig
 from .files import VmFiles
-
-
-@dataclass(frozen=True)
-class Disk:
-    """MiB of a file system: all, and what is free."""
-
-    total_mib: int
-    free_mib: int
-
-
-def disk(folder: str) -> Disk:
-    """Return the file system that ``folder`` is on."""
-    found = os.statvfs(folder)
-    return Disk(found.f_blocks * found.f_frsize >> 20, found.f_bavail * found.f_frsize >> 20)
 
 
 class DiskBooks:

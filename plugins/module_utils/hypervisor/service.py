@@ -19,6 +19,7 @@ from ..journald import Journald
 from ..load import Stretch, patient, stretch
 from ..model.clock import Clock, Failpoints
 from ..model.codec import encode
+from ..model.disk import Disk, disk
 from ..model.endpoint import reachable
 from ..model.errors import StateError
 from ..model.image import CachedImage, check_tag
@@ -41,7 +42,7 @@ from .life import Life
 from .parts import Parts
 from .ports import ImageCache, Nameserver, Trust
 from .registry import Registry, Superseded, is_gone, nothing
-from .room import Disk, DiskBooks, disk
+from .room import DiskBooks
 from .starts import Starts
 from .syslog import SyslogReceiver
 from .syslog_intake import Intake

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import ipaddress
 import math
 import threading
@@ -17,13 +18,14 @@ from ..model.errors import NotFoundError, UnavailableError, VirtError
 from . import savefile
 from .base import Found, HostEvent, Listener, Versions, VmHost
 from .domain import Domain, Filesystem, Interface, Metadata, renamed, to_xml
-from .guest import read_assignments
+from .guest import UNPACK, read_assignments
 
 
 @dataclass
 class FakeDomain:
     """A domain in memory; ``scripts`` are those its agent was given, ``attached`` what was plugged in.
 
+    :ivar pieces: of a script that has not come whole
     :ivar stalled: why its guest was stopped; empty: it was not
     :ivar clock: the guest's, as seconds beyond its host's
     """
@@ -37,6 +39,7 @@ class FakeDomain:
     clock: float = 0.0
     attached: List[Union[Interface, Filesystem]] = field(default_factory=list)
     stalled: str = ""
+    pieces: bytes = b""
 
 
 class FakeHost(VmHost):
@@ -212,12 +215,20 @@ class FakeHost(VmHost):
         self._listeners.clear()
 
     def _exec(self, domain: FakeDomain, arguments: Dict[str, Any]) -> Any:
-        script = base64.b64decode(arguments["input-data"]).decode()
+        content, command = base64.b64decode(arguments["input-data"]), "".join(arguments["arg"][1:])
         with self._lock:
+            if command and not command.endswith(UNPACK):
+                domain.pieces += content
+                return self._left(0, "", "")
+            content, domain.pieces = domain.pieces + content, b""
+            script = (gzip.decompress(content) if command else content).decode()
             domain.scripts.append(script)
-            pid = len(self._results) + 1
-            self._results[pid] = self._outcome(script)
             self._set_clock(domain, script)
+            return self._left(*self._outcome(script))
+
+    def _left(self, rc: int, out: str, err: str) -> Any:
+        pid = len(self._results) + 1
+        self._results[pid] = rc, out, err
         return {"pid": pid}
 
     def _set_clock(self, domain: FakeDomain, script: str) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import gzip
 import shlex
 import threading
 import time
+import uuid
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Mapping, Optional
 
@@ -23,6 +25,10 @@ PING_S = 2.0
 CALL_S = 10.0
 #: pauses between two looks at a running script, in seconds: short at first, as most take milliseconds
 POLL_S = (0.01, 0.1)
+#: bytes of a script that go in at once: an agent that is told 256 KiB in one message never answers again
+PIECE = 96 * 1024
+#: what runs a packed script
+UNPACK = "gzip -dc | /bin/sh"
 #: how each byte is told to printf
 _ESCAPED = tuple(chr(byte) if 32 <= byte < 127 and chr(byte) not in "%\\" else f"\\{byte:03o}" for byte in range(256))
 
@@ -44,14 +50,15 @@ def pause(seconds: float) -> None:
 class Guest:
     """The agent of one running domain.
 
+    :param domain: its UUID
     :param wait: waits the given seconds between two looks
     :param stretch: tells how busy the node is
     """
 
     def __init__(
-        self, host: VmHost, uuid: str, wait: Callable[[float], None] = pause, stretch: Stretch = stretch
+        self, host: VmHost, domain: str, wait: Callable[[float], None] = pause, stretch: Stretch = stretch
     ) -> None:
-        self._host, self._uuid, self._wait, self._stretch = host, uuid, wait, stretch
+        self._host, self._uuid, self._wait, self._stretch = host, domain, wait, stretch
 
     def ping(self) -> None:
         """Return when the agent answers; VirtError when it does not (yet)."""
@@ -67,14 +74,35 @@ class Guest:
     def run(self, script: str, timeout_s: float) -> Output:
         """Run a /bin/sh script as the guest's root and return what it left.
 
-        The script goes in on standard input, so that process lists don't show what it holds.
+        The script goes in on standard input, so that process lists don't show what it holds; a large one is packed,
+        and goes in in pieces.
 
         :param timeout_s: of a node that is not busy
         :raises VirtError: the agent did not answer, or the script did not end in time
         """
+        content = script.encode()
+        if len(content) <= PIECE:
+            return self._shell(content, timeout_s)
+        packed = gzip.compress(content, mtime=0)
+        file = f"/run/wnodes.{uuid.uuid4().hex}"
+        *pieces, last = (packed[begin : begin + PIECE] for begin in range(0, len(packed), PIECE))
+        for piece in pieces:
+            kept = self._shell(piece, timeout_s, f"umask 077; cat >> {file}")
+            if kept.rc != 0:
+                return kept
+        if pieces:
+            return self._shell(last, timeout_s, f"{{ cat {file} -; rm {file}; }} | {UNPACK}")
+        return self._shell(last, timeout_s, UNPACK)
+
+    def _shell(self, content: bytes, timeout_s: float, *command: str) -> Output:
+        """Let a shell run ``command``, which gets ``content`` on its standard input; by default it is the script."""
         begun = time.monotonic()
-        content = base64.b64encode(script.encode()).decode()
-        told = {"path": "/bin/sh", "input-data": content, "capture-output": True}
+        told = {
+            "path": "/bin/sh",
+            "arg": ["-c", *command] if command else [],
+            "input-data": base64.b64encode(content).decode(),
+            "capture-output": True,
+        }
         pid = self._field(self._call("guest-exec", told), "pid")
         wait = POLL_S[0]
         while True:

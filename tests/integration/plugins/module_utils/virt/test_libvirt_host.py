@@ -29,6 +29,7 @@ from wnodes.model.states import VmState
 from wnodes.model.vm import GuestFile, GuestSetup
 from wnodes.virt.accel import AccelProbe
 from wnodes.virt.guest import Guest
+from wnodes.virt.libvirt_host import LibvirtHost
 from wnodes.virt.personality import personalise, personality
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -167,16 +168,19 @@ def test_foreign_domains_are_left_alone(machine: Machine) -> None:
 
 
 def test_a_hung_libvirt_costs_a_deadline_and_no_vm(machine: Machine) -> None:
+    host = LibvirtHost(machine.libvirt.uri, 2.0, lambda: 2.0)
+    host.ping()
     machine.libvirt.signal(signal.SIGSTOP)
     try:
         begun = time.monotonic()
-        with pytest.raises(UnavailableError):
-            machine.host.list()
+        with pytest.raises(UnavailableError, match="did not answer within 4 s"):
+            host.list()
         assert time.monotonic() - begun < 5 + 3 * patience()
-        until("status tells", lambda: not machine.hypervisor.status().ok)
+        until("status tells", lambda: not machine.hypervisor.status().ok, 60.0)
         assert machine.hypervisor.get("vm1").state is VmState.READY
     finally:
         machine.libvirt.signal(signal.SIGCONT)
+        host.close()
     until("it answers again", lambda: machine.hypervisor.status().ok)
     assert machine.hypervisor.get("vm1").state is VmState.READY
 

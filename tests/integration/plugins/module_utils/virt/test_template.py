@@ -79,7 +79,7 @@ def test_many_in_a_row_are_each_their_own(site: Site) -> None:
         assert f"{site.lease(vm).address}/24" in values[6]
         asked = time.time()
         clock = float(site.guest(vm, "date +%s.%N"))
-        assert asked - 1 < clock < time.time() + 1
+        assert asked - 3 < clock < time.time() + 1
         assert site.guest(vm, "cat /mnt/home/greeting; touch /scratch/tmp/x; ls /tmp") == "hello from the node\nx\n"
         assert site.guest(vm, "ls /scratch/tmp /root") == "/root:\n\n/scratch/tmp:\nx\n"
         seen += values
@@ -118,7 +118,7 @@ def test_a_clone_takes_the_time_from_its_machine_whenever_it_was_told(site: Site
     site.clone(vm)
     told = time.time() - 20
     site.guest(vm, script(personality(vm, clone=True), told))
-    assert abs(site.clock_off(vm)) < 1.0
+    assert abs(site.clock_off(vm)) < 3.0
     site.guest(vm, f"date -u -s @{told}")
     assert abs(right_clock(Guest(site.host, vm.uuid), time.time)) <= CLOCK_TOLERANCE_S
     assert abs(site.clock_off(vm)) < 1.0

@@ -122,7 +122,7 @@ class Recorded(Machine):
         self.missing: set[str] = set()
         self.mine = {"10.0.0.11"}
         self.addressed = True
-        self.free = 200_000
+        self.free, self.total = 200_000, 250_000
         self.libvirt: Versions | WnodesError = Versions("7.2.22", "9.0.0", "Intel")
         self.accel = Accel(KVM, "a guest kernel booted with it")
         checksum = hashlib.sha1(CONFIG.encode(), usedforsecurity=False).hexdigest()
@@ -167,6 +167,9 @@ class Recorded(Machine):
 
     def free_mib(self, folder: str) -> int:
         return self.free
+
+    def total_mib(self, folder: str) -> int:
+        return self.total
 
     def is_mine(self, address: str) -> bool:
         return address in self.mine

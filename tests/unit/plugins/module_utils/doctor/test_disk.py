@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.plugins.module_utils.doctor.machine_fixture import Recorded, node, only
+from tests.unit.plugins.module_utils.doctor.machine_fixture import Recorded, bad, node, only, with_pool
 from wnodes.doctor.check import Outcome
 from wnodes.doctor.disk import mount_of
 
@@ -31,6 +31,18 @@ def test_the_mount_that_is_nearest_and_last_counts() -> None:
     text = "a / ext4 rw 0\nb /var/li xfs rw 0\nc /var\\040lib/x xfs rw 0\nd /var/lib ext4 rw 0\ne /var/lib btrfs rw,a 0"
     assert mount_of(text, "/var/lib/wnodes") == ("/var/lib", "btrfs", ("rw", "a"))
     assert mount_of(text, "/var lib/x/y")[0] == "/var lib/x"
+
+
+def test_a_scratch_disk_that_never_fits_is_a_failure_and_too_many_of_them_a_warning() -> None:
+    machine = Recorded()
+    machine.total = 11_024
+    flavour = {"tag": "worker_debian12_x86_64", "cpus": 1, "memory_mib": 500, "scratch_mib": 5000}
+    assert bad(machine, with_pool(flavours=[{**flavour, "waiting": 2}])) == {}
+    found = only(machine, with_pool(flavours=[{**flavour, "waiting": 3}]), "disk.scratch")
+    assert (found.outcome, found.value) == (Outcome.WARNING, "15000 MiB")
+    found = only(machine, with_pool(flavours=[{**flavour, "scratch_mib": 10_001}]), "disk.scratch")
+    assert (found.outcome, found.value) == (Outcome.FAILURE, "10001 MiB")
+    assert "10000 MiB of disk" in found.reason
 
 
 def test_too_little_room_is_a_failure_and_caches_that_may_fill_the_disk_are_a_warning() -> None:

@@ -15,10 +15,10 @@ from wnodes.directory.base import Directory, HostName, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.hypervisor.files import VmFiles
-from wnodes.hypervisor.room import Disk
 from wnodes.hypervisor.service import Hypervisor
 from wnodes.image.fake import FakeTrust
 from wnodes.model.clock import Failpoints, FakeClock
+from wnodes.model.disk import Disk
 from wnodes.model.errors import DirectoryError
 from wnodes.model.image import CachedImage, Image
 from wnodes.model.lease import NetworkSettings

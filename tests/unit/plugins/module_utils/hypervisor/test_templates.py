@@ -18,8 +18,8 @@ from tests.unit.plugins.module_utils.hypervisor.node_fixture import Node, reques
 from tests.unit.plugins.module_utils.virt.template_fixture import killed_build
 from wnodes.hypervisor.api import TemplateStatus
 from wnodes.hypervisor.config import TemplateFlavour
-from wnodes.hypervisor.room import Disk
 from wnodes.hypervisor.templates import LOOK_S, MARGIN_MIB, TEMPLATES
+from wnodes.model.disk import Disk
 from wnodes.model.errors import VirtError
 from wnodes.model.resources import Resources
 from wnodes.virt.template import DESCRIPTION, MEMORY

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shlex
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from wnodes.model.errors import RequestError, VirtError
 from wnodes.model.vm import GuestFile, GuestSetup
 from wnodes.virt.fake import FakeDomain, FakeHost
-from wnodes.virt.guest import CALL_S, PING_S, Guest, assignments, read_assignments, setup_script
+from wnodes.virt.guest import CALL_S, PIECE, PING_S, Guest, assignments, read_assignments, setup_script
 
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)))
 
@@ -68,6 +69,29 @@ def test_a_failed_setup_says_how_and_never_what_the_files_hold(host: FakeHost) -
         Guest(host, "u").setup(GuestSetup((GuestFile("/key", "s3cr3t"),)), 10)
     assert "s3cr3t" not in str(caught.value)
     assert "s3cr3t" in host.domains["u"].scripts[0]
+
+
+@pytest.mark.parametrize("size", [10, PIECE + 1, 8 * PIECE])
+def test_a_script_of_any_size_comes_whole_in_messages_that_an_agent_takes(host: FakeHost, size: int) -> None:
+    sizes, agent = [], host.agent
+
+    def told(uuid: str, command: str, arguments: dict[str, Any], timeout_s: float) -> Any:
+        sizes.append(len(arguments.get("input-data", "")))
+        return agent(uuid, command, arguments, timeout_s)
+
+    host.agent = told  # type: ignore[method-assign]
+    script = "# " + secrets.token_hex(size // 2)
+    for _again in range(2):
+        assert Guest(host, "u").run(script, 10).rc == 0
+    assert host.domains["u"].scripts == [script, script]
+    assert max(sizes) <= 128 * 1024
+
+
+def test_a_script_of_which_a_piece_can_not_be_kept_is_not_run(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "_left", lambda *_left: {"pid": 1})
+    host._results[1] = (1, "", "No space left on device")
+    assert Guest(host, "u").run("# " + secrets.token_hex(4 * PIECE), 10).stderr == "No space left on device"
+    assert host.domains["u"].scripts == []
 
 
 def test_a_silent_agent_is_an_error(host: FakeHost) -> None:

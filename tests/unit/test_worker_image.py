@@ -13,7 +13,7 @@ import yaml
 
 from wnodes.doctor.slurm import TASK_PROLOG
 
-ROLES = Path(__file__).parents[4] / "roles"
+ROLES = Path(__file__).parents[2] / "roles"
 GUEST: dict[str, Any] = yaml.safe_load((ROLES / "guest/vars/main.yml").read_text())
 
 

@@ -83,13 +83,15 @@ options:
     elements: str
     default: []
   cmdline:
-    description: Kernel command line of the published image.
+    description: Kernel command line of the published image. Without C(root=) it gets the one of O(root_device).
     type: str
-    default: console=ttyS0 root=/dev/vda rw
+    default: console=ttyS0 rw
   root_device:
-    description: The root device as the guest names it.
+    description:
+      - The root device as the guest names it, such as V(/dev/vda1). It is found where it is not given.
+      - A partition that does not hold the root file system is refused, here and in O(cmdline).
     type: str
-    default: /dev/vda
+    default: ""
   valid_days:
     description:
       - Days after which the published image boots nowhere any more; V(0) for never.
@@ -248,8 +250,8 @@ ARGUMENT_SPEC: Dict[str, Any] = {
     "accel": {"choices": ["auto", "kvm", "tcg"], "default": "auto"},
     "publish_to": {"type": "path"},
     "tags": {"type": "list", "elements": "str", "default": []},
-    "cmdline": {"default": "console=ttyS0 root=/dev/vda rw"},
-    "root_device": {"default": "/dev/vda"},
+    "cmdline": {"default": "console=ttyS0 rw"},
+    "root_device": {"default": ""},
     "valid_days": {"type": "int", "default": 0},
     "allowed": {
         "type": "dict",

@@ -173,8 +173,13 @@ def test_a_partitioned_qcow2_is_inspected_and_a_secret_in_it_not_published(tree:
     assert digest(disk) == before
     assert not (tmp_path / "images").exists()
 
+    refused = run(disk, publish_to=str(tmp_path / "images"), tags=[TAG], cmdline="root=/dev/vda rw")
+    assert "the root file system is on /dev/vda1" in refused["msg"]
     motd = [{"path": "/etc/motd", "content": "hello\n"}]
-    assert run(disk, files=motd)["changed"]
+    done = run(disk, files=motd, publish_to=str(tmp_path / "images"), tags=[TAG])
+    assert done["changed"]
+    assert done["published"]["manifest"]["root_device"] == "/dev/vda1"
+    assert done["published"]["manifest"]["cmdline"] == "console=ttyS0 rw root=/dev/vda1"
     assert check_header(str(disk), "qcow2").virtual_size == 80 << 20
     command("qemu-img", "check", "-q", "-f", "qcow2", str(disk))
     command("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(disk), str(raw))

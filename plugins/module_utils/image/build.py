@@ -25,7 +25,7 @@ from .recipe.guest import Handle
 from .recipe.operations import Recipe
 from .recipe.plan import Difference
 from .recipe.view import View
-from .seal import check_sealed, extract_boot, meant_keys
+from .seal import check_sealed, extract_boot, meant_keys, root_device
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,15 @@ class Build:
             kernel, initrd = os.path.join(boot, "kernel"), os.path.join(boot, "initrd")
 
             inside: Dict[str, str] = {}
+            target = self.target
 
             def look(handle: Handle) -> None:
+                nonlocal target
                 self.say("look for what must not be published")
                 check_sealed(handle, meant_keys(self.recipe))
                 inside["kernel"] = extract_boot(handle, kernel, initrd)
                 inside["os"] = release_name(View(handle))
+                target = self.target.rooted(root_device(handle)) if self.target else None
 
             if not work:  # in check mode, a base that would have to be fetched first
                 return Outcome(True, Difference(), None)
@@ -110,8 +113,8 @@ class Build:
                 progress=self.say,
             )
             published = None
-            if self.target and not (check and (difference or copied)):
-                target = replace(self.target, properties={**inside, **self.target.properties})
+            if target and not (check and (difference or copied)):
+                target = replace(target, properties={**inside, **target.properties})
                 self.say("sign and publish")
                 published = publish(
                     work, self.format, kernel, initrd, target, check=check, tools=self.engine.tools, clock=self.clock

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -24,6 +25,7 @@ from .manifest import DISK, INITRD, KERNEL, NAME, SIGNATURE, read_release
 from .signature import Signer
 
 _INCOMING = ".incoming-"
+_PARTITION = re.compile(r"/dev/vda[0-9]*\Z")
 _STALE_S = 24 * 3600.0
 DAY_S = 86400
 
@@ -33,7 +35,8 @@ class Target:
     """Where and as what an image is published.
 
     :param folder: gets ``<digest>/`` and one link per tag
-    :param root_device: as the guest names it
+    :param cmdline: without ``root=`` it gets one of ``root_device``
+    :param root_device: as the guest names it; empty: to be found, see :meth:`rooted`
     :param valid_days: days after which the image boots nowhere any more; 0: never
     :param signer: None: not signed, which no hypervisor takes
     :param properties: for people
@@ -53,6 +56,22 @@ class Target:
             check_tag(tag)
         if not os.path.isabs(self.folder):
             raise ImageError(object="publish_to", value=self.folder, reason="must be an absolute path")
+
+    def rooted(self, found: str) -> Target:
+        """Return this with the root device ``found`` in the image, unless another kind of name is said.
+
+        :raises ImageError: another partition is said, or none can be: the image could not boot
+        """
+        root = self.root_device or found
+        if not root.startswith("/dev/"):
+            reason = "has its root file system where no device's name leads to"
+            raise ImageError(object="image", value=found, reason=reason, hint="say root_device and cmdline")
+        named = next((word[5:] for word in self.cmdline.split() if word.startswith("root=")), "")
+        for what, said in (("root_device", self.root_device), ("cmdline: root=", named)):
+            if said != found and _PARTITION.match(said) and _PARTITION.match(found):
+                hint = f"leave it out, or say {found}"
+                raise ImageError(object=what, value=said, reason=f"the root file system is on {found}", hint=hint)
+        return replace(self, root_device=root, cmdline=self.cmdline if named else f"{self.cmdline} root={root}".strip())
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,12 @@ def _key_lines(text: str) -> List[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
+def root_device(handle: Handle) -> str:
+    """Return where the mounted root file system is, as a VM names it: its first disk is ``/dev/vda``."""
+    device = next((name for name, point in handle.mountpoints().items() if point == "/"), "")
+    return re.sub(r"^/dev/[hsv]da(?=[0-9]*$)", "/dev/vda", device)
+
+
 def extract_boot(handle: Handle, kernel: str, initrd: str) -> str:
     """Copy the image's newest kernel and its initrd into the files ``kernel`` and ``initrd``; return its version."""
     names = [path for path in handle.glob_expand("/boot/vmlinuz-*") if "rescue" not in path]

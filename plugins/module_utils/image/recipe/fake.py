@@ -32,7 +32,8 @@ class FakeHandle:
         self.network = False
         self.partitions: List[str] = []
         self.roots: List[str] = []
-        self.mountpoints: Dict[str, str] = {}
+        self.found: Dict[str, str] = {}
+        self.mounted: Dict[str, str] = {}
         self._rw = False
         self._covered: Dict[str, FakeNode] = {}
         for path, node in (tree or {}).items():
@@ -88,6 +89,7 @@ class FakeHandle:
         self.calls.append("drive scratch")
 
     def launch(self) -> None:
+        self.mounted = {}
         self.launches += 1
         self._rw = False
 
@@ -112,10 +114,14 @@ class FakeHandle:
         return self.roots
 
     def inspect_get_mountpoints(self, root: str) -> Dict[str, str]:
-        return self.mountpoints
+        return self.found
 
     def mount_ro(self, mountable: str, mountpoint: str) -> None:
         self.calls.append(f"mount {mountable} {mountpoint}")
+        self.mounted[mountable] = mountpoint
+
+    def mountpoints(self) -> Dict[str, str]:
+        return self.mounted
 
     def remount(self, mountpoint: str, *, rw: bool) -> None:
         self.calls.append(f"remount {mountpoint}")

@@ -91,7 +91,7 @@ def test_publication_is_part_of_the_result(module: Call, tmp_path: Path) -> None
     assert module(check=True, **options)["changed"]
     done = module(**options)
     assert done["changed"]
-    assert done["published"]["manifest"]["cmdline"] == "quiet"
+    assert done["published"]["manifest"]["cmdline"] == "quiet root=/dev/vda"
     assert json.loads((Path(done["published"]["path"]) / "manifest.json").read_text()) == done["published"]["manifest"]
     assert not module(**options)["changed"]
 

@@ -187,8 +187,8 @@ def import_image(
     certificate: Certificate,
     image_format: Annotated[str, typer.Option("--format", help="qcow2 or raw; never guessed.")] = "qcow2",
     checksum: Annotated[str, typer.Option(help="Its SHA-256.")] = "",
-    cmdline: Annotated[str, typer.Option(help="Kernel command line.")] = "console=ttyS0 root=/dev/vda rw",
-    root_device: Annotated[str, typer.Option(help="The root device as the guest names it.")] = "/dev/vda",
+    cmdline: Annotated[str, typer.Option(help="Kernel command line; root= is added.")] = "console=ttyS0 rw",
+    root_device: Annotated[str, typer.Option(help="As the guest names it; found where not given.")] = "",
     valid_days: Days = 0,
     as_json: Json = False,
 ) -> None:

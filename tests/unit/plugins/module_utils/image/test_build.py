@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,43 @@ def test_a_base_passes_the_gate_before_it_is_copied(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="backing file"):
         made.run()
     assert os.listdir(tmp_path) == ["base"]
+
+
+def partitioned(device: str = "/dev/sda2") -> FakeHandle:
+    handle = image()
+    handle.partitions, handle.roots = ["/dev/sda1", "/dev/sda2"], [device]
+    handle.found = {"/": device}
+    return handle
+
+
+@pytest.mark.parametrize(
+    ("device", "named"), [("/dev/sda2", "/dev/vda2"), ("/dev/vg/root", "/dev/vg/root"), ("/dev/sda", "/dev/vda")]
+)
+def test_the_root_file_system_is_found_where_it_is(tmp_path: Path, device: str, named: str) -> None:
+    made = build(tmp_path, partitioned(device))
+    assert made.target is not None
+    published = replace(made, target=replace(made.target, root_device="")).run().published
+    assert published is not None
+    assert (published.manifest.root_device, published.manifest.cmdline) == (named, f"quiet root={named}")
+
+
+@pytest.mark.parametrize("said", [{"root_device": "/dev/vda"}, {"root_device": "", "cmdline": "root=/dev/vda1 rw"}])
+def test_another_partition_than_that_of_the_root_is_refused_before_anything_is_published(
+    tmp_path: Path, said: dict[str, str]
+) -> None:
+    made = build(tmp_path, partitioned())
+    assert made.target is not None
+    with pytest.raises(ImageError, match="the root file system is on /dev/vda2; leave it out"):
+        replace(made, target=replace(made.target, **said)).run()
+    assert os.listdir(tmp_path) == ["base"]
+
+
+def test_a_root_that_no_device_names_must_be_said_and_other_names_are_believed(tmp_path: Path) -> None:
+    made = build(tmp_path, partitioned("btrfsvol:/dev/sda2/root"))
+    assert made.target is not None
+    with pytest.raises(ImageError, match="say root_device and cmdline"):
+        replace(made, target=replace(made.target, root_device="")).run()
+    cmdline = "root=UUID=1-2 rootflags=subvol=root"
+    published = replace(made, target=replace(made.target, root_device="/dev/vda2", cmdline=cmdline)).run().published
+    assert published is not None
+    assert (published.manifest.root_device, published.manifest.cmdline) == ("/dev/vda2", cmdline)

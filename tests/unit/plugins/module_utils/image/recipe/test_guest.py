@@ -46,7 +46,7 @@ def test_a_partitioned_disk_is_inspected(tmp_path: Path) -> None:
     handle = image()
     handle.partitions = ["/dev/sda1", "/dev/sda2"]
     handle.roots = ["/dev/sda2"]
-    handle.mountpoints = {"/boot": "/dev/sda1", "/": "/dev/sda2"}
+    handle.found = {"/boot": "/dev/sda1", "/": "/dev/sda2"}
     engine(handle).customise(raw(tmp_path), "raw", RECIPE)
     assert [call for call in handle.calls if "mount" in call] == [
         "mount /dev/sda2 /",

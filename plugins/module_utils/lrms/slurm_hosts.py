@@ -112,7 +112,8 @@ class Hosts:
         """See ``Lrms.close_host``."""
         try:  # nobody but root gets in: its partition takes no job without its reservation
             self._update(f"ReservationName={reservation(name)}", "Users=root")
-        except NotFoundError:  # an offered one
+        except (NotFoundError, LrmsRefused):
+            # an offered one; or Slurm is 24.05 or later, which takes nobody out whose job is there
             with contextlib.suppress(NotFoundError):
                 self._update(f"NodeName={name}", "State=DRAIN", f"Reason={REASON}one job only")
 

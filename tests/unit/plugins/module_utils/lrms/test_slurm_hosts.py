@@ -82,10 +82,15 @@ def test_a_host_whose_job_runs_is_closed_by_its_reservation_and_an_offered_one_b
     played = Played()
     slurm(played).close_host("vwn-1")
     assert played.said() == ["scontrol update ReservationName=wn_vwn-1 Users=root"]
-    over = "slurm_update error: Requested reservation is invalid"
-    offered = Particular("ReservationName", over)
+    offered = Particular("ReservationName", "slurm_update error: Requested reservation is invalid")
     slurm(offered).close_host("vwn-1")
     assert offered.said()[1] == "scontrol update NodeName=vwn-1 State=DRAIN Reason=wnodes: one job only"
+
+
+def test_a_host_is_drained_where_slurm_does_not_let_go_of_the_user_of_a_job_that_runs() -> None:
+    newer = Particular("ReservationName", "slurm_update error: Requested reservation is in use")
+    slurm(newer).close_host("vwn-1")
+    assert newer.said()[1] == "scontrol update NodeName=vwn-1 State=DRAIN Reason=wnodes: one job only"
 
 
 class InUse(Played):

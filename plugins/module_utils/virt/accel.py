@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 KVM, TCG = "kvm", "qemu"
 LIMIT_S = 20.0
-#: a host that is so much slower than a free one is asked again when the service starts again: its "no" may be wrong
+#: a kernel that did not boot in time is tried again when the service starts again, if the host was so much slower
 BUSY = 2.0
 DEVICE = "/dev/kvm"
 #: distributions put QEMU at different places
@@ -74,14 +74,14 @@ class AccelProbe:
             known = self._remembered(key)
             if known is not None:
                 return known
-            found = self._boot(qemu, kernel)
+            found, sure = self._boot(qemu, kernel)
             log.log(
                 logging.INFO if found.name == KVM else logging.WARNING,
                 "guests run on %s: %s",
                 "KVM" if found.name == KVM else "TCG (slow)",
                 found.why,
             )
-            if found.name == KVM or self._stretch() < BUSY:
+            if sure:
                 self._remember(key, found)
             return found
 
@@ -91,9 +91,10 @@ class AccelProbe:
         found = (self._remembered(key) for key in sorted(self._load()) if key.rpartition(" ")[2] == boot_id)
         return tuple(accel for accel in found if accel is not None)
 
-    def _boot(self, qemu: str, kernel: str) -> Accel:
+    def _boot(self, qemu: str, kernel: str) -> Tuple[Accel, bool]:
+        """Return what a boot showed, and whether that is certain."""
         if not os.path.exists(self._device):
-            return Accel(TCG, f"there is no {self._device}")
+            return Accel(TCG, f"there is no {self._device}"), True
         argv = [qemu, "-machine", "q35", "-accel", "kvm", "-cpu", "host", "-m", "256", "-nodefaults", "-no-user-config"]
         argv += ["-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel]
         # without a root file system the kernel panics, with panic=-1 it reboots then, with -no-reboot QEMU ends
@@ -101,11 +102,11 @@ class AccelProbe:
         try:
             done = self._run(argv, timeout=self._limit_s * self._stretch(), check=False)
         except CommandFailed as error:
-            return Accel(TCG, f"a guest kernel on {self._device} {error.reason}")
+            return Accel(TCG, f"a guest kernel on {self._device} {error.reason}"), self._stretch() < BUSY
         if done.rc != 0 or "Linux version" not in done.stdout:
             said = (done.stderr.strip() or done.stdout.strip())[-300:]
-            return Accel(TCG, f"a guest kernel on {self._device} did not boot: exit code {done.rc}: {said}")
-        return Accel(KVM, "a guest kernel booted with it")
+            return Accel(TCG, f"a guest kernel on {self._device} did not boot: exit code {done.rc}: {said}"), True
+        return Accel(KVM, "a guest kernel booted with it"), True
 
     def _version(self, qemu: str) -> str:
         try:

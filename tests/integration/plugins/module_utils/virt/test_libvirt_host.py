@@ -44,7 +44,7 @@ UP_S = 120.0
 def machine(worker_image: CachedImage, worker_release: Release) -> Iterator[Machine]:
     probe_cache = Path("/var/tmp/wnlab-virt-accel.json")
     accel = AccelProbe(str(probe_cache)).probe(worker_image.kernel, worker_image.image.kernel.digest)
-    probe_cache.unlink()
+    probe_cache.unlink(missing_ok=True)
     # no templates: what is started here shall boot
     with running(worker_image, worker_release, accel.name, template_cache_mib=0) as machine:
         machine.accel = accel

@@ -44,7 +44,7 @@ def probe(host: Path, qemu: Qemu, busy: float = 1.0) -> AccelProbe:
     return AccelProbe(cache, qemu.run, str(host / "kvm"), str(host / "boot_id"), 20.0, lambda: busy)
 
 
-def test_a_busy_host_is_given_time_and_its_no_is_not_remembered(host: Path) -> None:
+def test_a_busy_host_is_given_time_and_what_took_longer_is_tried_again(host: Path) -> None:
     limits = []
 
     class Slow(Qemu):
@@ -58,6 +58,9 @@ def test_a_busy_host_is_given_time_and_its_no_is_not_remembered(host: Path) -> N
     assert probe(host, Qemu(BOOTED), 3.0).probe("/vmlinuz", "k1").name == "kvm"
     assert probe(host, slow, 3.0).probe("/vmlinuz", "k1").name == "kvm"
     assert limits == [60.0]
+    refused = Qemu(Completed((), 1, "", "Permission denied"))
+    assert [probe(host, refused, 3.0).probe("/vmlinuz", "k2").name for _ in range(2)] == ["qemu", "qemu"]
+    assert refused.boots == 1
 
 
 def test_a_kernel_that_boots_proves_kvm(host: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,7 @@ def rank(top: str) -> int:
 def library_imports(path: Path) -> Iterator[str]:
     """Yield what a file of the library imports from the library, as dotted names below module_utils."""
     package = path.relative_to(LIBRARY).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = [*package[: len(package) - node.level + 1], *(node.module.split(".") if node.module else [])]
             # `from . import x` names modules, `from .x import y` names what is in one.
@@ -103,7 +104,7 @@ def library_imports(path: Path) -> Iterator[str]:
 
 
 def all_imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -151,7 +152,7 @@ def test_assertions_validate_nothing() -> None:
     found = [
         f"{name(path)}:{node.lineno}"
         for path in sources()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Assert) and not narrows(node.test)
     ]
     assert found == []
@@ -160,7 +161,7 @@ def test_assertions_validate_nothing() -> None:
 def documentation(path: Path) -> tuple[dict[str, str], int]:
     """Return the documentation blocks of a module and the line on which the last one ends."""
     blocks, end = {}, 0
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             title = node.targets[0].id
             if title in {"DOCUMENTATION", "EXAMPLES", "RETURN"}:
@@ -192,6 +193,12 @@ def test_roles_have_a_scenario(role: Path) -> None:
     assert [step for step in ("molecule", "converge", "verify") if not (scenario / f"{step}.yml").is_file()] == []
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Return a file's syntax tree; several rules look at each."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def mirrors(source: Path) -> list[Path]:
     """Return where the test of a source file may be: the same folder below a test root."""
     relative = source.relative_to(ROOT)
@@ -204,7 +211,7 @@ def sources() -> list[Path]:
 
 def imported_names(path: Path) -> Iterator[str]:
     """Yield `package.module` and `package.module.name` for all that a test imports."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -278,7 +285,7 @@ def test_every_mirrored_test_has_its_source() -> None:
 def test_tests_do_not_sleep() -> None:
     sleepers = []
     for path in python(ROOT / "tests"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             called = node.func if isinstance(node, ast.Call) else None
             if getattr(called, "attr", getattr(called, "id", "")) == "sleep":
                 sleepers.append(f"{name(path)}:{node.lineno}")

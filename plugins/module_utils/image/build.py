@@ -10,11 +10,11 @@ import fcntl
 import os
 import tempfile
 from dataclasses import dataclass, replace
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 from ..model.clock import Clock
 from ..model.errors import ImageError
-from .disk import copy, sync
+from .disk import clone, sync
 from .fetch import fetch
 from .header import check_header
 from .meter import Meter, Say, silent
@@ -87,7 +87,6 @@ class Build:
         with contextlib.ExitStack() as stack:
             if not check:
                 stack.enter_context(self._alone())
-            work, copied = stack.enter_context(self._work(check))
             boot = stack.enter_context(tempfile.TemporaryDirectory(prefix="wnodes-boot-"))
             kernel, initrd = os.path.join(boot, "kernel"), os.path.join(boot, "initrd")
 
@@ -102,16 +101,23 @@ class Build:
                 inside["os"] = release_name(View(handle))
                 target = self.target.rooted(root_device(handle)) if self.target else None
 
+            seen = None if check else self._look_first(look)
+            work, copied = stack.enter_context(self._work(check))
             if not work:  # in check mode, a base that would have to be fetched first
                 return Outcome(True, Difference(), None)
-            difference = self.engine.customise(
-                work,
-                self.format,
-                self.recipe,
-                check=check,
-                afterwards=look if self.target else None,
-                progress=self.say,
-            )
+            if seen is not None:
+                if self.base is None or _stamp(self.base) != seen:
+                    raise ImageError(object="base", value=str(self.base), reason="was changed while it was read")
+                difference = Difference()
+            else:
+                difference = self.engine.customise(
+                    work,
+                    self.format,
+                    self.recipe,
+                    check=check,
+                    afterwards=look if self.target else None,
+                    progress=self.say,
+                )
             published = None
             if target and not (check and (difference or copied)):
                 target = replace(target, properties={**inside, **target.properties})
@@ -123,6 +129,17 @@ class Build:
                 os.rename(work, self.path)
                 sync(os.path.dirname(self.path))
         return Outcome(copied, difference, published)
+
+    def _look_first(self, look: Callable[[Handle], None]) -> Optional[Tuple[int, ...]]:
+        """Look through a base that shall only be published before the long copy; return its state, None: not done."""
+        base = self.base
+        if self.target is None or self.recipe != Recipe() or os.path.exists(self.path):
+            return None
+        if base is None or not os.path.isabs(base) or not os.path.exists(base):
+            return None
+        seen = _stamp(base)
+        self.engine.customise(base, self.format, self.recipe, check=True, afterwards=look, progress=self.say)
+        return seen
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -183,4 +200,10 @@ class Build:
         if self.checksum:
             fetch(base, work, self.checksum, progress=meter)
         else:
-            copy(base, work)
+            clone(base, work, meter)
+
+
+def _stamp(path: str) -> Tuple[int, ...]:
+    """Return what changes when a file is written to or replaced."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -79,7 +79,11 @@ def _check(stream: BinaryIO, size: int, format: str, what: str, backing: str) ->
     if format != "qcow2":
         raise ImageError(object=what, value=format, reason="format is not one we take", hint="qcow2 or raw")
     if found != "qcow2":
-        raise ImageError(object=what, value=found or "no known signature", reason="is labelled qcow2 but is not")
+        hint = (
+            "convert it on a machine that trusts it" if found else "a raw disk? --format raw (in a recipe format: raw)"
+        )
+        seen = found or "no known signature"
+        raise ImageError(object=what, value=seen, reason="is labelled qcow2 but is not", hint=hint)
     return Header("qcow2", _check_qcow2(head, size, what, backing))
 
 

@@ -19,6 +19,7 @@ from wnodes.image.publish import Target, republish
 from wnodes.image.recipe.engine import Engine
 from wnodes.image.recipe.operations import Recipe
 from wnodes.image.signature import Keyring, Signer
+from wnodes.image.workfolder import work_folder
 from wnodes.model.clock import Clock
 from wnodes.model.codec import encode
 from wnodes.model.errors import WnodesError
@@ -196,11 +197,9 @@ def import_image(
     target = Target(str(to), tuple(tag), cmdline, root_device, valid_days=valid_days, signer=Signer(key, certificate))
     to.mkdir(parents=True, exist_ok=True)
     base = source if "://" in source else str(Path(source).resolve())
-    work = to / f".import-{tag[0]}.{image_format}"
-    try:
-        done = Build(Engine(), str(work), image_format, base, Recipe(), target, checksum, _tell).run()
-    finally:
-        work.unlink(missing_ok=True)
+    with work_folder(str(to), tag[0], resume="://" in source) as folder:
+        work = f"{folder}/disk.{image_format}"
+        done = Build(Engine(), work, image_format, base, Recipe(), target, checksum, _tell).run()
     assert done.published is not None
     if as_json:
         _print_json(done.published)

@@ -129,3 +129,26 @@ def test_a_root_that_no_device_names_must_be_said_and_other_names_are_believed(t
     published = replace(made, target=replace(made.target, root_device="/dev/vda2", cmdline=cmdline)).run().published
     assert published is not None
     assert (published.manifest.root_device, published.manifest.cmdline) == ("/dev/vda2", cmdline)
+
+
+def published_only(folder: Path, handle: FakeHandle) -> Build:
+    return replace(build(folder, handle), recipe=Recipe())
+
+
+def test_what_is_only_published_is_looked_through_before_it_is_copied(tmp_path: Path) -> None:
+    handle = image()
+    said: list[str] = []
+    outcome = replace(published_only(tmp_path, handle), say=said.append).run()
+    assert outcome.published
+    assert handle.launches == 1
+    assert said.index("look for what must not be published") < said.index("copy the base")
+
+
+def test_a_base_that_changes_between_look_and_copy_is_not_published(tmp_path: Path) -> None:
+    def say(line: str) -> None:
+        if line == "copy the base":
+            os.utime(tmp_path / "base", (1, 1))
+
+    with pytest.raises(ImageError, match="was changed while it was read"):
+        replace(published_only(tmp_path, image()), say=say).run()
+    assert os.listdir(tmp_path) == ["base"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from wnodes.image.disk import DiskTools, HashedFile, copy, sha256, write_atomically
+from wnodes.image.disk import DiskTools, HashedFile, clone, copy, sha256, write_atomically
 
 
 def test_an_overlay_is_made_beside_its_disk_committed_when_asked_and_always_removed(tmp_path: Path) -> None:
@@ -120,3 +120,34 @@ def test_writing_to_the_disk_begins_before_the_end(tmp_path: Path, monkeypatch: 
     (tmp_path / "source").write_bytes(b"x" * (20 << 20))
     copy(str(tmp_path / "source"), str(tmp_path / "target"))
     assert begun == [(0, 8 << 20), (8 << 20, 8 << 20)]
+
+
+def test_holes_are_neither_read_nor_written_when_a_file_is_cloned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    with source.open("wb") as stream:
+        stream.truncate(200 << 30)
+        stream.seek(100 << 30)
+        stream.write(b"data" * 1000)
+    read: list[int] = []
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, size, at: read.append(size) or real(file, size, at))
+    told: list[tuple[int, int | None]] = []
+    clone(str(source), str(target), lambda done, total: told.append((done, total)))
+    assert sum(read) < 1 << 20
+    assert target.stat().st_size == 200 << 30
+    assert target.stat().st_blocks == source.stat().st_blocks
+    with target.open("rb") as stream:
+        stream.seek(100 << 30)
+        assert stream.read(4001) == b"data" * 1000 + b"\0"
+    assert told[-1][0] == told[-1][1]
+
+
+def test_a_file_without_holes_is_cloned_whole_and_no_file_is_overwritten(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(bytes(range(256)) * 9000)
+    clone(str(source), str(target), lambda _done, _total: None)
+    assert target.read_bytes() == source.read_bytes()
+    with pytest.raises(FileExistsError):
+        clone(str(source), str(target), lambda _done, _total: None)

@@ -20,13 +20,13 @@ from . import slurm_text as text
 
 #: recorded on 22.05.8 and 24.11.5, see tests/unit/plugins/module_utils/lrms/recorded
 _ABSENT = re.compile(
-    r"(?:^|: )(?:Invalid job id specified(?: for job \S+)?|Invalid node name(?: specified| \S+)|Node \S+ not found"
-    r"|Reservation \S+ not found|Requested reservation is invalid)$",
+    r"(?:^|: )(?:Invalid job id specified(?: for job \S+)?|Invalid node name(?: specified| \S+)"
+    r"|(?:Job|Node|Reservation) \S+ not found|Requested reservation is invalid)$",
     re.MULTILINE,
 )
 _TROUBLE = re.compile(
     r"munge|socket|timed out|did not end within|Unable to contact|Connection refused|Communication|authentication"
-    r"|Protocol|could not be started|resolve|configuration source",
+    r"|Protocol|Unexpected message received|could not be started|resolve|configuration source",
     re.IGNORECASE,
 )
 

@@ -5,10 +5,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from wnodes.lrms.slurm_commands import failure
 from wnodes.model.errors import CommandFailed, LrmsError, LrmsRefused, NotFoundError
+
+RECORDED = sorted((Path(__file__).parent / "recorded").glob("slurm-*.json"))
+MEANINGS = {"nothing": LrmsError, "refused": LrmsRefused, "absent": NotFoundError}
 
 
 def meaning(said: str) -> LrmsError | NotFoundError:
@@ -66,3 +72,20 @@ def test_what_slurmctld_would_not_do_is_no_fault_of_its_own(said: str) -> None:
     error = meaning(said)
     assert isinstance(error, LrmsRefused)
     assert error.hint == ""
+
+
+def test_answers_of_both_releases_are_recorded() -> None:
+    versions = {path.name.split("-")[1].rpartition(".")[0] for path in RECORDED}
+    assert versions == {"22.05", "24.11"}
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_what_a_real_slurm_has_said_is_read_rightly(path: Path) -> None:
+    wrong = []
+    for answer in json.loads(path.read_text(encoding="utf-8")):
+        said = (answer["stderr"].strip() or answer["stdout"].strip())[-2000:]
+        reason = f"exit code {answer['rc']}: {said}"
+        error = failure(CommandFailed(object=answer["argv"][0], value=" ".join(answer["argv"]), reason=reason))
+        if type(error) is not MEANINGS[answer["means"]]:
+            wrong.append((answer["argv"], said, error))
+    assert wrong == []

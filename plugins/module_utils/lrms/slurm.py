@@ -50,6 +50,8 @@ MAX_ACCOUNTS = 5000
 FIRST_UID = 1000
 #: what the task prolog in a VM reads
 TASK_ENVIRONMENT = "/run/wnodes-job-environment"
+#: for whoever waits at a job's terminal; the hook has the same words
+NO_TERMINAL = "a job with a terminal can't go to a VM: submit it with sbatch"
 #: Slurm's daemons forget what has run out a little later than it has, in seconds
 QUARANTINE_MARGIN_S = 5.0
 #: how long what Slurm's configuration says is believed, in seconds
@@ -228,6 +230,9 @@ class Slurm(Lrms):
 
     def cancel(self, job: LrmsJob, mark: str) -> None:
         self._update(f"JobId={job.id}", f"AdminComment={mark}")
+        if job.fixed["BatchFlag"] == "0":
+            with contextlib.suppress(LrmsError, NotFoundError):  # nobody need be there to read it
+                self._run("scontrol", "notify", job.id, NO_TERMINAL)
         self._run("scancel", job.id)
 
     def send(self, job: LrmsJob, host: str, original: Dict[str, str], mark: str) -> None:

@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from wnodes.hook import main, slurm, socketcall
+from wnodes.hook import emergency, main, slurm, socketcall
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_CONSTRAINTS": "vm_a_b_c", "SLURMD_NODENAME": "hv1"}
 
@@ -27,7 +27,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         return seen["put_back"]
 
     monkeypatch.setattr(socketcall, "ask", ask)
-    monkeypatch.setattr(slurm, "put_back", put_back)
+    monkeypatch.setattr(emergency, "put_back", put_back)
     return seen
 
 

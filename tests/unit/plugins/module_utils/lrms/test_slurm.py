@@ -45,9 +45,19 @@ def test_a_job_that_has_left_already_is_held_and_one_that_is_over_left_alone() -
     assert played.said() == []
 
 
-def test_a_job_that_waits_at_a_terminal_is_cancelled_since_it_can_not_be_put_back() -> None:
-    played = Played()
+TOLD = "scontrol notify 7 a job with a terminal can't go to a VM: submit it with sbatch"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_job_that_waits_at_a_terminal_is_told_why_and_cancelled_since_it_can_not_be_put_back(fails: bool) -> None:
+    played = Played(scontrol_notify="error: Job/step already completing") if fails else Played()
     slurm(played).stop(replace(JOB, fixed={**ORIGINAL, "BatchFlag": "0"}), "m")
+    assert played.said() == ["scontrol update JobId=7 AdminComment=m", TOLD, "scancel 7"]
+
+
+def test_a_batch_job_that_is_cancelled_has_no_terminal_to_be_told_at() -> None:
+    played = Played()
+    slurm(played).cancel(JOB, "m")
     assert played.said() == ["scontrol update JobId=7 AdminComment=m", "scancel 7"]
 
 

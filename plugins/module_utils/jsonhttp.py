@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """JSON over HTTP with what the standard library has: the client side of all our services.
 
-Kept-alive connections, a deadline on every call, and our typed errors on both ends. Every call of ours is idempotent,
+Kept-alive connections, a deadline on every call, and our typed errors on both ends. What is no text in a body or a path
+(a lone surrogate, which bytes of a user's may become) is sent as question marks. Every call of ours is idempotent,
 so a call that met a connection the server had meanwhile closed is made once more.
 """
 
@@ -92,8 +93,8 @@ def client_context(ca: str, cert: str, key: str) -> ssl.SSLContext:
 
 def path(*parts: str, **query: Any) -> str:
     """Return ``/part/part?key=value`` with everything quoted."""
-    text = "/" + "/".join(quote(part, safe="") for part in parts)
-    return f"{text}?{urlencode(query)}" if query else text
+    text = "/" + "/".join(quote(part, safe="", errors="replace") for part in parts)
+    return f"{text}?{urlencode(query, errors='replace')}" if query else text
 
 
 class JsonClient:
@@ -117,7 +118,7 @@ class JsonClient:
         :raises WnodesError: what the service answered, typed
         :raises UnavailableError: it did not answer, or not in our terms
         """
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         timeout_s = self._timeout_s + extra_s
         with self._lock:
             kept = self._idle.pop() if self._idle else None

@@ -42,7 +42,9 @@ def main(argv: List[str], environ: Dict[str, str]) -> int:
         return RUN
     if not slurm.wants_vm(environ):
         return RUN
-    return RUN if slurm.put_back(job_id, environ.get("SLURMD_NODENAME", "")) else KEEP_OFF
+    from . import emergency
+
+    return RUN if emergency.put_back(job_id, environ.get("SLURMD_NODENAME", "")) else KEEP_OFF
 
 
 def start() -> None:

@@ -9,7 +9,10 @@ import json
 import os
 import socket
 import time
-from typing import Any, Dict
+
+TYPE_CHECKING = False  # see main.py
+if TYPE_CHECKING:
+    from typing import Any, Dict
 
 MAX_ANSWER = 65536
 PAUSE_S = 0.25

@@ -42,6 +42,7 @@ from .slurm_books import Books
 from .slurm_commands import Commands, Runner, SlurmConfig
 from .slurm_constraint import TAG_PREFIX
 from .slurm_hosts import OFFERED_FEATURE, REASON, VM_FEATURE, Hosts, reservation
+from .slurm_words import PROLOG_ERROR, words
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +51,14 @@ MAX_ACCOUNTS = 5000
 FIRST_UID = 1000
 #: what the task prolog in a VM reads
 TASK_ENVIRONMENT = "/run/wnodes-job-environment"
+#: for whoever waits at a job's terminal; the hook has the same words
+NO_TERMINAL = "a job with a terminal can't go to a VM: submit it with sbatch"
 #: Slurm's daemons forget what has run out a little later than it has, in seconds
 QUARANTINE_MARGIN_S = 5.0
 #: how long what Slurm's configuration says is believed, in seconds
 _CONFIG_S = 600.0
 _OVER = (LrmsJobState.ENDED, LrmsJobState.CANCELLED)
+_STARTED = (LrmsJobState.RUNNING, LrmsJobState.COMPLETING)
 
 
 class Slurm(Lrms):
@@ -175,7 +179,7 @@ class Slurm(Lrms):
         mark = Mark.parse(other.mark)
         under_way = mark is not None and bool(mark.undo)
         waits = mark is not None and mark.waits
-        if other.state in (LrmsJobState.RUNNING, LrmsJobState.COMPLETING):
+        if other.state in _STARTED:
             # on a node of ours it is about to be stopped
             has_vm = other.fixed["Partition"] == self._config.vm_partition or (under_way and not waits)
         else:
@@ -228,6 +232,9 @@ class Slurm(Lrms):
 
     def cancel(self, job: LrmsJob, mark: str) -> None:
         self._update(f"JobId={job.id}", f"AdminComment={mark}")
+        if job.fixed["BatchFlag"] == "0":
+            with contextlib.suppress(LrmsError, NotFoundError):  # nobody need be there to read it
+                self._run("scontrol", "notify", job.id, NO_TERMINAL)
         self._run("scancel", job.id)
 
     def send(self, job: LrmsJob, host: str, original: Dict[str, str], mark: str) -> None:
@@ -308,17 +315,45 @@ class Slurm(Lrms):
 
     def adopt(self, known: Container[str]) -> Tuple[str, ...]:
         freed = []
-        marks = os.listdir(self._config.adopt_dir) if os.path.isdir(self._config.adopt_dir) else []
-        for job_id in marks:
-            job = self.job(job_id)
-            if job is not None and job.state is LrmsJobState.COMPLETING:
-                continue
-            if job is not None and job.state is LrmsJobState.HELD and job_id not in known:
-                self._update(f"JobId={job_id}", f"StartTime=now+{int(self.quarantine_s())}")
-                self._release(job)
-                freed.append(job_id)
-            os.unlink(os.path.join(self._config.adopt_dir, job_id))
+        for word in words(self._config.adopt_dir):
+            wait_s = self.quarantine_s() - word.age_s
+            if word.failed:
+                self._reopen()
+                if wait_s > 0:  # Slurm puts the job back first and drains the node then
+                    continue
+            job = self.job(word.job)
+            if job is not None:
+                if job.state in _STARTED and self._config.node in expand(job.host):
+                    continue  # it is about to leave
+                try:
+                    if job.id not in known and word.job not in known and self._free(job, word.requeue, wait_s):
+                        freed.append(job.id)
+                except (LrmsRefused, NotFoundError) as error:
+                    log.warning("job %s, which the hook has put back: %s", job.id, error)
+                    continue
+            word.forget()
         return tuple(freed)
+
+    def _reopen(self) -> None:
+        """Undo what Slurm does to the node of a prolog that failed."""
+        shown = self._this_node()
+        if "DRAIN" in text.fields(shown).get("State", "") and text.node_reason(shown) == PROLOG_ERROR:
+            log.warning("the node was drained because the hook could not put a job back; it is open again")
+            self._update(f"NodeName={self._config.node}", "State=RESUME")
+
+    def _free(self, job: LrmsJob, requeue: str, wait_s: float) -> bool:
+        """Give a job that the hook has put back its own ``Requeue`` again; return whether it was held, and is freed."""
+        held = job.state is LrmsJobState.HELD and job.hold is Hold.ADMINISTRATOR
+        values = {}
+        if requeue and job.state not in _OVER and job.fixed["Requeue"] != requeue:
+            values["Requeue"] = requeue
+        if held:
+            values["StartTime"] = f"now+{int(wait_s + 0.999)}" if wait_s > 0 else "now"
+        if values:
+            self._update(f"JobId={job.id}", *(f"{key}={value}" for key, value in values.items()))
+        if held:
+            self._release(job)
+        return held
 
     # the node's books
 

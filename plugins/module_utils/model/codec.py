@@ -19,7 +19,12 @@ _NONE = type(None)
 
 
 def encode(value: Any) -> Any:
-    """Return ``value`` (dataclasses, enums, tuples, dicts, scalars) as JSON-ready data."""
+    """Return ``value`` (dataclasses, enums, tuples, dicts, scalars) as JSON-ready data, in which all texts are text.
+
+    A lone surrogate becomes a question mark: were it an error, a user's bytes would keep a record from being written.
+    """
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return readable(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Enum):
@@ -27,8 +32,13 @@ def encode(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [encode(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): encode(item) for key, item in value.items()}
+        return {readable(str(key)): encode(item) for key, item in value.items()}
     return value
+
+
+def readable(text: str) -> str:
+    """Return ``text`` with question marks for what is none (lone surrogates: bytes that were not UTF-8)."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def decode(cls: Type[T], data: Any, where: str = "") -> T:

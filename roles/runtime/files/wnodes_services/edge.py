@@ -8,6 +8,7 @@ The model's dataclasses are the bodies: pydantic validates them, unknown keys ar
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -92,27 +93,36 @@ def strict(*classes: type[Any]) -> None:
         cls.__pydantic_config__ = {"extra": "forbid"}
 
 
+class Json(JSONResponse):
+    """Answers whatever it is given: what is no text (a lone surrogate, of bytes of a user's) becomes question marks."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
 def application(title: str) -> FastAPI:
     """Return an application that answers with our errors and has ``/healthz``: what this process runs with."""
-    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+    # with a class of its own, FastAPI leaves the encoding to it
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None, default_response_class=Json)
     app.state.config = ""
 
     @app.exception_handler(WnodesError)
-    async def _ours(request: Request, error: WnodesError) -> JSONResponse:
-        return JSONResponse(error.as_dict(), status_of(error))
+    async def _ours(request: Request, error: WnodesError) -> Json:
+        return Json(error.as_dict(), status_of(error))
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError) -> Json:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         # The value stays out of it: bodies may carry secrets.
-        return JSONResponse(RequestError(object=key, reason=str(first["msg"])).as_dict(), 422)
+        return Json(RequestError(object=key, reason=str(first["msg"])).as_dict(), 422)
 
     @app.exception_handler(Exception)
-    async def _bug(request: Request, error: Exception) -> JSONResponse:
+    async def _bug(request: Request, error: Exception) -> Json:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         answer = UnavailableError(object=title, reason="internal error", hint="its journal has the traceback")
-        return JSONResponse(answer.as_dict(), 500)
+        return Json(answer.as_dict(), 500)
 
     @app.get("/healthz")
     async def _health() -> dict[str, Any]:

@@ -124,3 +124,11 @@ def test_paths_are_quoted() -> None:
 def test_missing_certificates_are_named(tmp_path: Any) -> None:
     with pytest.raises(UnavailableError, match="No such file"):
         client_context(str(tmp_path / "ca"), str(tmp_path / "cert"), str(tmp_path / "key"))
+
+
+def test_what_is_no_text_is_sent_as_question_marks() -> None:
+    connection = Connection((200, b"{}"))
+    client(connection).call("PUT", path("v1", "\udcff", key="\ud800"), {"\udcff": ["é", "\udc80"]})
+    ((_method, target, body),) = connection.requests
+    assert target == "/v1/%3F?key=%3F"
+    assert body == '{"?": ["é", "?"]}'.encode()

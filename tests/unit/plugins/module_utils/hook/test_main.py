@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from wnodes.hook import main, slurm, socketcall
+from wnodes.hook import emergency, main, slurm, socketcall
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_CONSTRAINTS": "vm_a_b_c", "SLURMD_NODENAME": "hv1"}
 
@@ -27,7 +29,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         return seen["put_back"]
 
     monkeypatch.setattr(socketcall, "ask", ask)
-    monkeypatch.setattr(slurm, "put_back", put_back)
+    monkeypatch.setattr(emergency, "put_back", put_back)
     return seen
 
 
@@ -66,6 +68,20 @@ def test_hostile_values_reach_the_bait_as_data_and_nothing_else(played: dict[str
     assert message["environment"]["SLURM_JOB_COMMENT"] == evil
     assert set(message["environment"]) <= set(slurm.VISIBLE)
     assert "\n" not in json.dumps(message)
+
+
+@given(st.binary().filter(lambda data: b"\0" not in data))
+def test_whatever_bytes_a_user_writes_the_question_is_one_line_of_text(data: bytes) -> None:
+    value = data.decode("utf-8", "surrogateescape")  # as Python reads its environment
+    message = slurm.visible({"SLURM_JOB_COMMENT": value, "SLURM_JOB_USER": value, "LD_PRELOAD": value})
+    line = json.dumps(message).encode("ascii")
+    assert b"\n" not in line
+    assert json.loads(line)["SLURM_JOB_COMMENT"].encode("utf-8") == value.encode("utf-8", "replace")[: slurm.MAX_VALUE]
+    assert list(message) == ["SLURM_JOB_USER", "SLURM_JOB_COMMENT"]
+
+
+def test_a_user_s_name_may_hold_a_backslash() -> None:
+    assert slurm.visible({"SLURM_JOB_USER": "DOM\\alice"}) == {"SLURM_JOB_USER": "DOM\\alice"}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,9 +46,19 @@ def test_a_job_that_has_left_already_is_held_and_one_that_is_over_left_alone() -
     assert played.said() == []
 
 
-def test_a_job_that_waits_at_a_terminal_is_cancelled_since_it_can_not_be_put_back() -> None:
-    played = Played()
+TOLD = "scontrol notify 7 a job with a terminal can't go to a VM: submit it with sbatch"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_job_that_waits_at_a_terminal_is_told_why_and_cancelled_since_it_can_not_be_put_back(fails: bool) -> None:
+    played = Played(scontrol_notify="error: Job/step already completing") if fails else Played()
     slurm(played).stop(replace(JOB, fixed={**ORIGINAL, "BatchFlag": "0"}), "m")
+    assert played.said() == ["scontrol update JobId=7 AdminComment=m", TOLD, "scancel 7"]
+
+
+def test_a_batch_job_that_is_cancelled_has_no_terminal_to_be_told_at() -> None:
+    played = Played()
+    slurm(played).cancel(JOB, "m")
     assert played.said() == ["scontrol update JobId=7 AdminComment=m", "scancel 7"]
 
 
@@ -199,9 +210,14 @@ def test_a_running_job_goes_back_unless_it_can_not_begin_again(known: dict[str, 
     assert back or played.calls == []
 
 
+def left(folder: Path, job: str, age_s: float = 0.0, word: str = "") -> None:
+    (folder / job).write_text(word)
+    os.utime(folder / job, times=(time.time() - age_s - 0.5,) * 2)
+
+
 def test_jobs_the_hook_stopped_alone_are_freed_but_for_those_we_know(tmp_path: Path) -> None:
     for number in ("7", "8"):
-        (tmp_path / number).touch()
+        left(tmp_path, number)
     played = Played(squeue=row(prioritylong="0"))
     assert slurm(played, adopt_dir=str(tmp_path)).adopt({"8"}) == ("7",)
     assert "scontrol release 7" in played.said()
@@ -209,10 +225,114 @@ def test_jobs_the_hook_stopped_alone_are_freed_but_for_those_we_know(tmp_path: P
 
 
 def test_a_task_the_hook_stopped_alone_is_freed_alone(tmp_path: Path) -> None:
-    (tmp_path / "75_2").touch()
+    left(tmp_path, "75_2")
     played = Played(squeue=row(JobArrayID="75_2", JobID="75", prioritylong="0"))
     assert slurm(played, adopt_dir=str(tmp_path)).adopt({"75_1"}) == ("75_2",)
     assert played.said()[2:] == ["scontrol update JobId=75_2 StartTime=now+125", "scontrol release 75_2"]
+
+
+def test_a_task_of_which_the_hook_knew_the_number_only_is_freed_alone(tmp_path: Path) -> None:
+    left(tmp_path, "75", 1000, "Failed=1\n")
+    played = Played(squeue=row(JobArrayID="75_2", JobID="75", prioritylong="0"), scontrol_show_=NODE)
+    assert slurm(played, adopt_dir=str(tmp_path)).adopt(()) == ("75_2",)
+    assert played.said()[-2:] == ["scontrol update JobId=75_2 StartTime=now", "scontrol release 75_2"]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "start"), [(0, "now+125"), (100, "now+25"), (124, "now+1"), (3600, "now"), (-3600, "now+125")]
+)
+def test_a_job_the_hook_stopped_is_kept_away_for_as_long_as_slurmd_remembers_it(
+    tmp_path: Path, age_s: float, start: str
+) -> None:
+    left(tmp_path, "7", age_s)
+    played = Played(squeue=row(prioritylong="0"))
+    slurm(played, adopt_dir=str(tmp_path)).adopt(())
+    assert f"scontrol update JobId=7 StartTime={start}" in played.said()
+
+
+@pytest.mark.parametrize(
+    ("word", "update"),
+    [
+        ("Requeue=0\n", "Requeue=0 StartTime=now+125"),
+        ("Requeue=1\n", "StartTime=now+125"),
+        ("Requeue=now;id\n", "StartTime=now+125"),
+        ("\xff\n=\n", "StartTime=now+125"),
+    ],
+)
+def test_a_job_the_hook_stopped_gets_back_what_its_owner_said_of_requeueing(
+    tmp_path: Path, word: str, update: str
+) -> None:
+    left(tmp_path, "7", word=word)
+    played = Played(squeue=row(prioritylong="0", requeue="1"))
+    slurm(played, adopt_dir=str(tmp_path)).adopt(())
+    assert f"scontrol update JobId=7 {update}" in played.said()
+
+
+@pytest.mark.parametrize(
+    "job",
+    [row(Reason="JobHeldUser", prioritylong="0"), row(), row(State="RUNNING", NodeList="hv2")],
+    ids=["its owner's", "waits", "runs elsewhere"],
+)
+def test_a_job_that_is_not_held_by_the_hook_gets_that_back_and_no_more(tmp_path: Path, job: str) -> None:
+    left(tmp_path, "7", word="Requeue=0\n")
+    played = Played(squeue=job)
+    assert slurm(played, adopt_dir=str(tmp_path)).adopt(()) == ()
+    assert played.said()[-1] == "scontrol update JobId=7 Requeue=0"
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "COMPLETING", "CONFIGURING"])
+def test_word_of_a_job_that_is_about_to_leave_is_kept(tmp_path: Path, state: str) -> None:
+    left(tmp_path, "7", word="Requeue=0\n")
+    played = Played(squeue=row(State=state, NodeList="hv1"))
+    assert slurm(played, adopt_dir=str(tmp_path)).adopt(()) == ()
+    assert os.listdir(tmp_path) == ["7"]
+    assert not any("update" in said for said in played.said())
+
+
+@pytest.mark.parametrize(
+    ("reason", "opened"), [("Prolog error", True), ("Prolog error?", False), ("wnodes: x", False), ("disk", False)]
+)
+def test_a_node_that_slurm_drained_for_a_job_the_hook_could_not_put_back_is_opened(
+    tmp_path: Path, reason: str, opened: bool
+) -> None:
+    left(tmp_path, "7", word="Requeue=0\nFailed=1\n")
+    node = NODE.replace("wnodes: hypervisor: libvirt does not answer", reason)
+    played = Played(squeue=row(prioritylong="0"), scontrol_show_=node)
+    assert slurm(played, adopt_dir=str(tmp_path)).adopt(()) == ()
+    assert ("scontrol update NodeName=hv1 State=RESUME" in played.said()) is opened
+    assert os.listdir(tmp_path) == ["7"]
+
+
+def test_a_drain_without_word_of_the_hook_s_is_not_ours(tmp_path: Path) -> None:
+    left(tmp_path, "7", word="Requeue=0\n")
+    played = Played(squeue=row(prioritylong="0"), scontrol_show_="NodeName=hv1 State=IDLE+DRAIN Reason=Prolog error")
+    slurm(played, adopt_dir=str(tmp_path)).adopt(())
+    assert not any("NodeName" in said for said in played.said())
+
+
+def test_a_job_that_could_not_be_put_back_is_freed_in_the_end(tmp_path: Path) -> None:
+    left(tmp_path, "7", 126, "Requeue=0\nFailed=1\n")
+    played = Played(squeue=row(prioritylong="0", requeue="1"), scontrol_show_="NodeName=hv1 State=IDLE")
+    assert slurm(played, adopt_dir=str(tmp_path)).adopt(()) == ("7",)
+    assert played.said()[-2:] == ["scontrol update JobId=7 Requeue=0 StartTime=now", "scontrol release 7"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_one_job_that_can_not_be_freed_keeps_no_other_one(tmp_path: Path) -> None:
+    left(tmp_path, "7", 10)
+    left(tmp_path, "8", 5)
+    jobs = row(prioritylong="0") + row(JobArrayID="8", JobID="8", prioritylong="0")
+    played = Particular("JobId=7", "error: Access/permission denied", squeue=jobs)
+    assert slurm(played, adopt_dir=str(tmp_path)).adopt(()) == ("8",)
+    assert os.listdir(tmp_path) == ["7"]
+
+
+def test_a_word_that_is_just_being_written_is_not_read(tmp_path: Path) -> None:
+    left(tmp_path, ".7")
+    played = Played()
+    assert slurm(played, adopt_dir=str(tmp_path)).adopt(()) == ()
+    assert os.listdir(tmp_path) == [".7"]
 
 
 @pytest.mark.parametrize("settings", [{"node": "$(id)"}, {"node": "hv1", "timeout_s": 0}])

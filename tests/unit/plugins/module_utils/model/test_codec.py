@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import Dict, Optional, Tuple
+from enum import Enum
+from typing import Any, Dict, Optional, Tuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from wnodes.model.codec import decode, encode
+from wnodes.model.codec import decode, encode, readable
 from wnodes.model.errors import ConfigError
 from wnodes.model.states import VmState
 
@@ -54,3 +58,35 @@ def test_what_is_wrong_is_said_with_file_key_and_what_is_allowed(data: object, o
         decode(Outer, data, "f.yml")
     assert raised.value.object == object_
     assert said in raised.value.reason
+
+
+#: all that Python takes for text, lone surrogates too
+ANYTHING = st.text(st.sampled_from("\ud800\udc80\udcff\udfff") | st.characters())
+DATA = st.recursive(ANYTHING | st.none() | st.integers(), lambda some: st.lists(some) | st.dictionaries(ANYTHING, some))
+
+
+@given(DATA)
+def test_whatever_is_encoded_can_be_written_as_utf_8(data: Any) -> None:
+    assert json.loads(json.dumps(encode(data), ensure_ascii=False).encode("utf-8")) == encode(data)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_text_stays_as_it_is(text: str) -> None:
+    assert encode(Inner(text)) == {"size": text}  # type: ignore[arg-type]
+
+
+@given(st.binary())
+def test_bytes_of_a_user_s_become_text(data: bytes) -> None:
+    assert readable(data.decode("utf-8", "surrogateescape")).encode("utf-8").decode("utf-8") is not None
+
+
+def test_what_is_no_text_becomes_question_marks_in_keys_and_values() -> None:
+    assert encode(Outer("a\udcffb", words={"\ud800é": "\udc80"}))["words"] == {"?é": "?"}
+    assert encode(Outer("a\udcffb"))["name"] == "a?b"
+
+
+def test_an_enum_of_text_is_its_value() -> None:
+    class Colour(str, Enum):
+        RED = "red"
+
+    assert type(encode(Colour.RED)) is str

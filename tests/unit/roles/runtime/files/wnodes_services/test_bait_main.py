@@ -68,6 +68,18 @@ def test_status_tells_the_host(calling: Any, app: Any, site: Site) -> None:
     assert (status["ok"], status["host"], status["tags"]) == (True, "hv1", list(site.hypervisor.tags))
 
 
+def test_bytes_of_a_user_s_that_are_no_text_keep_nobody_from_an_answer(calling: Any, app: Any, site: Site) -> None:
+    job_of(site, 2001)
+    job = site.bait.journal.get("r2001")
+    assert job is not None
+    bad = {"reason": "wnodes:\udcff=1 is not known here", "name": "\ud800", "user": "DOM\\al\udc80ice"}
+    site.bait.journal.put(replace(job, **bad))
+    root = calling(app, uid=0)
+    for told in (root.call("GET", "/v1/jobs")[0], root.call("GET", "/v1/status")["jobs"][0]):
+        assert told["user"] == "DOM\\al?ice"
+        assert "wnodes:?=1" in json.dumps(told)
+
+
 MANAGER = ("manager.wnodes", "head.manager.wnodes")
 
 

@@ -11,7 +11,10 @@ from typing import Annotated, Any
 import prometheus_client
 import pytest
 from fastapi import Depends
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.unit.roles.runtime.files.wnodes_services.conftest import AppClient
 from wnodes.engine.pulse import Pulse
 from wnodes.model.clock import FakeClock
 from wnodes.model.errors import (
@@ -26,6 +29,7 @@ from wnodes.model.errors import (
     WnodesError,
 )
 from wnodes_services import edge
+from wnodes_services.server import Peer
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,30 @@ def test_bodies_are_checked_strictly_and_never_repeated(calling: Any) -> None:
             client.call("PUT", "/v1/body", wrong)
         assert "hidden" not in str(caught.value)
         assert caught.value.object.startswith("body.")
+
+
+@given(text=st.text(st.sampled_from("\ud800\udc80\udcff\udfff") | st.characters()))
+def test_whatever_a_service_holds_it_answers(text: str) -> None:
+    app = edge.application("thing")
+
+    @app.get("/raw")
+    def raw() -> dict[str, Any]:
+        return {"text": [text]}
+
+    @app.get("/ours")
+    def ours() -> tuple[Body, ...]:
+        return (Body(text),)
+
+    @app.get("/error")
+    def error() -> Any:
+        raise NotFoundError(object=text, reason="is not known")
+
+    client, shown = AppClient(app, Peer(uid=0)), text.encode("utf-8", "replace").decode()
+    assert client.call("GET", "/raw") == {"text": [shown]}
+    assert client.call("GET", "/ours") == [{"name": shown, "secret": ""}]
+    with pytest.raises(NotFoundError) as caught:
+        client.call("GET", "/error")
+    assert caught.value.object == shown
 
 
 BAIT = ("bait.wnodes", "hv1.bait.wnodes")

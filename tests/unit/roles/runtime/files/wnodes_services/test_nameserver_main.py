@@ -108,6 +108,13 @@ def test_heartbeats(calling: Any, app: Any, manager: NameserverClient, clock: Fa
         bait.beat(Heartbeat("bait", "hv2"))
 
 
+def test_a_heartbeat_that_holds_what_is_no_text_blinds_nobody(calling: Any, app: Any) -> None:
+    status = {"jobs": [{"uid": 2001, "reason": "wnodes:\udcff=1", "\ud800": "\udc80"}]}
+    calling(app, names=("bait.wnodes", "hv1.bait.wnodes")).call("PUT", "/v1/heartbeats/bait/hv1", status)
+    (seen,) = NameserverClient(calling(app, uid=2001)).heartbeats()
+    assert seen.status == {"jobs": [{"uid": 2001, "reason": "wnodes:?=1", "?": "?"}]}
+
+
 def test_a_host_that_has_left_is_forgotten(manager: NameserverClient, hypervisor: NameserverClient) -> None:
     for host in ("hv1", "hv2"):
         manager.lease(f"vm of {host}", host, 60)

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from wnodes.doctor.slurm import TASK_PROLOG
+from wnodes.lrms.slurm_hosts import TASK_PROLOG
 
 ROLES = Path(__file__).parents[2] / "roles"
 GUEST: dict[str, Any] = yaml.safe_load((ROLES / "guest/vars/main.yml").read_text())

@@ -9,6 +9,7 @@ import fnmatch
 import re
 from typing import Callable, Dict, Iterator, List, Mapping, Sequence
 
+from ..lrms.slurm_hosts import TASK_PROLOG
 from ..lrms.slurm_text import fields
 from ..model.errors import CommandFailed
 from .check import NODE, Check, Finding, Look, Wanted, failure, first_line, ok, skipped, warning
@@ -20,7 +21,6 @@ LEAST, KNOWN = (22, 5), ((22, 5), (24, 11))
 WIDEST = 65533
 HOOKS = {"Prolog": "/etc/slurm/prolog.d/50-wnodes", "Epilog": "/etc/slurm/epilog.d/50-wnodes"}
 #: gives jobs that were moved the environment of those that were submitted
-TASK_PROLOG = "/etc/slurm/wnodes-task-prolog"
 #: seconds that a prolog may take: the hook waits 20 s for its bait, and then may need 60 s to help itself
 HOOK_S = 80
 #: the hypervisor's own default

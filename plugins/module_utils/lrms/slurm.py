@@ -57,6 +57,8 @@ NO_TERMINAL = "a job with a terminal can't go to a VM: submit it with sbatch"
 QUARANTINE_MARGIN_S = 5.0
 #: how long what Slurm's configuration says is believed, in seconds
 _CONFIG_S = 600.0
+#: what a site may have taken away meanwhile
+_PLACES = ("Partition", "ReqNodeList", "ReservationName", "TimeLimit", "ExcNodeList")
 _OVER = (LrmsJobState.ENDED, LrmsJobState.CANCELLED)
 _STARTED = (LrmsJobState.RUNNING, LrmsJobState.COMPLETING)
 
@@ -291,22 +293,23 @@ class Slurm(Lrms):
         return ",".join([*nodes, self._config.node] if avoid_node else nodes)
 
     def _change(self, job_id: str, values: Dict[str, str]) -> None:
-        """Set all values of a job; those that Slurm refuses are left as they are, where it takes the others."""
+        """Set all values of a job. What ties it to a place is left out where Slurm refuses it but takes the rest."""
         try:
             self._update(f"JobId={job_id}", *(f"{key}={value}" for key, value in values.items()))
         except (LrmsRefused, NotFoundError) as error:
-            if self.job(job_id) is None:
+            places = {key: value for key, value in values.items() if key in _PLACES}
+            if not places or self.job(job_id) is None:
                 raise
             log.warning("job %s does not get back all that it had: %s", job_id, error)
-            *first, mark = values.items()
-            for key, value in first:
+            for key, value in places.items():
                 try:
                     self._update(f"JobId={job_id}", f"{key}={value}")
                 except (LrmsRefused, NotFoundError) as refused:
                     log.warning("job %s: %s=%s: %s", job_id, key, value, refused)
                     if key == "ReservationName" and value:
                         self._update(f"JobId={job_id}", "ReservationName=")
-            self._update(f"JobId={job_id}", "=".join(mark))
+            rest = (f"{key}={value}" for key, value in values.items() if key not in places)
+            self._update(f"JobId={job_id}", *rest)
 
     def _release(self, job: LrmsJob) -> None:
         self._run("scontrol", "release", job.id)
@@ -379,7 +382,7 @@ class Slurm(Lrms):
         return self._hosts.guest_setup(host, of_node, text.conf_server(self._slurm_config()))
 
     def environment(self, job: LrmsJob, restarts: int) -> Tuple[GuestFile, ...]:
-        return (GuestFile(TASK_ENVIRONMENT, text.task_environment(job, restarts), 0o644),)
+        return (GuestFile(TASK_ENVIRONMENT, text.task_environment(job, restarts), 0o644, in_place=True),)
 
     def account(self, user: str) -> Tuple[GuestFile, ...]:
         return account_files([pwd.getpwnam(user)]) if self._config.guest_accounts else ()

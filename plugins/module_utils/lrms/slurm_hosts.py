@@ -26,6 +26,8 @@ OFFERED_WEIGHT = 1
 MUNGE_KEY = "/etc/munge/munge.key"
 #: a feature of each VM's node: which VM it is, for its name will be another one's
 KEY = "wnid_"
+#: what gives a moved job's tasks their environment, on the node and in its VMs
+TASK_PROLOG = "/etc/slurm/wnodes-task-prolog"
 REASON = "wnodes: "
 REHEARSAL = "wnrehearsal-"
 _REHEARSAL = "#!/bin/sh\n# what a host's first job takes longer for is done by this one\n"
@@ -67,6 +69,9 @@ class Hosts:
                 content = key.read().decode("latin-1")
             owner = {"owner": "munge", "group": "munge"}
             files.append(GuestFile(MUNGE_KEY, content, 0o600, **owner, in_place=True, encoding="latin-1"))
+        with contextlib.suppress(FileNotFoundError), open(TASK_PROLOG, encoding="utf-8") as program:
+            # an image of others, or an older one, may not have it, and without it every task would fail
+            files.append(GuestFile(TASK_PROLOG, program.read(), 0o755))
         return GuestSetup(tuple(files), (("systemctl", "restart", "munge.service", "slurmd.service"),))
 
     def _shown(self, name: str) -> str:

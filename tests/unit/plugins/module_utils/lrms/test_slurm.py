@@ -134,7 +134,16 @@ def test_a_reservation_that_is_over_does_not_keep_a_job_in_our_hands() -> None:
     said = played.said()
     assert "scontrol update JobId=7 Partition=main" in said
     assert "scontrol update JobId=7 ReservationName=" in said
-    assert said[-2:] == ["scontrol update JobId=7 AdminComment=m", "scontrol release 7"]
+    assert said[-2:] == ["scontrol update JobId=7 Requeue=0 StartTime=now AdminComment=m", "scontrol release 7"]
+
+
+@pytest.mark.parametrize("said", ["Resource temporarily unavailable", "Access/permission denied"])
+def test_a_job_that_can_not_be_kept_off_the_nodes_is_not_released(said: str) -> None:
+    tied = row(Partition="wnvm", ReqNodes="vwn-100", Reservation="wn_vwn-100")
+    played = Particular("StartTime", f"slurm_update error: {said}", squeue=tied)
+    with pytest.raises(LrmsError):
+        slurm(played).give_back("7", ORIGINAL, "m", 120)
+    assert not any("release" in command for command in played.said())
 
 
 def test_the_jobs_on_a_host_are_those_that_run_there_the_first_one_first() -> None:
@@ -376,19 +385,6 @@ def test_the_tags_that_are_offered_are_the_node_s_features_of_ours() -> None:
     shown = NODE.replace("AvailableFeatures=", "AvailableFeatures=vm_x_y_z,")
     assert "x_y_z" in slurm(Played(scontrol_show=shown)).advertised()
     assert "bait" not in slurm(Played(scontrol_show=shown)).advertised()
-
-
-def test_features_beyond_the_image_are_looked_up_at_the_node() -> None:
-    node = "NodeName=hv1 AvailableFeatures=bait,ssd,vm_a,vm_b\n"
-    backend = slurm(Played(scontrol_show=node))
-
-    def wished(constraint: str) -> Wish | None:
-        return backend.wish(Dispatch("prolog", "7", {"SLURM_JOB_CONSTRAINTS": constraint}))
-
-    assert wished("vm_a&ssd") == Wish("a")
-    assert wished("[vm_b|vm_a]") == Wish("b", {}, ("a",))
-    with pytest.raises(RequestError):
-        wished("vm_a&gpu")
 
 
 def test_what_runs_on_the_node_is_read_from_slurmds_own_folder(tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.plugins.module_utils.lrms.slurm_fixture import Played, slurm
+from wnodes.lrms.base import Wish
 from wnodes.lrms.slurm_constraint import images, tags
 from wnodes.model.errors import RequestError
+from wnodes.model.job import Dispatch
 
 NODE = ("bait", "ssd")
 
@@ -69,3 +72,16 @@ def test_no_text_does_anything_but_be_read_or_refused(text: str) -> None:
         assert set(images(text, NODE)) <= set(tags(text))
     except RequestError:
         pass
+
+
+def test_features_beyond_the_image_are_looked_up_at_the_node() -> None:
+    node = "NodeName=hv1 AvailableFeatures=bait,ssd,vm_a,vm_b\n"
+    backend = slurm(Played(scontrol_show=node))
+
+    def wished(constraint: str) -> Wish | None:
+        return backend.wish(Dispatch("prolog", "7", {"SLURM_JOB_CONSTRAINTS": constraint}))
+
+    assert wished("vm_a&ssd") == Wish("a")
+    assert wished("[vm_b|vm_a]") == Wish("b", {}, ("a",))
+    with pytest.raises(RequestError):
+        wished("vm_a&gpu")

@@ -12,9 +12,11 @@ import pytest
 
 from tests.unit.plugins.module_utils.lrms.slurm_fixture import Particular, Played, slurm
 from tests.unit.plugins.module_utils.lrms.test_slurm_text import row
+from wnodes.lrms import slurm_hosts
 from wnodes.lrms.base import HostState, WorkerNode
 from wnodes.model.errors import CommandFailed, LrmsError
 from wnodes.model.resources import Resources
+from wnodes.model.vm import GuestFile
 from wnodes.process import Completed
 
 
@@ -117,3 +119,15 @@ def test_a_job_of_ours_that_is_still_tied_to_a_host_is_never_cancelled_with_it()
     with pytest.raises(LrmsError, match="still on its way"):
         slurm(played).remove_host("vwn-1")
     assert not any(said.startswith("scancel") for said in played.said())
+
+
+def test_a_vm_of_any_image_has_the_program_without_which_every_task_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "task-prolog"
+    monkeypatch.setattr(slurm_hosts, "TASK_PROLOG", str(program))
+    backend = slurm(Played(scontrol_show_config="SlurmctldHost[0] = head\n"), munge_key="")
+    host = WorkerNode("vwn-1", "10.0.0.9", Resources(1, 512), "a", key="k1")
+    assert [file.path for file in backend.guest_setup(host).files] == ["/etc/default/slurmd"]
+    program.write_text("#!/bin/sh\n")
+    assert backend.guest_setup(host).files[-1] == GuestFile(str(program), "#!/bin/sh\n", 0o755)

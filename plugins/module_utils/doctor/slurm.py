@@ -20,7 +20,6 @@ LEAST, KNOWN = (22, 5), ((22, 5), (24, 11))
 #: nodes that go away and come with a VM must not pass messages on: as many as Slurm allows are spoken to directly
 WIDEST = 65533
 HOOKS = {"Prolog": "/etc/slurm/prolog.d/50-wnodes", "Epilog": "/etc/slurm/epilog.d/50-wnodes"}
-#: gives jobs that were moved the environment of those that were submitted
 #: seconds that a prolog may take: the hook waits 20 s for its bait, and then may need 60 s to help itself
 HOOK_S = 80
 #: the hypervisor's own default

@@ -45,7 +45,7 @@ def is_gone(vm: Vm) -> bool:
     return vm.state is VmState.GONE
 
 
-def nothing(_: Any) -> None:
+def nothing(_what: Any) -> None:
     """Do nothing about a VM, or about several."""
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from ..directory.base import Heartbeat
-from ..model.errors import UnavailableError, WnodesError
+from ..model.errors import DirectoryError, UnavailableError, WnodesError
 from ..model.lease import Lease
 from ..model.states import VmState
 from ..model.vm import Vm
@@ -146,7 +146,7 @@ class Upkeep:
                 self._keep(vm, leases.get(vm_id))
             except WnodesError as error:  # a VM that has lost its name is no trouble of the others
                 trouble = trouble or error
-                if type(error) is UnavailableError:
+                if isinstance(error, UnavailableError) and not isinstance(error, DirectoryError):
                     break  # the nameserver is away: each of them would wait for it
         if trouble is not None:
             raise trouble

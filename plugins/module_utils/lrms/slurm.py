@@ -288,8 +288,9 @@ class Slurm(Lrms):
         try:
             self._update(f"JobId={job_id}", *(f"{key}={value}" for key, value in values.items()))
         except (LrmsRefused, NotFoundError) as error:
-            if self.job(job_id) is None:
-                raise
+            job = self.job(job_id)
+            if job is None or job.state not in (LrmsJobState.PENDING, LrmsJobState.HELD):
+                raise  # it has started meanwhile, and its mark must stay
             log.warning("job %s does not get back all that it had: %s", job_id, error)
             *first, mark = values.items()
             for key, value in first:

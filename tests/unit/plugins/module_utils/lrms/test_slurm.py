@@ -15,7 +15,7 @@ from tests.unit.plugins.module_utils.lrms.slurm_fixture import JOB, ORIGINAL, Pa
 from tests.unit.plugins.module_utils.lrms.test_slurm_text import NODE, row
 from wnodes.lrms.base import AVOIDED, LrmsJob, LrmsJobState, NodeRoom, Wish
 from wnodes.lrms.slurm_commands import SlurmConfig
-from wnodes.model.errors import ConfigError, LrmsError, NotFoundError, RequestError
+from wnodes.model.errors import ConfigError, LrmsError, LrmsRefused, NotFoundError, RequestError
 from wnodes.model.job import Dispatch, Hold
 from wnodes.model.resources import Resources
 
@@ -124,6 +124,14 @@ def test_a_reservation_that_is_over_does_not_keep_a_job_in_our_hands() -> None:
     assert "scontrol update JobId=7 Partition=main" in said
     assert "scontrol update JobId=7 ReservationName=" in said
     assert said[-2:] == ["scontrol update JobId=7 AdminComment=m", "scontrol release 7"]
+
+
+def test_a_job_that_has_started_meanwhile_keeps_its_mark() -> None:
+    pending = "Job is no longer pending execution for job 7"
+    played = Particular("Partition=main", pending, squeue=row(State="RUNNING", Partition="wnvm", NodeList="vwn-100"))
+    with pytest.raises(LrmsRefused, match="no longer pending"):
+        slurm(played).give_back("7", ORIGINAL, "m")
+    assert "scontrol update JobId=7 AdminComment=m" not in played.said()
 
 
 def test_the_jobs_on_a_host_are_those_that_run_there_the_first_one_first() -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -486,19 +485,3 @@ def test_a_vm_in_which_nobody_can_be_introduced_returns_the_job() -> None:
     site.run(site.config.join_timeout_s + 60)
     assert site.job(number).outcome is JobState.RETURNED
     assert "no answer" in site.job(number).reason
-
-
-def test_what_was_read_while_the_job_was_let_go_is_no_hold_of_an_administrators(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send, sightings = site.lrms.send, site.bait._sightings
-
-    def slow(job: LrmsJob, *rest: Any) -> None:
-        send(job, *rest)
-        # as the poll does, whose question was asked before and is answered now
-        sightings._seen[job.id] = site.clock.now(), job
-
-    monkeypatch.setattr(site.lrms, "send", slow)
-    number, _ = site.dispatch()
-    site.run(5)
-    assert site.job(number).state is JobState.RUNNING

@@ -85,6 +85,14 @@ class Hypervisor(FakeHypervisor):
             self.slurm.kill_machine(vm.name)
         return super().destroy(vm_id)
 
+    def boot(self, vm: Vm) -> None:
+        """Let a VM be ready that is not by itself."""
+        self.put(vm.id, VmState.READY)
+
+    def has_power(self, vm: Vm) -> bool:
+        """Return whether a VM uses its share of the node."""
+        return vm.state is not VmState.GONE
+
     def events(self, after: int, timeout_s: float) -> tuple[VmEvent, ...]:
         with self.changed:
             self.changed.wait_for(lambda: self.closed or len(self.said) > after, timeout_s)
@@ -107,6 +115,24 @@ class Nameserver:
 
     def heartbeats(self) -> tuple[Heartbeat, ...]:
         return (self.last,) if self.last else ()
+
+
+@contextmanager
+def stream(slurm: PrivateSlurm, node: str = "hv1") -> Iterator[None]:
+    """Keep a node busy with short real jobs, so that its slurmd is asked to start something all the time."""
+    stop = threading.Event()
+
+    def submit() -> None:
+        while not stop.wait(0.2):
+            slurm.submit("-w", node, "--mem=10", user="bob", script="#!/bin/sh\n")
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(60)
 
 
 @dataclass

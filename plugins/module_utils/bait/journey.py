@@ -341,7 +341,8 @@ class Journey(Moves):
     # to the VM
 
     def _migrating(self, job: Job) -> float:
-        seen = self._look(job, LrmsJobState.HELD)
+        # a reading from before it was let go would take our hold for an administrator's
+        seen = self._look(job, LrmsJobState.PENDING if job.id in self._sent else LrmsJobState.HELD)
         if seen is not None and job.released and seen.state in OVER and seen.host == job.host:
             return self.finish(job, seen)
         gone = self._gone(job, seen)

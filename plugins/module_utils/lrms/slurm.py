@@ -298,8 +298,9 @@ class Slurm(Lrms):
             self._update(f"JobId={job_id}", *(f"{key}={value}" for key, value in values.items()))
         except (LrmsRefused, NotFoundError) as error:
             places = {key: value for key, value in values.items() if key in _PLACES}
-            if not places or self.job(job_id) is None:
-                raise
+            job = self.job(job_id)
+            if not places or job is None or job.state not in (LrmsJobState.PENDING, LrmsJobState.HELD):
+                raise  # it has started meanwhile, and its mark must stay
             log.warning("job %s does not get back all that it had: %s", job_id, error)
             for key, value in places.items():
                 try:

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.unit.plugins.module_utils.bait.bait_fixture import Site, nothing_left
 from wnodes.bait.ending import LEFT
-from wnodes.lrms.base import LrmsJobState
+from wnodes.lrms.base import LrmsJob, LrmsJobState
 from wnodes.model.errors import LrmsRefused
 from wnodes.model.job import Hold
 from wnodes.model.mark import Mark, is_under_way
@@ -137,3 +139,25 @@ def test_our_own_stops_are_no_restarts_of_the_jobs(site: Site) -> None:
     site.run(5)
     assert (site.job(number).stops, site.job(number).restarts) == (2, 1)
     assert "partition=main restarts=1" in site.job(number).environment[0].content
+
+
+def test_what_was_read_while_the_job_was_let_go_is_no_hold_of_an_administrators(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, poll, sightings = site.lrms.send, site.bait.poll, site.bait._sightings
+    before: dict[str, LrmsJob] = {}
+
+    def slow(job: LrmsJob, *rest: Any) -> None:
+        before[job.id] = job
+        send(job, *rest)
+
+    def late() -> None:
+        poll()
+        # it was asked before the job was let go, and is answered now
+        sightings._seen.update({number: (site.clock.now(), job) for number, job in before.items()})
+
+    monkeypatch.setattr(site.lrms, "send", slow)
+    monkeypatch.setattr(site.bait, "poll", late)
+    number, _ = site.dispatch()
+    site.run(5)
+    assert site.job(number).state is JobState.RUNNING

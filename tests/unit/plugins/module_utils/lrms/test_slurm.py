@@ -16,7 +16,7 @@ from tests.unit.plugins.module_utils.lrms.slurm_fixture import JOB, ORIGINAL, Pa
 from tests.unit.plugins.module_utils.lrms.test_slurm_text import NODE, row
 from wnodes.lrms.base import AVOIDED, LrmsJob, LrmsJobState, NodeRoom, Wish
 from wnodes.lrms.slurm_commands import SlurmConfig
-from wnodes.model.errors import ConfigError, LrmsError, NotFoundError, RequestError
+from wnodes.model.errors import ConfigError, LrmsError, LrmsRefused, NotFoundError, RequestError
 from wnodes.model.job import Dispatch, Hold
 from wnodes.model.resources import Resources
 
@@ -144,6 +144,14 @@ def test_a_job_that_can_not_be_kept_off_the_nodes_is_not_released(said: str) -> 
     with pytest.raises(LrmsError):
         slurm(played).give_back("7", ORIGINAL, "m", 120)
     assert not any("release" in command for command in played.said())
+
+
+def test_a_job_that_has_started_meanwhile_keeps_its_mark() -> None:
+    pending = "Job is no longer pending execution for job 7"
+    played = Particular("Partition=main", pending, squeue=row(State="RUNNING", Partition="wnvm", NodeList="vwn-100"))
+    with pytest.raises(LrmsRefused, match="no longer pending"):
+        slurm(played).give_back("7", ORIGINAL, "m")
+    assert "scontrol update JobId=7 AdminComment=m" not in played.said()
 
 
 def test_the_jobs_on_a_host_are_those_that_run_there_the_first_one_first() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wnodes.hook import emergency, main, slurm, socketcall
@@ -70,6 +70,7 @@ def test_hostile_values_reach_the_bait_as_data_and_nothing_else(played: dict[str
     assert "\n" not in json.dumps(message)
 
 
+@settings(deadline=None)
 @given(st.binary().filter(lambda data: b"\0" not in data))
 def test_whatever_bytes_a_user_writes_the_question_is_one_line_of_text(data: bytes) -> None:
     value = data.decode("utf-8", "surrogateescape")  # as Python reads its environment

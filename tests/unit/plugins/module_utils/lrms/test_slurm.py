@@ -345,13 +345,6 @@ def test_one_job_that_can_not_be_freed_keeps_no_other_one(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == ["7"]
 
 
-def test_a_word_that_is_just_being_written_is_not_read(tmp_path: Path) -> None:
-    left(tmp_path, ".7")
-    played = Played()
-    assert slurm(played, adopt_dir=str(tmp_path)).adopt(()) == ()
-    assert os.listdir(tmp_path) == [".7"]
-
-
 @pytest.mark.parametrize("settings", [{"node": "$(id)"}, {"node": "hv1", "timeout_s": 0}])
 def test_a_wrong_configuration_says_which_key(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError) as raised:

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Dict, Optional, Tuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wnodes.model.codec import decode, encode, readable
@@ -65,16 +65,19 @@ ANYTHING = st.text(st.sampled_from("\ud800\udc80\udcff\udfff") | st.characters()
 DATA = st.recursive(ANYTHING | st.none() | st.integers(), lambda some: st.lists(some) | st.dictionaries(ANYTHING, some))
 
 
+@settings(deadline=None)
 @given(DATA)
 def test_whatever_is_encoded_can_be_written_as_utf_8(data: Any) -> None:
     assert json.loads(json.dumps(encode(data), ensure_ascii=False).encode("utf-8")) == encode(data)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_text_stays_as_it_is(text: str) -> None:
     assert encode(Inner(text)) == {"size": text}  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_bytes_of_a_user_s_become_text(data: bytes) -> None:
     assert readable(data.decode("utf-8", "surrogateescape")).encode("utf-8").decode("utf-8") is not None

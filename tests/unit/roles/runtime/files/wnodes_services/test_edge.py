@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import prometheus_client
 import pytest
 from fastapi import Depends
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.roles.runtime.files.wnodes_services.conftest import AppClient
@@ -102,6 +102,7 @@ def test_bodies_are_checked_strictly_and_never_repeated(calling: Any) -> None:
         assert caught.value.object.startswith("body.")
 
 
+@settings(deadline=None)
 @given(text=st.text(st.sampled_from("\ud800\udc80\udcff\udfff") | st.characters()))
 def test_whatever_a_service_holds_it_answers(text: str) -> None:
     app = edge.application("thing")

@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 -include make/*.mk
 
-.PHONY: help bootstrap test lint format sanity sanity-all test-unit test-integration molecule test-e2e test-debian13 bench clean
+.PHONY: help bootstrap test lint format sanity sanity-all test-unit test-integration molecule test-e2e test-debian13 test-long bench clean
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,17 +45,20 @@ format: bootstrap  ## let ruff rewrite the Python files
 test-unit: bootstrap  ## unit tests: no process, no socket, no sleep
 	PYTEST_DEBUG_TEMPROOT=/dev/shm $(PYTEST) tests/unit $(PYTEST_ARGS)
 
-test-integration: bootstrap  ## modules and backends on real libvirt, QEMU and libguestfs
-	$(PYTEST) tests/integration $(PYTEST_ARGS)
+test-integration: bootstrap  ## modules and backends on real libvirt, QEMU, libguestfs and Slurm
+	$(PYTEST) tests/integration -m 'not long' $(PYTEST_ARGS)
 
 molecule: bootstrap  ## each role on the lab site; MOLECULE_ARGS='-s bait' takes one
 	@tools/molecule $(MOLECULE_ARGS)
 
 test-e2e: bootstrap  ## jobs on the lab site
-	$(PYTEST) tests/e2e $(PYTEST_ARGS)
+	$(PYTEST) tests/e2e -m 'not long' $(PYTEST_ARGS)
 
 test-debian13: bootstrap  ## the same jobs on a lab of Debian 13, of everything a little
 	WNODES_LAB=lab-debian13 $(PYTEST) tests/e2e -m every_release $(PYTEST_ARGS)
+
+test-long: bootstrap  ## what takes many minutes: the same thing hundreds of times
+	$(PYTEST) tests/integration tests/e2e -m long $(PYTEST_ARGS)
 
 bench: bootstrap  ## the figures: hook, job start by phase, footprint
 	$(PY) -m tests.bench

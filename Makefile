@@ -45,7 +45,7 @@ format: bootstrap  ## let ruff rewrite the Python files
 test-unit: bootstrap  ## unit tests: no process, no socket, no sleep
 	PYTEST_DEBUG_TEMPROOT=/dev/shm $(PYTEST) tests/unit $(PYTEST_ARGS)
 
-test-integration: bootstrap  ## modules and backends on real libvirt, QEMU and libguestfs
+test-integration: bootstrap  ## modules and backends on real libvirt, QEMU, libguestfs and Slurm
 	$(PYTEST) tests/integration -m "not long" $(PYTEST_ARGS)
 
 molecule: bootstrap  ## each role on the lab site; MOLECULE_ARGS='-s bait' takes one

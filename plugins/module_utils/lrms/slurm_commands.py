@@ -26,8 +26,7 @@ _ABSENT = re.compile(
 )
 _TROUBLE = re.compile(
     r"munge|socket|timed out|did not end within|Unable to contact|Connection refused|Communication|authentication"
-    r"|Protocol|Unexpected message received|could not be started|resolve|configuration source"
-    r"|temporarily unavailable",
+    r"|Protocol|Unexpected message received|temporarily unavailable|could not be started|resolve|configuration source",
     re.IGNORECASE,
 )
 

@@ -78,3 +78,17 @@ def test_a_job_whose_features_change_while_it_is_held_gets_the_vm_that_it_asks_f
     until("its end", lambda: busy.slurm.squeue(job, "State") == "COMPLETED", WAY_S)
     assert busy.bare(job) == [], busy.told(job)
     assert busy.records(job)[-1].request.tag == "b_debian12_x86_64"
+
+
+@pytest.mark.long
+def test_of_200_requeues_under_a_stream_of_short_jobs_none_leads_to_the_node_itself(busy: Site) -> None:
+    slurm = busy.slurm
+    jobs = [slurm.submit(*VIRTUAL, seconds=10_000) for _ in range(10)]
+    for run in range(1, 22):
+        for job in jobs:
+            busy.until_runs(job, run, 2 * WAY_S)
+            if run < 21:
+                slurm.ask("scontrol", "requeue", job, user="alice")
+                slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now", user="alice")
+    assert {job: busy.bare(job) for job in jobs} == {job: [] for job in jobs}
+    assert busy.bait.bare.count == 0

@@ -47,6 +47,7 @@ def test_absence_is_what_slurmctld_says(said: str) -> None:
         "slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
         "slurm_load_node error: Socket timed out on send/recv operation",
         "did not end within 15 s",
+        "Resource temporarily unavailable for job 7",
         "scontrol: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host\n"
         "scontrol: fatal: Could not establish a configuration source",
         "Node x: could not be started: No such file or directory",

@@ -1,0 +1,41 @@
+# Copyright: (c) 2026, the wnodes.farm contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The second net on a real Slurm, whose slurmd leaves the prolog out for a job that it had a moment ago."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.libvirt_fixture import until
+from tests.integration.slurm_bait import VIRTUAL, Site, stream
+from wnodes.model.states import JobState
+
+JOBS, ROUNDS = 4, 8
+
+
+def test_a_job_that_slurmd_starts_without_its_prolog_is_stopped_and_gets_its_vm(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site.bait.lrms, "quarantine_s", lambda: 0.0)
+    slurm, net = site.slurm, site.bait.bare
+    with stream(slurm):
+        jobs = [slurm.submit(*VIRTUAL, seconds=100) for _ in range(JOBS)]
+        for run in range(1, ROUNDS + 1):
+            for job in jobs:
+                site.until_runs(job, run, 60)
+            if net.count:
+                break
+            for job in jobs:
+                slurm.ask("scontrol", "requeue", job, user="alice")
+        print("tries", run * JOBS, "bare", net.count, {job: slurm.runs(job) for job in jobs})
+        for job in jobs:
+            print([line for line in slurm.log("hv1").splitlines() if f" {job}" in line or f"={job}" in line][-12:])
+        bare = [job for job in jobs if site.bare(job)]
+        assert bare, "slurmd has always asked: the first net alone would do"
+        for job in bare:
+            until("its end on the node", lambda job=job: slurm.squeue(job, "NodeList") != "hv1", 10)
+            site.until_in(job, JobState.RUNNING, limit_s=60)
+            assert slurm.runs(job)[-1].startswith("vwn-")
+    assert net.count >= len(bare)
+    assert any("began on the node itself" in problem for problem in site.bait.status()["problems"])

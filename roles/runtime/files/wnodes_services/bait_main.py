@@ -50,7 +50,8 @@ def visible(request: Request) -> list[dict[str, Any]]:
     bait: Bait = request.app.state.bait
     who = edge.peer(request)
     root = edge.is_root(who)
-    return [job for job in bait.jobs() if root or (who.uid is not None and job["uid"] == who.uid)]
+    told = [job for job in bait.jobs() if root or (who.uid is not None and job["uid"] == who.uid)]
+    return list(edge.writable(told))
 
 
 Jobs = Annotated[list[dict[str, Any]], Depends(visible)]
@@ -77,7 +78,7 @@ def job(mine: Jobs, key: str) -> dict[str, Any]:
 def status(request: Request, mine: Jobs) -> dict[str, Any]:
     """Return how the bait is, with the jobs the caller may see."""
     bait: Bait = request.app.state.bait
-    return {**bait.status(), "host": bait.config.host, "jobs": mine}
+    return dict(edge.writable({**bait.status(), "host": bait.config.host, "jobs": mine}))
 
 
 @router.get("/doctor", dependencies=root_only)

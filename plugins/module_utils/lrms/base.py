@@ -61,7 +61,7 @@ class LrmsJob:
     :param shape: which keys of ``fixed`` decide whether a VM is right for it
     :param restarts: how often it was put back into the queue, by whomever
     :param whole_memory: it wants all the memory of its node, however much that is
-    :param component: it is part of a larger job and can't be stopped alone
+    :param whole: id of the larger job that it is a part of, and can't be stopped without; empty: it stands alone
     :param unsupported: what it asks for that no VM has, in words; empty: nothing
     """
 
@@ -87,7 +87,7 @@ class LrmsJob:
     shape: Tuple[str, ...] = ()
     restarts: int = 0
     whole_memory: bool = False
-    component: bool = False
+    whole: str = ""
     unsupported: str = ""
 
     def reshaped(self, original: Mapping[str, str]) -> Tuple[str, ...]:

@@ -246,7 +246,7 @@ class FakeLrms(Lrms):
 
     def stop(self, job: LrmsJob, mark: str, placeholder: str = "") -> None:
         self._called("stop")
-        if job.component:
+        if job.whole:
             self.cancel(job, mark)
             return
         self.change(job.id, mark=mark, fixed={**self.table[job.id].fixed, "Requeue": "1"})

@@ -215,7 +215,7 @@ class Slurm(Lrms):
     def stop(self, job: LrmsJob, mark: str, placeholder: str = "") -> None:
         if job.state in _OVER:
             return
-        if job.state is LrmsJobState.RUNNING and (job.fixed["BatchFlag"] == "0" or job.component):
+        if job.state is LrmsJobState.RUNNING and (job.fixed["BatchFlag"] == "0" or job.whole):
             self.cancel(job, mark)
             return
         # Requeue=1 defeats --no-requeue. The hold is there before the requeue, or the job could be dispatched at once.
@@ -227,7 +227,7 @@ class Slurm(Lrms):
             self._commands.batch(*after)
 
     def requeue(self, job: LrmsJob, mark: str) -> bool:
-        if job.fixed["BatchFlag"] == "0" or job.fixed["Requeue"] == "0" or job.component:
+        if job.fixed["BatchFlag"] == "0" or job.fixed["Requeue"] == "0" or job.whole:
             return False
         self.stop(job, mark)
         return True
@@ -237,7 +237,7 @@ class Slurm(Lrms):
         if job.fixed["BatchFlag"] == "0":
             with contextlib.suppress(LrmsError, NotFoundError):  # nobody need be there to read it
                 self._run("scontrol", "notify", job.id, NO_TERMINAL)
-        self._run("scancel", job.id)
+        self._run("scancel", job.whole or job.id)
 
     def send(self, job: LrmsJob, host: str, original: Dict[str, str], mark: str) -> None:
         values = {

@@ -151,9 +151,9 @@ def _job(row: Mapping[str, str]) -> LrmsJob:
         state = LrmsJobState.HELD
     tres = dict(item.split("=", 1) for item in row["tres-alloc"].split(",") if "=" in item)
     over = state in (LrmsJobState.ENDED, LrmsJobState.CANCELLED)
-    component = row["HetJobID"] not in ("", "0")
+    whole = "" if row["HetJobID"] == "0" else row["HetJobID"]
     return LrmsJob(
-        id=row["JobID"] if component else row["JobArrayID"],
+        id=row["JobID"] if whole else row["JobArrayID"],
         state=state,
         user=row["UserName"],
         uid=int(row["UserID"] or -1),
@@ -179,7 +179,7 @@ def _job(row: Mapping[str, str]) -> LrmsJob:
         shape=SHAPE,
         restarts=int(row["RestartCnt"] or 0),
         whole_memory=row["MinMemory"] in ("0", "0M"),
-        component=component,
+        whole=whole,
         unsupported=_unsupported(row),
     )
 

@@ -54,7 +54,8 @@ def visible(request: Request) -> list[dict[str, Any]]:
     bait: Bait = request.app.state.bait
     who = edge.peer(request)
     root = edge.is_root(who)
-    return [job for job in bait.jobs() if root or (who.uid is not None and job["uid"] == who.uid)]
+    told = [job for job in bait.jobs() if root or (who.uid is not None and job["uid"] == who.uid)]
+    return list(edge.writable(told))
 
 
 Jobs = Annotated[list[dict[str, Any]], Depends(visible)]
@@ -83,7 +84,7 @@ def status(request: Request, mine: Jobs) -> dict[str, Any]:
     bait: Bait = request.app.state.bait
     now = bait.status()
     problems = [*now["problems"], *request.app.state.pulse.problems()]
-    return {**now, "problems": problems, "host": bait.config.host, "jobs": mine}
+    return dict(edge.writable({**now, "problems": problems, "host": bait.config.host, "jobs": mine}))
 
 
 @router.get("/doctor", dependencies=root_only)

@@ -17,7 +17,6 @@ from wnodes.directory.base import Directory, Heartbeat, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
 from wnodes.model.caller import certificate_caller
 from wnodes.model.clock import Clock, Failpoints
-from wnodes.model.codec import encode
 from wnodes.model.errors import ImageError
 from wnodes.model.image import Release, Rollout, TagEntry
 from wnodes.model.lease import Lease
@@ -144,7 +143,7 @@ def set_config(view: View, scope: str, body: dict[str, Any]) -> dict[str, bool]:
 
 @router.put("/heartbeats/{role}/{host}")
 def beat(view: View, role: str, host: str, body: dict[str, Any]) -> dict[str, bool]:
-    view.beat(Heartbeat(role, host, status=encode(body)))
+    view.beat(Heartbeat(role, host, status=edge.writable(body)))
     return {"ok": True}
 
 

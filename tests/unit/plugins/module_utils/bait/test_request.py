@@ -171,17 +171,17 @@ def test_a_job_that_wants_all_memory_gets_the_largest_vm_that_fits() -> None:
     assert job.request.resources.memory_mib == site.config.overheads.largest(8000)
 
 
-@pytest.mark.parametrize("component", [False, True])
-def test_what_no_vm_has_is_refused_before_one_is_made(component: bool) -> None:
+@pytest.mark.parametrize("whole", ["", "17"])
+def test_what_no_vm_has_is_refused_before_one_is_made(whole: str) -> None:
     site = Site()
     number = site.lrms.submit(tag=TAG)
-    site.lrms.change(number, unsupported="it asks for generic resources (gpu:1)", component=component)
+    site.lrms.change(number, unsupported="it asks for generic resources (gpu:1)", whole=whole)
     answer = site.bait.dispatch(site.lrms.dispatch(number))
     site.run(5)
     assert answer is not None and answer.action == "stopped"
     assert (site.job(number).outcome, site.hypervisor.vms) == (JobState.REFUSED, {})
     assert "it asks for generic resources" in site.lrms.table[number].mark
-    state = LrmsJobState.CANCELLED if component else LrmsJobState.HELD
+    state = LrmsJobState.CANCELLED if whole else LrmsJobState.HELD
     assert site.lrms.table[number].state is state
 
 

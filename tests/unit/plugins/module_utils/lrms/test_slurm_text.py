@@ -18,11 +18,13 @@ from wnodes.lrms.slurm_text import (
     job_name,
     jobs,
     mib,
+    minutes,
     node_reason,
     nodes,
     room,
 )
 from wnodes.model.errors import LrmsError
+from wnodes.model.job import Hold
 from wnodes.model.resources import Resources
 
 NODE = (
@@ -200,3 +202,46 @@ def test_a_job_has_its_partition_and_the_image_that_it_names() -> None:
     (job,) = jobs(row(Partition="long", Feature="bait&vm_a_b_c")).values()
     assert (job.partition, job.tag) == ("long", "a_b_c")
     assert jobs(row(Feature="bait"))["7"].tag == ""
+
+
+def test_a_part_of_a_larger_job_is_known_by_its_own_number_and_by_the_whole() -> None:
+    (job,) = jobs(row(JobArrayID="81+1", JobID="82", HetJobID="81")).values()
+    assert (job.id, job.whole) == ("82", "81")
+    assert "one node" in job.unsupported
+    assert jobs(row(HetJobID="0"))["7"].whole == ""
+
+
+@pytest.mark.parametrize("column", ["tres-per-job", "tres-per-node", "tres-per-socket", "tres-per-task"])
+def test_what_no_vm_has_is_told_in_words(column: str) -> None:
+    assert "gres:gpu:1" in jobs(row(**{column: "gres:gpu:1"}))["7"].unsupported
+    assert jobs(row(**{column: "gres:none"}))["7"].unsupported == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "limited", "impossible"),
+    [
+        ("Licenses", True, False),
+        ("JobArrayTaskLimit", True, False),
+        ("QOSMaxJobsPerUserLimit", True, False),
+        ("AssocGrpCpuLimit", True, False),
+        ("BadConstraints", False, True),
+        ("Resources", False, False),
+        ("ReqNodeNotAvail", False, False),
+    ],
+)
+def test_what_a_job_waits_for_is_a_limit_or_the_vms_business(reason: str, limited: bool, impossible: bool) -> None:
+    job = jobs(row(Reason=reason))["7"]
+    assert (job.limited, job.impossible) == (limited, impossible)
+
+
+def test_who_holds_a_job_is_known() -> None:
+    assert jobs(row(prioritylong="0", Reason="JobHeldUser"))["7"].hold is Hold.OWNER
+    assert jobs(row(prioritylong="0", Reason="JobHeldAdmin"))["7"].hold is Hold.ADMINISTRATOR
+    assert jobs(row(Reason="Resources"))["7"].hold is Hold.NOBODY
+
+
+@pytest.mark.parametrize(
+    ("limit", "found"), [("1-02:00:00", 1560), ("1:00:00", 60), ("5:30", 6), ("UNLIMITED", None), ("INVALID", None)]
+)
+def test_time_limits_are_minutes_rounded_up(limit: str, found: int | None) -> None:
+    assert minutes(limit) == found

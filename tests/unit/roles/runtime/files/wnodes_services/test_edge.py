@@ -108,23 +108,23 @@ def test_whatever_a_service_holds_it_answers(text: str) -> None:
     app = edge.application("thing")
 
     @app.get("/raw")
-    def raw() -> dict[str, Any]:
-        return {"text": [text]}
-
-    @app.get("/ours")
-    def ours() -> tuple[Body, ...]:
-        return (Body(text),)
+    def raw() -> Any:
+        return edge.writable({"text": [text], "_" + text: 1})
 
     @app.get("/error")
     def error() -> Any:
         raise NotFoundError(object=text, reason="is not known")
 
     client, shown = AppClient(app, Peer(uid=0)), text.encode("utf-8", "replace").decode()
-    assert client.call("GET", "/raw") == {"text": [shown]}
-    assert client.call("GET", "/ours") == [{"name": shown, "secret": ""}]
+    assert client.call("GET", "/raw") == {"text": [shown], "_" + shown: 1}
     with pytest.raises(NotFoundError) as caught:
         client.call("GET", "/error")
     assert caught.value.object == shown
+
+
+def test_what_is_text_is_answered_as_it_is() -> None:
+    data = {"text": "é\\ñ", "n": [1, None]}
+    assert edge.writable(data) is data
 
 
 BAIT = ("bait.wnodes", "hv1.bait.wnodes")

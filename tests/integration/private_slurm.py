@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import yaml
 
 from tests.integration.libvirt_fixture import until
 from wnodes.model.errors import CommandFailed
@@ -136,17 +137,15 @@ def slurm_conf(settings: Mapping[str, str], more: Sequence[str]) -> str:
     environment.filters["regex_replace"] = lambda text, pattern, by: re.sub(pattern, by, text)
     source = ROOT / "roles" / "slurm_controller" / "templates" / "slurm.conf.j2"
     node = {"cpus": 4, "memory_mib": 4000, "tmp_mib": 1000}
-    written = environment.from_string(source.read_text(encoding="utf-8")).render(
-        slurm_controller_cluster_name="private",
-        slurm_controller_host="head",
-        slurm_controller_address=HEAD,
-        slurm_controller_max_nodes=100,
-        slurm_controller_memory_per_cpu_mib=100,
-        slurm_controller_default_time="1:00:00",
-        slurm_controller_max_time="7-0",
-        slurm_controller_image_tags=[],
-        slurm_controller_nodes=[{"name": name, "address": address, **node} for name, address in NODES.items()],
-    )
+    values = {
+        **yaml.safe_load((ROOT / "roles" / "slurm_controller" / "defaults" / "main.yml").read_text()),
+        "slurm_controller_cluster_name": "private",
+        "slurm_controller_host": "head",
+        "slurm_controller_address": HEAD,
+        "slurm_controller_memory_per_cpu_mib": 100,
+        "slurm_controller_nodes": [{"name": name, "address": address, **node} for name, address in NODES.items()],
+    }
+    written = environment.from_string(source.read_text(encoding="utf-8")).render(**values)
     written = written.replace("Features=bait", "Features=bait,ssd")
     lines = [line for line in written.splitlines() if line.partition("=")[0] not in settings]
     first = next(number for number, line in enumerate(lines) if line.startswith("NodeName="))

@@ -16,9 +16,9 @@ from typing import Any
 
 from tests.integration.libvirt_fixture import until
 from tests.integration.private_slurm import NODES, PrivateSlurm
-from wnodes.bait import hooksocket
 from wnodes.bait.config import BaitConfig
 from wnodes.bait.drain import Order, is_lifted
+from wnodes.bait.hooksocket import HookSocket
 from wnodes.bait.pool import is_over
 from wnodes.bait.service import Bait
 from wnodes.directory.base import Heartbeat
@@ -223,7 +223,7 @@ def baited(slurm: PrivateSlurm, node: str = "hv1", **settings: Any) -> Iterator[
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(path))
         listener.listen(64)
-        server = threading.Thread(target=hooksocket.serve, args=(listener, bait, stop))
+        server = threading.Thread(target=HookSocket(listener, bait.dispatch).serve, args=(stop,))
         server.start()
         try:
             bait.start()

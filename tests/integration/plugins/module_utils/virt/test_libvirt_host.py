@@ -180,8 +180,9 @@ def test_a_hung_libvirt_costs_a_deadline_and_no_vm(machine: Machine) -> None:
         assert machine.hypervisor.get("vm1").state is VmState.READY
     finally:
         machine.libvirt.signal(signal.SIGCONT)
-        host.close()
     until("it answers again", lambda: machine.hypervisor.status().ok)
+    host.ping()
+    host.close()
     assert machine.hypervisor.get("vm1").state is VmState.READY
 
 

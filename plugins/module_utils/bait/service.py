@@ -338,6 +338,9 @@ class Bait:
         seen = self.lrms.job(job.lrms_id)
         if seen is not None:
             log.warning("its share of the node was lost and is taken again", extra=request.fields(job))
+            # not the reservation of its VM, which is on another node
+            own = {**seen.fixed, **(job.original or {})}
+            seen = replace(seen, fixed=own)
             self.lrms.place(job.vm_id, self.config.overheads.charge(job.request.resources), seen)
 
     def _attempt(self, name: str, action: Callable[[], None]) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.libvirt_fixture import until
+from tests.integration.private_slurm import RELEASE
 from tests.integration.slurm_bait import VIRTUAL, Site, stream
 
 JOBS, ROUNDS = 4, 8
 
 
+@pytest.mark.skipif(RELEASE != "bookworm", reason="seen on 22.05 only")
 def test_a_job_that_slurmd_starts_without_its_prolog_is_stopped_and_gets_its_vm(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -27,7 +29,7 @@ def test_a_job_that_slurmd_starts_without_its_prolog_is_stopped_and_gets_its_vm(
                 if net.count:
                     break
                 for job in jobs:
-                    slurm.ask("scontrol", "requeue", job, user="alice")
+                    slurm.run("scontrol", "requeue", job, user="alice")
         bare = [job for job in jobs if site.bare(job)]
         assert bare, f"slurmd has asked {ROUNDS * JOBS} times: the first net alone would do"
         for job in bare:

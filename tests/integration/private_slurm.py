@@ -178,7 +178,8 @@ class PrivateSlurm:
     def start(self) -> None:
         """Start all of it; return when both nodes are idle."""
         self._write_files()
-        command = ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child"]
+        command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--uts", "--ipc"]
+        command += ["--fork", "--kill-child"]
         command += ["sh", "-c", START, "sh", str(self.folder), str(self.tree)]
         with open(self.folder / "start.log", "wb") as log:
             self._first = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")

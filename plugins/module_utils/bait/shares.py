@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from ..engine.journal import Journal
 from ..lrms.base import Lrms
@@ -51,4 +52,6 @@ class Shares:
         seen = self._lrms.job(job.lrms_id)
         if seen is not None:
             log.warning("its share of the node was lost and is taken again", extra=fields(job))
-            self._lrms.place(job.vm_id, self._config.overheads.charge(job.request.resources), seen)
+            # in its own reservation, not in that of its VM, which is on another node
+            own = replace(seen, fixed={**seen.fixed, **(job.original or {})})
+            self._lrms.place(job.vm_id, self._config.overheads.charge(job.request.resources), own)

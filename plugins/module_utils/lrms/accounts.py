@@ -25,7 +25,8 @@ def account_files(users: Sequence[pwd.struct_passwd]) -> Tuple[GuestFile, ...]:
         with contextlib.suppress(KeyError):
             names[gid] = grp.getgrgid(gid).gr_name
     files = {
-        "passwd": "".join(":".join(map(str, user)) + "\n" for user in users),
+        # where a node has passwords in it, they stay there
+        "passwd": "".join(":".join(map(str, (user.pw_name, "x", *user[2:]))) + "\n" for user in users),
         "group": "".join(f"{name}:x:{gid}:{','.join(members[gid])}\n" for gid, name in names.items()),
         "shadow": "".join(f"{user.pw_name}:!:::::::\n" for user in users),
     }

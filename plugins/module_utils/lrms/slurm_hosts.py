@@ -14,6 +14,7 @@ from ..model.mark import is_under_way
 from ..model.vm import GuestFile, GuestSetup
 from . import slurm_text as text
 from .base import HostState, LrmsJob, LrmsJobState, WorkerNode
+from .limits import limits_of
 from .slurm_commands import Commands, SlurmConfig
 from .slurm_constraint import TAG_PREFIX
 
@@ -63,7 +64,8 @@ class Hosts:
         }
         conf = " ".join(f"{key}={value}" for key, value in settings.items())
         options = f"-Z -N {host.name} --conf-server {conf_server} --conf '{conf}'"
-        files = [GuestFile("/etc/default/slurmd", f'SLURMD_OPTIONS="{options}"\n', in_place=True)]
+        told = f'SLURMD_OPTIONS="{options}"\nSLURMD_LIMITS="{" ".join(limits_of("slurmd"))}"\n'
+        files = [GuestFile("/etc/default/slurmd", told, in_place=True)]
         if self._config.munge_key:
             with open(self._config.munge_key, "rb") as key:
                 content = key.read().decode("latin-1")

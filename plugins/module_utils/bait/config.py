@@ -89,7 +89,7 @@ class BaitConfig:
     :param overheads: what a VM costs beyond its job's request; the hypervisor's must be the same
     :param mounts: folders of the node that each VM gets
     :param default_scratch_mib: scratch disk of a job that asks for none; 0: no scratch disk
-    :param max_scratch_mib: the largest scratch disk a job may ask for
+    :param max_scratch_mib: the largest scratch disk a job may ask for; 0: all that the disk of ``state_dir`` has
     :param rules: file of the site's rules; empty: there are none
     :param nameserver: how the nameserver is reached
     :param pool: VMs that wait for jobs
@@ -115,7 +115,7 @@ class BaitConfig:
     mounts: Tuple[Mount, ...] = ()
     pool: PoolConfig = field(default_factory=PoolConfig)
     default_scratch_mib: int = 0
-    max_scratch_mib: int = 1_048_576
+    max_scratch_mib: int = 0
     rules: str = ""
     state_dir: str = "/var/lib/wnodes"
     run_dir: str = "/run/wnodes"

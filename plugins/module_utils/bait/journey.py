@@ -139,7 +139,7 @@ class Journey(Moves):
         if not self._ending.is_ours(job, seen.mark):
             return self.leave(job, "its mark was changed")
         if seen.state is LrmsJobState.PENDING and not job.released:
-            return self._give_back(job, "it was released by someone else")
+            return self._held_again(job, seen) or self._give_back(job, "it was released by someone else")
         if seen.state is LrmsJobState.RUNNING and seen.host != job.host:
             return self.leave(job, f"it was started on {seen.host}")
         if seen.hold is Hold.OWNER:
@@ -147,6 +147,19 @@ class Journey(Moves):
         if self._drain.order is not None and not job.released:
             return self._give_back(job, self._drain.to_jobs)
         return None
+
+    def _held_again(self, job: Job, seen: LrmsJob) -> Optional[float]:
+        """Its owner has changed how nice it is, which made a priority of the one that holds it: hold it again.
+
+        None where that is not what freed it.
+        """
+        original = job.original or {}
+        if LEFT not in job.moments or seen.fixed.get("Nice") == original.get("Nice"):
+            return None
+        job = self.put(replace(job, original={**original, "Nice": seen.fixed.get("Nice", "")}))
+        self._sightings.forget(job.lrms_id)
+        self._lrms.stop(seen, self.mark(job))
+        return SOON_S
 
     # on the bait
 
@@ -222,7 +235,7 @@ class Journey(Moves):
         if job.vm and job.id not in self._introduced:
             # while the job leaves the node
             try:
-                self._hypervisor.setup(job.vm_id, GuestSetup((*self._lrms.account(job.user), *job.environment)))
+                self._hypervisor.setup(job.vm_id, GuestSetup((*self._lrms.accounts(job.user), *job.environment)))
             except (NotFoundError, StateError) as error:
                 return self.fail(job, self._vm_lost(job) or str(error))
             self._introduced.add(job.id)
@@ -327,7 +340,7 @@ class Journey(Moves):
             self._lrms.remove_host(job.host)  # left by an earlier VM of this name
             job = self.put(replace(job, joined=True))
         host = WorkerNode(job.host, job.address, job.request.resources, job.request.tag)
-        state = self._joining.step(job.id, host, (*self._lrms.account(job.user), *job.environment))
+        state = self._joining.step(job.id, host, (*self._lrms.accounts(job.user), *job.environment))
         if state is HostState.READY:
             return self.move(job, JobState.MIGRATING)
         if state is HostState.CLOSED:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from ..lrms.base import LrmsJob, Wish
+from ..model.disk import disk
 from ..model.errors import RequestError
 from ..model.image import check_tag
 from ..model.job import Dispatch, Job, JobRequest
@@ -100,7 +101,8 @@ class Grants:
             asked = max(asked, size_mib(wish.options["scratch"], "scratch"))
         else:
             asked = max(asked, limits.otherwise(usual) if limits else usual)
-        scratch, most = limits.granted("scratch", asked) if limits else asked, self._config.max_scratch_mib
+        scratch = limits.granted("scratch", asked) if limits else asked
+        most = self._config.max_scratch_mib or (disk(self._config.state_dir).total_mib if scratch else 0)
         if scratch > most:
             raise RequestError(
                 object="scratch", value=f"{scratch} MiB", reason=f"is more than a VM may have here ({most} MiB)"

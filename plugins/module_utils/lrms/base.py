@@ -315,12 +315,11 @@ class Lrms(ABC):
         """
 
     @abstractmethod
-    def account(self, user: str) -> Tuple[GuestFile, ...]:
-        """Return what makes ``user`` known in a VM; nothing where the image knows its users by itself."""
+    def accounts(self, user: str = "") -> Tuple[GuestFile, ...]:
+        """Return what makes the users of this node known in a VM, ``user`` among them.
 
-    @abstractmethod
-    def accounts(self) -> Tuple[GuestFile, ...]:
-        """Return what makes all users of this node known in a VM, as ``account`` does for one."""
+        Nothing where the image knows its users by itself.
+        """
 
     @abstractmethod
     def host(self, name: str) -> HostState:

@@ -353,11 +353,8 @@ class FakeLrms(Lrms):
     def environment(self, job: LrmsJob, restarts: int) -> Tuple[GuestFile, ...]:
         return (GuestFile("/etc/environment", f"partition={job.partition} restarts={restarts}"),)
 
-    def account(self, user: str) -> Tuple[GuestFile, ...]:
-        return (GuestFile("/etc/passwd", user),)
-
-    def accounts(self) -> Tuple[GuestFile, ...]:
-        return (GuestFile("/etc/passwd", "everybody"),)
+    def accounts(self, user: str = "") -> Tuple[GuestFile, ...]:
+        return (GuestFile("/etc/passwd", f"everybody {user}".strip()),)
 
     def host(self, name: str) -> HostState:
         self._called("host")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pwd
 import time
 from typing import Container, Dict, Iterable, List, Optional, Tuple
 
@@ -25,7 +24,7 @@ from ..model.vm import GuestFile, GuestSetup
 from ..process import run
 from . import slurm_constraint
 from . import slurm_text as text
-from .accounts import account_files
+from .accounts import Accounts
 from .base import (
     AVOIDED,
     DefaultImage,
@@ -46,9 +45,6 @@ from .slurm_words import PROLOG_ERROR, words
 
 log = logging.getLogger(__name__)
 
-#: users that a VM is told of at the most
-MAX_ACCOUNTS = 5000
-FIRST_UID = 1000
 #: what the task prolog in a VM reads
 TASK_ENVIRONMENT = "/run/wnodes-job-environment"
 #: for whoever waits at a job's terminal; the hook has the same words
@@ -74,6 +70,7 @@ class Slurm(Lrms):
         self._books = Books(config, self._commands)
         self._run, self._update = self._commands.run, self._commands.update
         self._hosts = Hosts(config, self._commands)
+        self._accounts = Accounts()
         self._settings: Tuple[float, str] = (0.0, "")
 
     # reading
@@ -385,16 +382,8 @@ class Slurm(Lrms):
     def environment(self, job: LrmsJob, restarts: int) -> Tuple[GuestFile, ...]:
         return (GuestFile(TASK_ENVIRONMENT, text.task_environment(job, restarts), 0o644, in_place=True),)
 
-    def account(self, user: str) -> Tuple[GuestFile, ...]:
-        return account_files([pwd.getpwnam(user)]) if self._config.guest_accounts else ()
-
-    def accounts(self) -> Tuple[GuestFile, ...]:
-        if not self._config.guest_accounts:
-            return ()
-        users = [user for user in pwd.getpwall() if user.pw_uid >= FIRST_UID and user.pw_name != "nobody"]
-        if len(users) > MAX_ACCOUNTS:
-            log.warning("VMs are told of the first %d of this node's %d users", MAX_ACCOUNTS, len(users))
-        return account_files(users[:MAX_ACCOUNTS])
+    def accounts(self, user: str = "") -> Tuple[GuestFile, ...]:
+        return self._accounts.files(user) if self._config.guest_accounts else ()
 
     def host(self, name: str) -> HostState:
         return self._hosts.state(name)

@@ -197,7 +197,8 @@ def _unsupported(row: Mapping[str, str]) -> str:
 def _hold(state: LrmsJobState, reason: str) -> Hold:
     if state is not LrmsJobState.HELD:
         return Hold.NOBODY
-    return Hold.OWNER if reason == "JobHeldUser" else Hold.ADMINISTRATOR
+    # the second is what Slurm says after a requeuehold, which its owner may end
+    return Hold.OWNER if reason in ("JobHeldUser", "job_requeued_in_held_state") else Hold.ADMINISTRATOR
 
 
 def _exit_code(text: str) -> int:

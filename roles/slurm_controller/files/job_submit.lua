@@ -13,6 +13,9 @@ local function can_not_go_to_a_vm(job)
     if job.het_job_offset and job.het_job_offset ~= slurm.NO_VAL then
         return "a part of a heterogeneous job can't go to a VM: leave vm_... out of it, or submit it alone"
     end
+    if job.prefer and job.prefer ~= "" then
+        return "--prefer would hide the image from us: leave it out beside --constraint=vm_..."
+    end
     if not job.script then
         return "a job with a terminal can't go to a VM: submit it with sbatch"
     end

@@ -79,6 +79,19 @@ def test_a_job_that_its_owner_holds_while_its_vm_is_made_is_his(site: Site) -> N
     nothing_left(site)
 
 
+def test_an_owner_who_makes_a_held_job_nicer_keeps_its_vm(site: Site) -> None:
+    site.hypervisor.auto_ready = False
+    number, _ = site.dispatch()
+    site.run(3)
+    fixed = site.lrms.table[number].fixed
+    site.lrms.change(number, state=LrmsJobState.PENDING, hold=Hold.NOBODY, fixed={**fixed, "Nice": "50"})
+    site.run(3)
+    assert (site.lrms.table[number].state, site.job(number).state) == (LrmsJobState.HELD, JobState.VM_REQUESTED)
+    site.lrms.change(number, state=LrmsJobState.PENDING, hold=Hold.NOBODY)
+    site.run(5)
+    assert (site.job(number).outcome, site.job(number).reason) == (JobState.RETURNED, "it was released by someone else")
+
+
 def test_what_the_owner_changes_while_its_vm_is_made_stays(site: Site) -> None:
     site.hypervisor.auto_ready = False
     number, _ = site.dispatch()

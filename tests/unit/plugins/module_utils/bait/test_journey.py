@@ -463,7 +463,7 @@ def test_the_accounts_are_written_while_the_job_leaves_the_node() -> None:
     site.lrms.change(number, state=LrmsJobState.COMPLETING)
     site.run(0.1)
     assert site.job(number).state is JobState.HELD
-    introduced = (*site.lrms.account("alice"), *site.job(number).environment)
+    introduced = (*site.lrms.accounts("alice"), *site.job(number).environment)
     assert site.hypervisor.setups[there.id][-1] == GuestSetup(introduced)
 
 

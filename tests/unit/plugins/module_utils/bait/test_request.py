@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from tests.unit.plugins.module_utils.bait.bait_fixture import TAG, Site, flavour, pooled
 from wnodes.bait.config import BaitConfig
 from wnodes.bait.request import Granted, Grants, Mark, groups, labels, printable, size_mib
+from wnodes.bait.rules import Rules
 from wnodes.lrms.base import LrmsJob, LrmsJobState, Wish
 from wnodes.lrms.slurm_commands import SlurmConfig
+from wnodes.model.disk import disk
 from wnodes.model.errors import RequestError
 from wnodes.model.job import Job, JobRequest
 from wnodes.model.resources import Overheads, Resources
@@ -192,3 +195,13 @@ def test_bytes_that_are_no_text_end_in_a_refusal_that_everybody_can_read() -> No
     assert (answer, site.job(number).outcome) == ("stopped", JobState.REFUSED)
     json.dumps(site.bait.status(), ensure_ascii=False).encode("utf-8")
     site.job(number).reason.encode("utf-8")
+
+
+def test_where_no_limit_is_set_no_scratch_disk_is_larger_than_the_disk(tmp_path: Path) -> None:
+    config = BaitConfig("hv1", SlurmConfig("hv1"), NameserverAccess("https://head:8443"), state_dir=str(tmp_path))
+    job = LrmsJob("7", LrmsJobState.RUNNING, "alice", 1000, Resources(1, 512))
+    grants, most = Grants(config, Rules()), disk(str(tmp_path)).total_mib
+    granted = grants.granted(Wish(TAG, {"scratch": f"{most}M"}), job)
+    assert granted.request.resources.scratch_mib == most
+    with pytest.raises(RequestError, match="is more than a VM may have here"):
+        grants.granted(Wish(TAG, {"scratch": f"{most + 1}M"}), job)

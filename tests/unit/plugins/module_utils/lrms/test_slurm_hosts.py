@@ -66,9 +66,9 @@ def test_the_guest_gets_key_account_and_its_own_node_definition(tmp_path: Path) 
     )
     secret = files["/etc/munge/munge.key"]
     assert (secret.content.encode("latin-1"), secret.mode, secret.owner) == (b"\x00\x01secret", 0o600, "munge")
-    accounts = {file.path: file for file in slurm(played).account("root")}
-    assert accounts["/var/lib/extrausers/passwd"].content.startswith("root:x:0:0:")
-    assert slurm(played, guest_accounts=False).account("root") == ()
+    accounts = {file.path: file for file in slurm(played).accounts("root")}
+    assert accounts["/var/lib/extrausers/passwd"].content.splitlines()[-1].startswith("root:x:0:0:")
+    assert slurm(played, guest_accounts=False).accounts("root") == ()
 
 
 def test_a_vm_offers_what_its_node_does_so_that_what_matched_that_matches_it() -> None:

@@ -236,6 +236,7 @@ def test_what_a_job_waits_for_is_a_limit_or_the_vms_business(reason: str, limite
 
 def test_who_holds_a_job_is_known() -> None:
     assert jobs(row(prioritylong="0", Reason="JobHeldUser"))["7"].hold is Hold.OWNER
+    assert jobs(row(prioritylong="0", Reason="job_requeued_in_held_state"))["7"].hold is Hold.OWNER
     assert jobs(row(prioritylong="0", Reason="JobHeldAdmin"))["7"].hold is Hold.ADMINISTRATOR
     assert jobs(row(Reason="Resources"))["7"].hold is Hold.NOBODY
 

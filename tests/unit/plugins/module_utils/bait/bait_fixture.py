@@ -70,6 +70,7 @@ class Site:
             "host": "hv1",
             "slurm": SlurmConfig(node="hv1"),
             "nameserver": NameserverAccess("https://head:8443"),
+            "max_scratch_mib": 1_048_576,
             "overheads": Overheads(192, 256, 0, 0),
             **config,
         }

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from typing import Container, Dict, Iterable, List, Optional, Tuple
 
@@ -40,6 +39,7 @@ from .base import (
 from .slurm_books import Books
 from .slurm_commands import Commands, Runner, SlurmConfig
 from .slurm_constraint import TAG_PREFIX
+from .slurm_daemon import Daemon
 from .slurm_hosts import OFFERED_FEATURE, REASON, VM_FEATURE, Hosts, reservation
 from .slurm_words import PROLOG_ERROR, words
 
@@ -71,6 +71,7 @@ class Slurm(Lrms):
         self._run, self._update = self._commands.run, self._commands.update
         self._hosts = Hosts(config, self._commands)
         self._accounts = Accounts()
+        self._daemon = Daemon(lambda: text.spool_dir(self._slurm_config(), config.node), config.node)
         self._settings: Tuple[float, str] = (0.0, "")
 
     # reading
@@ -143,15 +144,7 @@ class Slurm(Lrms):
         return {name: size for name, (size, has) in nodes.items() if TAG_PREFIX + tag in has and not of_vms & set(has)}
 
     def present(self) -> Dict[str, str]:
-        folder = text.spool_dir(self._slurm_config(), self._config.node)
-        found = {}
-        with contextlib.suppress(FileNotFoundError), os.scandir(folder or "/nonexistent") as files:
-            for file in files:
-                number = text.step(file.name, self._config.node)
-                if number:
-                    with contextlib.suppress(FileNotFoundError):  # it has just ended
-                        found[f"{file.name} {file.stat(follow_symlinks=False).st_ctime_ns}"] = number
-        return found
+        return self._daemon.present()
 
     def quarantine_s(self) -> float:
         return text.cred_expire_s(self._slurm_config()) + QUARANTINE_MARGIN_S
@@ -220,8 +213,14 @@ class Slurm(Lrms):
         after = self._books.taken_by(job, placeholder) if placeholder else []
         if job.state is LrmsJobState.RUNNING:
             after.append(("requeue", job.id))
+        begun = time.time()
         if after:
             self._commands.batch(*after)
+        if job.state is not LrmsJobState.RUNNING or job.host != self._config.node:
+            return
+        # else the prolog could end first, and slurmd would start the job here
+        if self._daemon.await_revoked(job.number, begun) is False:
+            log.warning("slurmd has not heard of the requeue of job %s for a while", job.id)
 
     def requeue(self, job: LrmsJob, mark: str) -> bool:
         if job.fixed["BatchFlag"] == "0" or job.fixed["Requeue"] == "0" or job.whole:

@@ -34,6 +34,7 @@ def test_mark_and_hold_are_one_call_and_come_before_the_requeue() -> None:
     assert played.said() == [
         "scontrol update JobId=7 AdminComment=wnodes:a:hv1:1 for a reason Priority=0 Requeue=1",
         "scontrol < requeue 7\n",
+        "scontrol show config",
     ]
 
 

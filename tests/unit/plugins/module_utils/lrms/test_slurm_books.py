@@ -17,7 +17,7 @@ from wnodes.model.resources import Resources
 def test_a_placeholder_that_waits_is_let_go_before_its_job_leaves() -> None:
     played = Played()
     slurm(played).stop(JOB, "m", "12")
-    assert played.said()[1:] == ["scontrol < update JobId=12 TimeLimit=75\nrelease 12\nrequeue 7\n"]
+    assert played.said()[1] == "scontrol < update JobId=12 TimeLimit=75\nrelease 12\nrequeue 7\n"
 
 
 def test_a_placeholder_is_submitted_once_for_each_key() -> None:
@@ -69,7 +69,7 @@ def test_a_placeholder_that_waits_has_a_job_that_nudges_the_scheduler_and_both_g
     assert backend.placeholders() == {"abc": "12"}
     backend.stop(JOB, "m", "12")
     let_go = "update JobId=12 TimeLimit=75\nrelease 12\nrelease 11\nrequeue 7\n"
-    assert played.said()[-1] == f"scontrol < {let_go}"
+    assert f"scontrol < {let_go}" in played.said()
     backend.unplace("abc")
     assert played.said()[-1] == "scancel 12 11"
 

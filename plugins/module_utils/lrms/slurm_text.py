@@ -189,8 +189,10 @@ def _unsupported(row: Mapping[str, str]) -> str:
     if row["HetJobID"] not in ("", "0"):
         return "it is part of a heterogeneous job; a job in a VM has one node"
     for column, name in _NOT_IN_A_VM.items():
-        if row[column] and row[column] != "gres:none":
-            return f"it asks for {name} ({row[column]}), which VMs do not have"
+        # CPUs stand there, too, on 24.11
+        asked = [item for item in row[column].split(",") if re.match(r"gres[:/](?!none\Z)", item)]
+        if asked:
+            return f"it asks for {name} ({','.join(asked)}), which VMs do not have"
     return ""
 
 

@@ -214,7 +214,9 @@ def test_a_part_of_a_larger_job_is_known_by_its_own_number_and_by_the_whole() ->
 @pytest.mark.parametrize("column", ["tres-per-job", "tres-per-node", "tres-per-socket", "tres-per-task"])
 def test_what_no_vm_has_is_told_in_words(column: str) -> None:
     assert "gres:gpu:1" in jobs(row(**{column: "gres:gpu:1"}))["7"].unsupported
-    assert jobs(row(**{column: "gres:none"}))["7"].unsupported == ""
+    assert "gres/gpu:1" in jobs(row(**{column: "cpu=2,gres/gpu:1"}))["7"].unsupported
+    for nothing in ("gres:none", "gres/none", "cpu=2"):
+        assert jobs(row(**{column: nothing}))["7"].unsupported == ""
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,8 @@ def slurm_conf(settings: Mapping[str, str], more: Sequence[str]) -> str:
     environment = jinja2.Environment(trim_blocks=True, autoescape=False, undefined=jinja2.StrictUndefined)
     environment.filters["regex_replace"] = lambda text, pattern, by: re.sub(pattern, by, text)
     source = ROOT / "roles" / "slurm_controller" / "templates" / "slurm.conf.j2"
-    node = {"cpus": 4, "memory_mib": 4000, "tmp_mib": 1000}
+    # many jobs at once: what is counted is what goes wrong now and then
+    node = {"cpus": 16, "memory_mib": 16000, "tmp_mib": 1000}
     values = {
         **yaml.safe_load((ROOT / "roles" / "slurm_controller" / "defaults" / "main.yml").read_text()),
         "slurm_controller_cluster_name": "private",

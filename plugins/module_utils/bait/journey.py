@@ -373,6 +373,8 @@ class Journey(Moves):
             if job.id in self._sent:
                 return self._give_back(job, "an administrator holds it", hold=Hold.ADMINISTRATOR)
             return self._send(job, seen)
+        if job.stops and seen.restarts > job.restarts + job.stops:
+            return self._put_back_by_others(job, seen)  # it has run already, for a moment that we did not see
         if seen.limited:
             return self._await_limit(job, seen)
         if self._lrms.host(job.host) in (HostState.CLOSED, HostState.DOWN):

@@ -51,6 +51,24 @@ def test_a_job_that_is_put_back_while_it_runs_stays_off_all_nodes_until_none_rem
     assert site.lrms.delays[number] == pytest.approx(max(0.0, left + site.lrms.quarantine - now), abs=1)
 
 
+def test_a_job_that_is_put_back_before_it_was_seen_to_run_gets_another_vm(site: Site) -> None:
+    number, _ = site.dispatch()
+    send = site.lrms.send
+
+    def sent(job: LrmsJob, host: str, original: dict[str, str], mark: str) -> None:
+        send(job, host, original, mark)
+        restarts = site.lrms.table[job.id].restarts + 1
+        site.lrms.change(
+            job.id, state=LrmsJobState.PENDING, host="", reason="BeginTime", limited=True, restarts=restarts
+        )
+
+    site.lrms.send = sent  # type: ignore[method-assign]
+    site.run(10)
+    assert (site.job(number).outcome, site.job(number).failed) == (JobState.RETURNED, False)
+    assert site.lrms.delays[number] > site.lrms.quarantine - 10
+    nothing_left(site)
+
+
 def test_after_a_restart_of_the_bait_a_returned_job_stays_away_for_the_whole_time(site: Site) -> None:
     number = running(site)
     site.restart()

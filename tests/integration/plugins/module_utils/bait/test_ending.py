@@ -17,6 +17,8 @@ from wnodes.model.states import JobState
 #: a way from the queue to a VM, quarantine included
 WAY_S = 60.0
 
+REQUEUES, JOBS_AT_ONCE = 200, 5
+
 
 @pytest.fixture
 def busy(site: Site) -> Iterator[Site]:
@@ -83,11 +85,12 @@ def test_a_job_whose_features_change_while_it_is_held_gets_the_vm_that_it_asks_f
 @pytest.mark.long
 def test_of_200_requeues_under_a_stream_of_short_jobs_none_leads_to_the_node_itself(busy: Site) -> None:
     slurm = busy.slurm
-    jobs = [slurm.submit(*VIRTUAL, seconds=10_000) for _ in range(10)]
-    for run in range(1, 22):
+    jobs = [slurm.submit(*VIRTUAL, seconds=10_000) for _ in range(JOBS_AT_ONCE)]
+    rounds = REQUEUES // JOBS_AT_ONCE
+    for run in range(1, rounds + 2):
         for job in jobs:
             busy.until_runs(job, run, 2 * WAY_S)
-            if run < 21:
+            if run <= rounds:
                 slurm.ask("scontrol", "requeue", job, user="alice")
                 slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now", user="alice")
     assert {job: busy.bare(job) for job in jobs} == {job: [] for job in jobs}

@@ -29,6 +29,7 @@ NOT_RUN = {
     "wnodes restore": "test_lifecycle.py does it",
     "systemctl stop wnodes-nameserver": "test_lifecycle.py does it",
     "systemctl start wnodes-nameserver": "test_lifecycle.py does it",
+    "wnodes images retire": "its tag is an example; test_images.py does it",
     "wnodes jobs --watch": "it never ends",
     "wnodes drain": "test_admin.py does it",
     "wnodes undrain": "test_admin.py does it",

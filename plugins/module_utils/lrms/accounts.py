@@ -30,7 +30,9 @@ def account_files(users: Sequence[pwd.struct_passwd]) -> Tuple[GuestFile, ...]:
     members: Dict[int, List[str]] = {}
     for user in users:
         for gid in os.getgrouplist(user.pw_name, user.pw_gid):
-            members.setdefault(gid, []).append(user.pw_name)
+            listed = members.setdefault(gid, [])
+            if gid != user.pw_gid:  # of one's own group one is no listed member
+                listed.append(user.pw_name)
     for gid in members:
         with contextlib.suppress(KeyError):
             names[gid] = grp.getgrgid(gid).gr_name

@@ -19,7 +19,7 @@ def test_users_come_with_their_groups_and_without_their_passwords() -> None:
     root = pwd.struct_passwd(("root", "x", 0, 0, "root", "/root", "/bin/bash"))
     files = {file.path: file for file in account_files([root])}
     assert files["/var/lib/extrausers/passwd"].content == "root:x:0:0:root:/root:/bin/bash\n"
-    assert "root:x:0:root\n" in files["/var/lib/extrausers/group"].content
+    assert "root:x:0:\n" in files["/var/lib/extrausers/group"].content
     shadow = files["/var/lib/extrausers/shadow"]
     assert (shadow.content, shadow.mode) == ("root:!:::::::\n", 0o640)
     assert all(file.in_place for file in files.values())

@@ -73,7 +73,7 @@ class Hypervisor(FakeHypervisor):
         assert self.slurm is not None
         for file in setup.files:
             if file.path == "/etc/default/slurmd":
-                options = re.fullmatch(r'SLURMD_OPTIONS="(.*)"\n', file.content)
+                options = re.search(r'^SLURMD_OPTIONS="(.*)"$', file.content, re.MULTILINE)
                 assert options is not None, file.content
                 self.slurm.kill_machine(vm.name)
                 self.slurm.start_vm(vm.name, vm.address, options.group(1))

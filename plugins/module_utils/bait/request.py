@@ -102,12 +102,19 @@ class Grants:
         else:
             asked = max(asked, limits.otherwise(usual) if limits else usual)
         scratch = limits.granted("scratch", asked) if limits else asked
-        most = self._config.max_scratch_mib or (disk(self._config.state_dir).total_mib if scratch else 0)
+        most = self._config.max_scratch_mib or self._disk_mib(scratch)
         if scratch > most:
             raise RequestError(
                 object="scratch", value=f"{scratch} MiB", reason=f"is more than a VM may have here ({most} MiB)"
             )
         return scratch
+
+    def _disk_mib(self, scratch: int) -> int:
+        """Return what the disk has in all; where that can't be seen, the hypervisor decides alone."""
+        try:
+            return disk(self._config.state_dir).total_mib
+        except OSError:
+            return scratch
 
     def _mounts(self, rule: Optional[AllowRule]) -> Tuple[Mount, ...]:
         mounts = self._config.mounts

@@ -61,7 +61,8 @@ class Journal(Generic[T]):
             if path != ":memory:":
                 os.chmod(path, 0o600)
             for key, body in self._db.execute("SELECT id, body FROM record ORDER BY rowid"):
-                self._records[key] = self._read(json.loads(body), f"{path} record {key}")
+                # earlier versions let by what is no text
+                self._records[key] = self._read(encode(json.loads(body)), f"{path} record {key}")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -45,7 +45,7 @@ def decode(cls: Type[T], data: Any, where: str = "") -> T:
     """Return ``data`` as an instance of ``cls``.
 
     :param where: where the data came from, e.g. a file name; it starts every error's object
-    :raises ConfigError: naming the key, its value and what is allowed
+    :raises ConfigError: naming the key, its value and what is allowed; a lone surrogate is allowed nowhere
     """
     result: T = _decode(cls, data, where or cls.__name__)
     return result
@@ -76,7 +76,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         return tuple(_decode(args[0], item, f"{where}[{index}]") for index, item in enumerate(data))
     if origin is dict:
         _expect(isinstance(data, dict), where, data, "a mapping")
-        return {str(key): _decode(args[1], item, f"{where}.{key}") for key, item in data.items()}
+        return {_decode(str, str(key), where): _decode(args[1], item, f"{where}.{key}") for key, item in data.items()}
     if isinstance(kind, type) and issubclass(kind, Enum):
         allowed = [member.value for member in kind]
         _expect(data in allowed, where, data, "one of " + ", ".join(map(str, allowed)))
@@ -90,6 +90,7 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
         _expect(isinstance(data, int) and not isinstance(data, bool), where, data, "a whole number")
         return data
     _expect(isinstance(data, kind), where, data, {str: "a text", bool: "true or false"}.get(kind, kind.__name__))
+    _expect(kind is not str or readable(data) == data, where, data, "a text, which a lone surrogate is not")
     return data
 
 

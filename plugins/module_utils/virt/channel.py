@@ -20,6 +20,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
 
+from ..model.codec import encode
+
 log = logging.getLogger(__name__)
 
 MAX_FRAME = 4096
@@ -59,6 +61,8 @@ def parse_frame(line: bytes) -> Optional[Frame]:
     if not isinstance(event, str) or not _EVENT.match(event):
         return None
     if not isinstance(data, dict) or len(data) > MAX_KEYS or not all(isinstance(text, str) for text in data.values()):
+        return None
+    if encode(data) != data:  # a lone surrogate is no text, and who is told of it could not pass it on
         return None
     return Frame(seq, event, data)
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 
 from wnodes import support
 from wnodes.bait import statics
@@ -54,12 +54,11 @@ def visible(request: Request) -> list[dict[str, Any]]:
     bait: Bait = request.app.state.bait
     who = edge.peer(request)
     root = edge.is_root(who)
-    told = [job for job in bait.jobs() if root or (who.uid is not None and job["uid"] == who.uid)]
-    return list(edge.writable(told))
+    return [job for job in bait.jobs() if root or (who.uid is not None and job["uid"] == who.uid)]
 
 
 Jobs = Annotated[list[dict[str, Any]], Depends(visible)]
-router = APIRouter(prefix="/v1")
+router = edge.router()
 root_only = [Depends(edge.root_only)]
 
 
@@ -84,7 +83,7 @@ def status(request: Request, mine: Jobs) -> dict[str, Any]:
     bait: Bait = request.app.state.bait
     now = bait.status()
     problems = [*now["problems"], *request.app.state.pulse.problems()]
-    return dict(edge.writable({**now, "problems": problems, "host": bait.config.host, "jobs": mine}))
+    return {**now, "problems": problems, "host": bait.config.host, "jobs": mine}
 
 
 @router.get("/doctor", dependencies=root_only)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 
 from wnodes import support
 from wnodes.engine.pulse import Pulse
@@ -52,7 +52,7 @@ def hypervisor_of(request: Request) -> HypervisorApi:
 
 
 Api = Annotated[HypervisorApi, Depends(hypervisor_of)]
-router = APIRouter(prefix="/v1")
+router = edge.router()
 root_only = [Depends(edge.root_only)]
 
 

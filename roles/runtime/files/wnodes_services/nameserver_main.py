@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 
 from wnodes.directory.base import Directory, Heartbeat, HostNames
 from wnodes.directory.sqlite import SqliteDirectory
@@ -71,7 +71,7 @@ def view_of(request: Request) -> DirectoryView:
 
 
 View = Annotated[DirectoryView, Depends(view_of)]
-router = APIRouter(prefix="/v1")
+router = edge.router()
 
 
 @router.put("/leases/{holder}")

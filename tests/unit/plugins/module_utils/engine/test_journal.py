@@ -150,6 +150,16 @@ def test_what_an_older_version_wrote_is_read(tmp_path: Path) -> None:
     assert journal(tmp_path / "j.db").all() == [Record("a")]
 
 
+def test_what_is_no_text_in_an_older_record_keeps_no_service_from_its_start(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+    with contextlib.closing(Journal(path, Record, lambda record: record.over)) as journal:
+        journal.put(Record("a"))
+    with contextlib.closing(sqlite3.connect(path)) as file, file:
+        file.execute("UPDATE record SET body = ?", (json.dumps({"id": "a\udcff"}),))
+    with contextlib.closing(Journal(path, Record, lambda record: record.over)) as journal:
+        assert journal.all() == [Record("a?")]
+
+
 def test_what_a_newer_version_left_unfinished_is_not_taken_up_and_not_touched(tmp_path: Path) -> None:
     newer = Journal(str(tmp_path / "j.db"), NewRecord, lambda record: record.over)
     newer.put(NewRecord("a"))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wnodes.bait import hooksocket
 from wnodes.hook import emergency, main, slurm, socketcall
 
 JOB = {"SLURM_JOB_ID": "7", "SLURM_JOB_CONSTRAINTS": "vm_a_b_c", "SLURMD_NODENAME": "hv1"}
@@ -79,6 +80,15 @@ def test_whatever_bytes_a_user_writes_the_question_is_one_line_of_text(data: byt
     assert b"\n" not in line
     assert json.loads(line)["SLURM_JOB_COMMENT"].encode("utf-8") == value.encode("utf-8", "replace")[: slurm.MAX_VALUE]
     assert list(message) == ["SLURM_JOB_USER", "SLURM_JOB_COMMENT"]
+
+
+@pytest.mark.parametrize("letter", ["\U0001f600", "\x01", "\udcff", '"'])
+def test_no_comment_is_too_long_for_the_bait_to_hear_of(letter: str) -> None:
+    long = {"SLURM_JOB_CONSTRAINTS": "v" * 100_000, "SLURM_JOB_NODELIST": "n" * 100_000}
+    short = dict.fromkeys(slurm.VISIBLE, "x" * 255)
+    environment = slurm.visible({**short, **long, "SLURM_JOB_COMMENT": letter * 100_000})
+    message = {"event": "prolog", "job_id": "7" * 21, "environment": environment}
+    assert len(json.dumps(message)) < hooksocket.MAX_QUESTION
 
 
 def test_a_user_s_name_may_hold_a_backslash() -> None:

@@ -50,6 +50,9 @@ def test_encode_and_decode_are_inverse() -> None:
         ({"name": "x", "inner": {"size": "big"}}, "f.yml: inner.size", "a whole number"),
         ({"name": "x", "inner": {"size": True}}, "f.yml: inner.size", "a whole number"),
         ({"name": "x", "many": 3}, "f.yml: many", "a list"),
+        ({"name": "a\udcffb"}, "f.yml: name", "a lone surrogate"),
+        ({"name": "x", "words": {"\ud800": "a"}}, "f.yml: words", "a lone surrogate"),
+        ({"name": "x", "words": {"a": "\udfff"}}, "f.yml: words.a", "a lone surrogate"),
         ([], "f.yml", "a mapping"),
     ],
 )
@@ -61,7 +64,9 @@ def test_what_is_wrong_is_said_with_file_key_and_what_is_allowed(data: object, o
 
 
 #: all that Python takes for text, lone surrogates too
-ANYTHING = st.text(st.sampled_from("\ud800\udc80\udcff\udfff") | st.characters())
+ANYTHING = st.binary().map(lambda data: data.decode("utf-8", "surrogateescape")) | st.text(
+    st.sampled_from("é\ud800\udfff")
+)
 DATA = st.recursive(ANYTHING | st.none() | st.integers(), lambda some: st.lists(some) | st.dictionaries(ANYTHING, some))
 
 

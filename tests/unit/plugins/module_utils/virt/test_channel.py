@@ -51,6 +51,8 @@ def line(seq: object = 1, event: object = "start", data: object = None) -> bytes
         line(data={str(i): "" for i in range(33)}),
         b'{"seq": 1, "event": "start", "more": 1}',
         b'{"seq": NaN, "event": "start"}',
+        b'{"seq": 1, "event": "start", "data": {"job": "\\udcff"}}',
+        b'{"seq": 1, "event": "start", "data": {"\\ud800": "17"}}',
     ],
 )
 def test_what_is_no_frame_is_none(wrong: bytes) -> None:

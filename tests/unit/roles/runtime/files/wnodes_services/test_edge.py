@@ -103,23 +103,47 @@ def test_bodies_are_checked_strictly_and_never_repeated(calling: Any) -> None:
 
 
 @settings(deadline=None)
-@given(text=st.text(st.sampled_from("\ud800\udc80\udcff\udfff") | st.characters()))
+@given(
+    text=st.binary().map(lambda data: data.decode("utf-8", "surrogateescape"))
+    | st.text(st.sampled_from("é\ud800\udfff"))
+)
 def test_whatever_a_service_holds_it_answers(text: str) -> None:
-    app = edge.application("thing")
+    app, router, calls = edge.application("thing"), edge.router(), list[str]()
 
-    @app.get("/raw")
+    @router.get("/raw")
     def raw() -> Any:
-        return edge.writable({"text": [text], "_" + text: 1})
+        calls.append("raw")
+        return {"text": [text], "_" + text: 1}
 
-    @app.get("/error")
+    @router.get("/typed")
+    def typed(who: Annotated[Peer, Depends(edge.peer)], kind: str = "") -> tuple[Body, ...]:
+        calls.append(f"typed {who.uid} {kind}")
+        return (Body(text),)
+
+    @router.get("/error")
     def error() -> Any:
         raise NotFoundError(object=text, reason="is not known")
 
+    app.include_router(router)
     client, shown = AppClient(app, Peer(uid=0)), text.encode("utf-8", "replace").decode()
-    assert client.call("GET", "/raw") == {"text": [shown], "_" + shown: 1}
+    assert client.call("GET", "/v1/raw") == {"text": [shown], "_" + shown: 1}
+    assert client.call("GET", "/v1/typed?kind=x") == [{"name": shown, "secret": ""}]
     with pytest.raises(NotFoundError) as caught:
-        client.call("GET", "/error")
+        client.call("GET", "/v1/error")
     assert caught.value.object == shown
+    assert calls == ["raw", "typed 0 x"]
+
+
+def test_a_bug_that_looks_like_an_answer_that_can_not_be_written_is_still_one(calling: Any) -> None:
+    app, router = edge.application("thing"), edge.router()
+
+    @router.get("/bug")
+    def bug() -> str:
+        return "\ud800".encode().decode()
+
+    app.include_router(router)
+    with pytest.raises(UnicodeEncodeError):
+        calling(app, uid=0).call("GET", "/v1/bug")
 
 
 def test_what_is_text_is_answered_as_it_is() -> None:

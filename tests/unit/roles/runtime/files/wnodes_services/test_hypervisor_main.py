@@ -16,10 +16,11 @@ from wnodes.hypervisor.api import HypervisorStatus, NodeImage
 from wnodes.hypervisor.client import HypervisorClient
 from wnodes.hypervisor.fake import FakeHypervisor
 from wnodes.image.cache import CacheEntry
+from wnodes.model.codec import encode
 from wnodes.model.errors import AuthError, NotFoundError, RequestError, StateError, UnavailableError, VirtError
 from wnodes.model.resources import Resources
 from wnodes.model.states import VmState
-from wnodes.model.vm import GuestFile, GuestSetup, Mount, VmRequest, VmUser
+from wnodes.model.vm import GuestFile, GuestSetup, Mount, VmEvent, VmRequest, VmUser
 from wnodes_services import edge, hypervisor_main
 from wnodes_services.observed import VmMetrics
 
@@ -64,6 +65,14 @@ def test_events_and_status(client: HypervisorClient, fake: FakeHypervisor) -> No
     assert client.status() == fake.status()
 
 
+def test_what_is_no_text_keeps_nobody_from_an_answer(client: HypervisorClient, fake: FakeHypervisor) -> None:
+    vm = client.create(REQUEST)
+    fake.vms["r1"] = replace(vm, reason="\udcff")
+    fake.said.append(VmEvent(fake.said[-1].seq + 1, "r1", "guest", {"job": "\ud800", "event": "end"}))
+    assert client.get("r1") == client.list()[0] == replace(vm, reason="?")
+    assert client.events(0, 0.0)[-1].data == {"job": "?", "event": "end"}
+
+
 def test_a_vm_is_found_by_its_host_name_too(calling: Any, app: Any, client: HypervisorClient) -> None:
     vm = client.create(REQUEST)
     assert client.get(vm.name) == vm
@@ -82,8 +91,6 @@ def test_errors_keep_their_type(client: HypervisorClient, fake: FakeHypervisor) 
 
 
 def test_body_and_path_name_the_same_vm(calling: Any, app: Any) -> None:
-    from wnodes.model.codec import encode
-
     with pytest.raises(RequestError, match="about another VM"):
         calling(app, uid=0).call("PUT", "/v1/vms/r2", encode(REQUEST))
     with pytest.raises(RequestError, match=r"body\.resources"):

@@ -92,6 +92,5 @@ def test_of_200_requeues_under_a_stream_of_short_jobs_none_leads_to_the_node_its
             busy.until_runs(job, run, 2 * WAY_S)
             if run <= rounds:
                 slurm.ask("scontrol", "requeue", job, user="alice")
-                slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now", user="alice")
     assert {job: busy.bare(job) for job in jobs} == {job: [] for job in jobs}
     assert busy.bait.bare.count == 0

@@ -91,6 +91,7 @@ class Listener(socket.socket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         for _ in range(self.REFUSALS):
+            # what socket.accept itself is made of; the type stubs do not know it
             descriptor, address = self._accept()  # type: ignore[attr-defined]
             connection = _Connection(self.family, self.type, self.proto, fileno=descriptor)
             uid = credentials(connection)[1] if self.family == socket.AF_UNIX else None

@@ -14,6 +14,7 @@ from tests.integration.slurm_bait import VIRTUAL, Site, stream
 JOBS, ROUNDS = 4, 8
 
 
+# Without the quarantine 24.11 was not seen to start a job bare, so there is nothing there for the net to catch.
 @pytest.mark.skipif(RELEASE != "bookworm", reason="seen on 22.05 only")
 def test_a_job_that_slurmd_starts_without_its_prolog_is_stopped_and_gets_its_vm(
     site: Site, monkeypatch: pytest.MonkeyPatch

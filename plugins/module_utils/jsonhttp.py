@@ -36,12 +36,22 @@ CLOSED = (
 Opener = Callable[[float], http.client.HTTPConnection]
 
 
+def root_socket(socket_path: str) -> str:
+    """Return the path of root's own socket beside ``socket_path``, which is everybody's.
+
+    Users who fill the queue of one do not keep root out of the other.
+    """
+    base, suffix = os.path.splitext(socket_path)
+    return f"{base}-root{suffix}"
+
+
 class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
+    """HTTP over a Unix socket, for root over its own where there is one."""
 
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
-        self._path, self._limit_s = path, timeout
+        own = root_socket(path)
+        self._path, self._limit_s = own if os.geteuid() == 0 and os.path.exists(own) else path, timeout
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -35,7 +35,7 @@ from wnodes.model.vm import VmRequest
 from wnodes.nameserver.client import NameserverClient
 from wnodes.nameserver.config import NameserverAccess
 from wnodes_services import bait_main, hypervisor_main
-from wnodes_services.server import Program, Tls, serve, unix_socket
+from wnodes_services.server import Program, Tls, local_sockets, serve, unix_socket
 
 #: what the VM ``vwn-100`` has written to its console
 CONSOLE = b"\x1b[2Jbooting\r\nlogin: "
@@ -75,7 +75,7 @@ def main() -> None:
     folder, manage = Path(place), f"127.0.0.1:{port}"
     access = NameserverAccess(f"https://127.0.0.1:{nameserver}", str(folder / "pki"))
     program = {"bait": bait, "hypervisor": hypervisor}[role](folder, manage, access)
-    program.listen = lambda: [(unix_socket(str(folder / f"{role}.sock")), None)]
+    program.listen = lambda: local_sockets(str(folder / f"{role}.sock"))
     program.manage, program.tls = manage, Tls.of(role, str(folder / "pki"))
     asyncio.run(serve(program))
     os._exit(0)

@@ -53,8 +53,9 @@ class FakeHost(VmHost):
     :ivar refuses: the reason why domains can't be started; empty: they can
     :ivar refuses_to_restore: the reason why none can be restored; empty: they can
     :ivar busy: processor seconds that each look at a domain finds it to have cost since the last
-    :ivar late: seconds after which the next scripts that set a clock run, one after the other
+    :ivar late: seconds after which the next personalities are taken on, one after the other
     :ivar rtc: seconds by which the machines' own clocks are fast; None: guests see none
+    :ivar moves_clocks: clocks can be set right
     :ivar made_of: versions of the host
     :ivar fails_setup: output of a failing setup script; empty: they succeed
     """
@@ -72,6 +73,7 @@ class FakeHost(VmHost):
         self.busy = 0.0
         self.late: List[float] = []
         self.rtc: Optional[float] = 0.0
+        self.moves_clocks, self._wall = True, 0.0
         self.made_of = Versions("7.2.22", "9.0.0", "fake")
         self.restored: List[str] = []
         self._cpu_seconds = 0.0
@@ -232,16 +234,15 @@ class FakeHost(VmHost):
         return {"pid": pid}
 
     def _set_clock(self, domain: FakeDomain, script: str) -> None:
-        values = read_assignments(script) if script.startswith(("now=", "moment=")) else {}
-        if not values:
-            return
-        late, rtc = self.late.pop(0) if self.late else 0.0, self.rtc if values["rtc"] else None
-        set_to = sent = float(values.get("now") or values["moment"])
-        if rtc is not None:
-            runs = sent + late + rtc
-            # a personality takes the last second, else the next one is waited for
-            set_to = max(sent, math.floor(runs)) if "now" in values else runs
-        domain.clock = set_to - late - self._now()
+        values = read_assignments(script) if script.startswith(("now=", "by=")) else {}
+        if "now" in values:
+            late, sent = self.late.pop(0) if self.late else 0.0, float(values["now"])
+            self._wall = sent - self._now()
+            last_second = -math.inf if self.rtc is None else math.floor(sent + late + self.rtc)
+            domain.clock = max(sent, last_second) - late - self._now()
+        elif "by" in values and self.moves_clocks:
+            seen = self.rtc if values["rtc"] else None
+            domain.clock = domain.clock + float(values["by"]) / 1000 if seen is None else self._wall + seen
 
     def _outcome(self, script: str) -> Tuple[int, str, str]:
         if not script.startswith("now="):

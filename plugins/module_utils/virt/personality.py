@@ -334,15 +334,12 @@ become < /dev/null
 """
 
 
-# The machine's clock tells whole seconds: it is right when the next one begins. A program that waits for that and sets
-# the time itself does better on a busy node than a shell, which has to start one then.
+# The machine's clock is right to the moment for a program that waits for its next second. Where there is none, or it
+# is wrong, or the machine is so busy that the program comes late, the clock is moved by what it was seen to be off.
 _RIGHT_CLOCK = r"""
 if [ -r "$rtc" ] && hwclock --utc --hctosys; then exit; fi
-if [ -r "$rtc" ] && read -r second < "$rtc"; then
-    moment=$second
-    while [ "$moment" = "$second" ]; do read -r moment < "$rtc" || break; done
-fi
-date -u -s "@$moment"
+clock=$(($(date +%s%3N) + by))
+date -u -s "@$((clock / 1000)).$(printf %03d $((clock % 1000)))"
 """
 RTC = "/sys/class/rtc/rtc0/since_epoch"
 
@@ -441,13 +438,12 @@ def right_clock(guest: Guest, now: Callable[[], float], tolerance_s: float = CLO
     :param now: tells the time
     :raises VirtError: the guest does not answer
     """
-    # should the machine's clock be wrong, because the guest has set it, then by the moment itself
-    for rtc in (RTC, "", ""):
+    for rtc in (RTC, "", "", ""):
         asked = now()
         off = _off(guest.clock(), asked, now())
         if abs(off) <= tolerance_s:
             return off
-        guest.run(assignments({"moment": f"{now():.3f}", "rtc": rtc}) + _RIGHT_CLOCK, CALL_S)
+        guest.run(assignments({"by": str(round(-1000 * off)), "rtc": rtc}) + _RIGHT_CLOCK, CALL_S)
     asked = now()
     return _off(guest.clock(), asked, now())
 

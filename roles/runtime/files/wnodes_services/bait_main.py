@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -38,7 +37,7 @@ from wnodes.nameserver.client import NameserverClient
 from . import doctor, edge, systemd
 from .observed import NONE, JobMetrics
 from .rules import load_rules
-from .server import Program, Tls, main, unix_socket
+from .server import Entrance, Program, Tls, local_sockets, main, unix_socket
 
 log = logging.getLogger(__name__)
 
@@ -206,8 +205,8 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
         stop_hook.set()
         bait.stop()
 
-    def listen() -> list[tuple[socket.socket, Tls | None]]:
-        return [(unix_socket(os.path.join(config.run_dir, "bait.sock")), None)]
+    def listen() -> list[Entrance]:
+        return local_sockets(os.path.join(config.run_dir, "bait.sock"))
 
     tls = Tls.of("bait", config.nameserver.pki_dir)
     app = application(bait, observed, pulse, lambda: hooks.answers)

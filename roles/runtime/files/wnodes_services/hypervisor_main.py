@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -37,7 +36,7 @@ from wnodes.virt.libvirt_host import LibvirtHost
 
 from . import doctor, edge
 from .observed import VmMetrics
-from .server import Program, Tls, main, unix_socket
+from .server import Entrance, Program, Tls, local_sockets, main
 
 #: the longest that a caller may wait for events, in seconds
 MAX_WAIT_S = 60.0
@@ -247,8 +246,8 @@ def build(config: HypervisorConfig, clock: Clock, failpoints: Failpoints) -> Pro
         observe=observed.observe,
     )
 
-    def listen() -> list[tuple[socket.socket, Tls | None]]:
-        return [(unix_socket(os.path.join(config.run_dir, "hypervisor.sock")), None)]
+    def listen() -> list[Entrance]:
+        return local_sockets(os.path.join(config.run_dir, "hypervisor.sock"))
 
     tellers = (hypervisor.syslog_counts, observed, cache.contents, hypervisor.evidence)
     app = application(hypervisor, *tellers, hypervisor.pulse, hypervisor.leases)

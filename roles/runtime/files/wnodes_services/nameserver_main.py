@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from wnodes.nameserver.config import NameserverConfig
 from wnodes.nameserver.service import DirectoryView, user_caller
 
 from . import edge
-from .server import Program, Tls, main, tcp_socket, unix_socket
+from .server import Entrance, Program, Tls, local_sockets, main, tcp_socket
 
 
 @dataclass(frozen=True)
@@ -205,9 +204,9 @@ def build(config: NameserverConfig, clock: Clock, failpoints: Failpoints) -> Pro
     directory = SqliteDirectory(config.directory, clock)
     directory.set_host_names(config.pool.pool())
 
-    def listen() -> list[tuple[socket.socket, Tls | None]]:
+    def listen() -> list[Entrance]:
         tls = Tls.of("nameserver", config.pki_dir)
-        return [(tcp_socket(config.listen, config.port), tls), (unix_socket(config.socket), None)]
+        return [Entrance(tcp_socket(config.listen, config.port), tls), *local_sockets(config.socket)]
 
     app = application(directory, config, clock)
     return Program(app, listen, stop=directory.close, metrics=config.metrics_listen)

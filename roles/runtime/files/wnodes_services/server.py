@@ -9,6 +9,7 @@ Stock uvicorn shows an application neither the peer's certificate nor SO_PEERCRE
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import faulthandler
 import hashlib
@@ -29,6 +30,7 @@ from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wnodes.engine.pulse import Pulse
+from wnodes.jsonhttp import root_socket
 from wnodes.model.caller import MANAGER, certificate_caller
 from wnodes.model.clock import Clock, Failpoints
 from wnodes.model.endpoint import endpoint
@@ -122,12 +124,25 @@ class Tls:
         }
 
 
+@dataclass(frozen=True)
+class Entrance:
+    """A listening socket.
+
+    :param tls: its files; None: it speaks without
+    :param public: whoever may call here is served in a thread of its own, and keeps nobody else waiting
+    """
+
+    listener: socket.socket
+    tls: Tls | None = None
+    public: bool = False
+
+
 @dataclass
 class Program:
     """A service that is ready to run.
 
     :param app: the application; ``app.state.config`` becomes the SHA-1 of the configuration file it runs with
-    :param listen: opens the sockets; each with its TLS files or None
+    :param listen: opens the sockets
     :param start: called before the first request; may raise
     :param stop: called after the last one
     :param pulse: what drives the service; systemd hears of us only while it goes on
@@ -136,7 +151,7 @@ class Program:
     """
 
     app: Any
-    listen: Callable[[], list[tuple[socket.socket, Tls | None]]]
+    listen: Callable[[], list[Entrance]]
     start: Callable[[], None] = field(default=lambda: None)
     stop: Callable[[], None] = field(default=lambda: None)
     metrics: str = ""
@@ -156,6 +171,11 @@ def unix_socket(path: str, mode: int = 0o666) -> socket.socket:
     return listener
 
 
+def local_sockets(path: str) -> list[Entrance]:
+    """Return a socket for the users of this machine and one for root alone."""
+    return [Entrance(unix_socket(path), public=True), Entrance(unix_socket(root_socket(path), 0o600))]
+
+
 def tcp_socket(address: str, port: int, connections: int | None = None) -> socket.socket:
     """Return a listening TCP socket.
 
@@ -172,7 +192,7 @@ def tcp_socket(address: str, port: int, connections: int | None = None) -> socke
 class _Server(uvicorn.Server):
     """One listener. Signals are ours: several servers share one process."""
 
-    def __init__(self, app: Any, listener: socket.socket, tls: Tls | None) -> None:
+    def __init__(self, app: Any, entrance: Entrance) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -187,11 +207,11 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=2,
-                **(tls.options() if tls else {}),
+                **(entrance.tls.options() if entrance.tls else {}),
             )
         )
-        self._listener = listener
-        self.up = asyncio.Event()
+        self._listener, self.public = entrance.listener, entrance.public
+        self.up: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -199,10 +219,11 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.up.set()
+        self.up.set_result(None)
 
     async def run_until_told(self) -> None:
-        await self.serve(sockets=[self._listener])
+        serving = self.serve(sockets=[self._listener])
+        await (asyncio.to_thread(asyncio.run, serving) if self.public else serving)
 
 
 def small_bodies(app: Any) -> Any:
@@ -250,16 +271,16 @@ def only_managers(app: Any) -> Any:
 
 
 def _servers(program: Program) -> list[_Server]:
-    servers = [_Server(small_bodies(program.app), listener, tls) for listener, tls in program.listen()]
+    servers = [_Server(small_bodies(program.app), entrance) for entrance in program.listen()]
     # jobs are worth more than figures about them, and than convenience
-    for what, listen, app, tls, connections in (
-        ("metrics", program.metrics, only_metrics(program.app), None, METRICS_CONNECTIONS),
-        ("calls of managers", program.manage, only_managers(program.app), program.tls, MANAGE_CONNECTIONS),
+    for what, listen, app, tls, connections, public in (
+        ("metrics", program.metrics, only_metrics(program.app), None, METRICS_CONNECTIONS, True),
+        ("calls of managers", program.manage, only_managers(program.app), program.tls, MANAGE_CONNECTIONS, False),
     ):
         place = endpoint(listen, what)
         try:
             if place is not None:
-                servers.append(_Server(app, tcp_socket(*place, connections), tls))
+                servers.append(_Server(app, Entrance(tcp_socket(*place, connections), tls, public)))
         except OSError as error:
             log.error("%s are not served at %s: %s", what, listen, error)
     return servers
@@ -286,8 +307,8 @@ async def serve(program: Program) -> None:
         loop.add_signal_handler(number, told.set)
     await asyncio.to_thread(program.start)
     running = [asyncio.create_task(server.run_until_told()) for server in servers]
-    up = [asyncio.create_task(server.up.wait()) for server in servers]
-    await asyncio.wait(running + [asyncio.gather(*up)], return_when=asyncio.FIRST_COMPLETED)
+    up: asyncio.Future[Any] = asyncio.gather(*(asyncio.wrap_future(server.up) for server in servers))
+    await asyncio.wait({up, *running}, return_when=asyncio.FIRST_COMPLETED)
     systemd.notify("READY=1")
     watchdog_s = systemd.watchdog_s()
     alive = asyncio.create_task(_sign_of_life(watchdog_s / 3, program.pulse)) if watchdog_s else None

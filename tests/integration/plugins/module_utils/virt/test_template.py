@@ -54,6 +54,18 @@ def site(worker_image: CachedImage) -> Iterator[Site]:
         yield site
 
 
+@pytest.fixture(autouse=True)
+def nothing_left(site: Site) -> Iterator[None]:
+    """What a failed test leaves is no trouble of the next one's."""
+    yield
+    left = site.host.list()
+    for domain in left:
+        site.host.destroy(domain.uuid)
+    shutil.rmtree(site.folder / "vms", ignore_errors=True)
+    assert left == ()
+    assert site.libvirt.qemu_pids() == []
+
+
 def test_a_template_is_built_once_and_found_again(site: Site) -> None:
     built = site.build()
     assert built.description.settled
@@ -275,8 +287,6 @@ def test_a_host_that_would_die_of_a_file_system_is_spared(worker_image: CachedIm
         assert site.libvirt.pid() == daemon
 
 
-def test_at_the_end_nothing_runs(site: Site) -> None:
-    assert site.host.list() == ()
-    assert site.libvirt.qemu_pids() == []
+def test_a_template_may_be_removed(site: Site) -> None:
     assert site.new_templates().remove(Path(site.build().folder).name) > 0
     assert site.new_templates().find(*site.kind) is None

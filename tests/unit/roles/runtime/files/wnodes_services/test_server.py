@@ -22,7 +22,7 @@ from wnodes.engine.pulse import Pulse
 from wnodes.model.clock import Clock, Failpoints, FakeClock
 from wnodes.model.errors import ConfigError, UnavailableError
 from wnodes_services import server
-from wnodes_services.server import Peer, PeerProtocol, Program, Tls
+from wnodes_services.server import Entrance, Peer, PeerProtocol, Program, Tls
 
 
 class Transport(asyncio.Transport):
@@ -217,7 +217,7 @@ def test_where_anybody_may_look_there_are_metrics_and_nothing_else(method: str, 
 
 def listeners(monkeypatch: pytest.MonkeyPatch, place: str, listen: Any) -> list[Any]:
     monkeypatch.setattr(server, "tcp_socket", listen)
-    return server._servers(Program(App, lambda: [(None, None)], metrics=place))  # type: ignore[list-item]
+    return server._servers(Program(App, lambda: [Entrance(None)], metrics=place))  # type: ignore[arg-type]
 
 
 def test_metrics_are_served_nowhere_else_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:

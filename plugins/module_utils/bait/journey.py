@@ -124,8 +124,9 @@ class Journey(Moves):
         self.moved(job)
         return kept
 
-    def _in_state_s(self, job: Job) -> float:
-        return self._clock.since(max(job.history[-1].at, self.silent_at))
+    def _since(self, job: Job) -> float:
+        """Return since when a job's state and the LRMS let it go on."""
+        return max(job.history[-1].at, self.silent_at)
 
     def _look(self, job: Job, expected: LrmsJobState) -> Optional[LrmsJob]:
         """Return the LRMS's job; what is not as expected is read afresh, for nothing is decided on an old reading."""
@@ -315,7 +316,7 @@ class Journey(Moves):
             return self.move(known, JobState.VM_READY)
         if vm.state in (VmState.BROKEN, VmState.GONE, VmState.RECYCLING):
             return self.fail(job, vm.reason or f"its VM is {vm.state.value}")
-        if self._in_state_s(job) > self._config.vm_timeout_s:
+        if self._clock.is_late(self._since(job), self._config.vm_timeout_s):
             return self.fail(job, f"its VM was not ready after {self._config.vm_timeout_s:g} s ({vm.state.value})")
         return 1.0
 
@@ -345,7 +346,7 @@ class Journey(Moves):
             return self.move(job, JobState.MIGRATING)
         if state is HostState.CLOSED:
             return SOON_S
-        if self._in_state_s(job) > self._config.join_timeout_s:
+        if self._clock.is_late(self._since(job), self._config.join_timeout_s):
             return self.fail(
                 job, f"its VM did not join the LRMS within {self._config.join_timeout_s:g} s ({state.value})"
             )
@@ -379,8 +380,8 @@ class Journey(Moves):
             return self._await_limit(job, seen)
         if self._lrms.host(job.host) in (HostState.CLOSED, HostState.DOWN):
             return self.fail(job, "the LRMS closed its VM: prolog or slurmd failed there")
-        since = max(job.history[-1].at, job.moments.get(LIMITED, 0.0), self.silent_at)
-        if self._clock.since(since) > self._config.join_timeout_s:
+        since = max(self._since(job), job.moments.get(LIMITED, 0.0))
+        if self._clock.is_late(since, self._config.join_timeout_s):
             why = f" ({seen.reason})" if seen.reason else ""
             return self.fail(job, f"it did not start on its VM within {self._config.join_timeout_s:g} s{why}")
         return SOON_S
@@ -393,7 +394,7 @@ class Journey(Moves):
 
     def _await_limit(self, job: Job, seen: LrmsJob) -> float:
         """The job has its VM, but its LRMS may not start it yet, wherever: no fault of anybody's."""
-        if self._in_state_s(job) > self._config.limit_timeout_s:
+        if self._clock.since(self._since(job)) > self._config.limit_timeout_s:
             return self._give_back(job, f"it waits for {seen.reason}")
         self.put(replace(job, limit=seen.reason, moments={**job.moments, LIMITED: self._clock.now()}))
         return LIMIT_S

@@ -330,7 +330,7 @@ class Pool:
     def _give_up_late(self, vm: PoolVm, reason: str) -> Optional[float]:
         config = self._config
         limit = config.vm_timeout_s if vm.state is PoolState.COMING else config.join_timeout_s
-        return self._fail(vm, reason) if self._clock.since(vm.since) > limit else None
+        return self._fail(vm, reason) if self._clock.is_late(vm.since, limit) else None
 
     def _put(self, old: PoolVm, new: PoolVm) -> PoolVm:
         with self._lock:

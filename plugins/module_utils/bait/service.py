@@ -163,7 +163,7 @@ class Bait:
             # a VM that can't be had for too long is a failed VM, whatever the error
             config = self.config
             limit = config.vm_timeout_s if job.state is JobState.VM_REQUESTED else config.join_timeout_s
-            if self.clock.since(job.history[-1].at) > limit:
+            if self.clock.is_late(job.history[-1].at, limit):
                 self.journey.fail(job, str(error))
 
     # from the hook

@@ -19,10 +19,16 @@ class Clock:
 
     :param wall: the machine's clock
     :param steady: counts seconds, from anywhere; it is never set
+    :param stretch: tells how much slower than a free machine this one is, from 1 on
     """
 
-    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
-        self._wall, self._steady = wall, steady
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+        stretch: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        self._wall, self._steady, self._stretch = wall, steady, stretch
         self._offset = wall() - steady()
         #: when this object was made, by ``now``
         self.started = self.now()
@@ -46,13 +52,21 @@ class Clock:
         now = self.now()
         return now - (at if self.started <= at <= now else self.started)
 
+    def is_late(self, at: float, limit_s: float) -> bool:
+        """Return whether what began at ``at`` takes longer than ``limit_s`` seconds of a free machine's."""
+        passed = self.since(at)
+        return passed > limit_s and passed > limit_s * self._stretch()
+
 
 class FakeClock(Clock):
-    """A clock that moves only when told to."""
+    """A clock that moves only when told to.
+
+    :ivar stretched: how much slower than a free one its machine is
+    """
 
     def __init__(self, now: float = 1_000_000.0) -> None:
-        self._time, self._stepped = now, 0.0
-        super().__init__(lambda: self._time + self._stepped, lambda: self._time)
+        self._time, self._stepped, self.stretched = now, 0.0, 1.0
+        super().__init__(lambda: self._time + self._stepped, lambda: self._time, lambda: self.stretched)
 
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass."""

@@ -31,6 +31,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wnodes.engine.pulse import Pulse
 from wnodes.jsonhttp import root_socket
+from wnodes.load import stretch
 from wnodes.model.caller import MANAGER, certificate_caller
 from wnodes.model.clock import Clock, Failpoints
 from wnodes.model.endpoint import endpoint
@@ -345,7 +346,7 @@ def main(
     systemd.log_to_journal(os.environ.get("WNODES_LOG_LEVEL", "INFO"))
     failpoints = Failpoints.from_environment(os.environ.get("WNODES_FAILPOINTS", ""))
     try:
-        program = build(config, Clock(), failpoints)
+        program = build(config, Clock(stretch=stretch), failpoints)
         program.app.state.config = checksum
         asyncio.run(serve(program))
     except ConfigError as error:

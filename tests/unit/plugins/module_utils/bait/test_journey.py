@@ -178,8 +178,10 @@ def test_a_job_that_breaks_its_vm_while_it_runs_is_held_after_some_times(site: S
 
 
 def test_a_vm_that_is_never_ready_returns_the_job(site: Site) -> None:
-    site.hypervisor.auto_ready = False
+    site.hypervisor.auto_ready, site.clock.stretched = False, 2.0
     number, _ = site.dispatch()
+    site.run(site.config.vm_timeout_s + 10)
+    assert site.job(number).state is JobState.VM_REQUESTED  # the node is busy
     site.run(site.config.vm_timeout_s + 10)
     assert site.job(number).outcome is JobState.RETURNED
     assert "not ready after" in site.job(number).reason

@@ -376,7 +376,7 @@ class Story:
         self.site.failpoints._actions.clear()
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events=st.lists(EVENTS, max_size=20))
 def test_whatever_happens_each_vm_has_one_owner_no_job_is_lost_and_in_the_end_nothing_is_left(
     events: list[tuple[Any, ...]],

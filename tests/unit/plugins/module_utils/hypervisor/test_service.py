@@ -220,7 +220,7 @@ PLACES = st.sampled_from([*ALL_PLACES, ""])
 CALLS = st.sampled_from(["create", "use", "destroy", "kill", "restart", "outage", "back", "wait", "refuse"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(CALLS, st.integers(0, 2), PLACES), max_size=25))
 def test_whatever_happens_moves_are_allowed_and_nothing_stays(
     tmp_path_factory: pytest.TempPathFactory, walk: list[tuple[str, int, str]]

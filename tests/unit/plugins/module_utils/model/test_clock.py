@@ -44,3 +44,14 @@ def test_what_was_noted_since_the_start_is_as_old_as_it_is() -> None:
     clock.step(-7200)
     clock.advance(3)
     assert clock.since(noted) == 3
+
+
+def test_a_busy_machine_may_take_longer() -> None:
+    clock = FakeClock()
+    begun = clock.now()
+    clock.advance(15)
+    assert clock.is_late(begun, 10)
+    clock.stretched = 2.0
+    assert not clock.is_late(begun, 10)
+    clock.advance(6)
+    assert clock.is_late(begun, 10)

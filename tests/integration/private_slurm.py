@@ -79,6 +79,8 @@ exec chroot root sh -c 'touch /host/up; while :; do sleep 3600 & wait; done'
 MACHINE = """
 set -eu
 echo $$ > "/host/$1.pid"
+# the kernel takes that of a machine of this name away some time after its end
+nsenter --target 1 --net ip link delete "$3" 2> /dev/null || true
 nsenter --target 1 --net ip link add "$3" type veth peer name eth0 netns $$
 nsenter --target 1 --net ip link set "$3" master br0 up
 ip link set lo up

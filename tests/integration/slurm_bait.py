@@ -89,10 +89,6 @@ class Hypervisor(FakeHypervisor):
         """Let a VM be ready that is not by itself."""
         self.put(vm.id, VmState.READY)
 
-    def has_power(self, vm: Vm) -> bool:
-        """Return whether a VM uses its share of the node."""
-        return vm.state is not VmState.GONE
-
     def events(self, after: int, timeout_s: float) -> tuple[VmEvent, ...]:
         with self.changed:
             self.changed.wait_for(lambda: self.closed or len(self.said) > after, timeout_s)

@@ -237,6 +237,7 @@ exit 9
 """
 
 
+@pytest.mark.long
 def test_a_tree_of_rhel_s_family_is_upgraded_once_as_check_mode_foretold(tree: Path, tmp_path: Path) -> None:
     folder, disk = tmp_path / "tree", tmp_path / "disk.raw"
     shutil.copytree(tree, folder, symlinks=True)

@@ -40,6 +40,7 @@ def content(disk: Path, *paths: str) -> list[str]:
     return found
 
 
+@pytest.mark.long
 def test_an_update_of_50_mb_changes_little_more_than_50_mb_of_the_image(
     disk: Path, repository: Repository, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from wnodes.model.image import CachedImage, Release
 ROOT = Path(__file__).resolve().parents[2]
 LAB_IMAGE = Path("/var/lib/wnodes-lab/site/shared/images/worker_debian12_x86_64")
 #: credentials are over soon, so that what Slurm keeps for as long as they may be used shows soon
-SLURM_SETTINGS = {"AuthInfo": "cred_expire=5"}
+SLURM_SETTINGS = {"AuthInfo": "cred_expire=5", "GresTypes": "tape"}
 SLURM_MORE = ("PartitionName=long Nodes=hv1,hv2 MaxTime=UNLIMITED PreemptMode=OFF", "Licenses=idl:1")
 
 

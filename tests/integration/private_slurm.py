@@ -149,7 +149,7 @@ def slurm_conf(settings: Mapping[str, str], more: Sequence[str]) -> str:
         "slurm_controller_nodes": [{"name": name, "address": address, **node} for name, address in NODES.items()],
     }
     written = environment.from_string(source.read_text(encoding="utf-8")).render(**values)
-    written = written.replace("Features=bait", "Features=bait,ssd")
+    written = written.replace("Features=bait", "Features=bait,ssd Gres=tape:2")
     lines = [line for line in written.splitlines() if line.partition("=")[0] not in settings]
     first = next(number for number, line in enumerate(lines) if line.startswith("NodeName="))
     lines[first:first] = [f"{key}={value}" for key, value in settings.items()]
@@ -210,6 +210,7 @@ class PrivateSlurm:
             "etc/passwd": passwd,
             "etc/hosts": "".join(f"{address} {name}\n" for name, address in hosts.items()),
             "etc/slurm/slurm.conf": self._conf,
+            "etc/slurm/gres.conf": "Name=tape Count=2\n",
             # 22.05 wants to know of one; with what is configured none is used
             "etc/slurm/cgroup.conf": "CgroupAutomount=no\nCgroupPlugin=cgroup/v1\n",
         }

@@ -34,7 +34,7 @@ _HEADERS = (0, 2)
 def revoked(state: bytes) -> Optional[Dict[int, int]]:
     """Return the jobs that slurmd must not start any more, and since when (seconds, epoch), from its state file.
 
-    None where that is not as it was seen to be (22.05.8).
+    None where that is not as it was seen to be (22.05.8, 24.11.5).
     """
     for header in _HEADERS:
         at = header + 4

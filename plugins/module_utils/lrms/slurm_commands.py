@@ -29,6 +29,11 @@ _TROUBLE = re.compile(
     r"|Protocol|Unexpected message received|temporarily unavailable|could not be started|resolve|configuration source",
     re.IGNORECASE,
 )
+#: what to look at, by a word of the trouble
+_HINTS = (
+    ("munge", "is munge.service running on this node?"),
+    ("temporarily unavailable", "Slurm takes no more jobs for now; is its MaxJobCount reached?"),
+)
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,7 @@ def failure(error: CommandFailed) -> Exception:
     """Return what a failed command of Slurm's means: NotFoundError, LrmsRefused, or LrmsError (nothing is known)."""
     said, value = error.reason, error.value
     if _TROUBLE.search(said):
-        munge = "munge" in said.lower()
-        hint = "is munge.service running on this node?" if munge else "is slurmctld up? try: scontrol ping"
+        hint = next((hint for what, hint in _HINTS if what in said.lower()), "is slurmctld up? try: scontrol ping")
         return LrmsError(object=error.object, value=value, reason=said, hint=hint)
     if _ABSENT.search(said):
         return NotFoundError(object=error.object, value=value, reason=said)

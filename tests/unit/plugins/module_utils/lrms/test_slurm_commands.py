@@ -57,7 +57,10 @@ def test_absence_is_what_slurmctld_says(said: str) -> None:
 def test_of_trouble_nothing_is_concluded(said: str) -> None:
     error = meaning(said)
     assert type(error) is LrmsError
-    assert ("munge" if "unge" in said else "slurmctld") in error.hint
+    cause = next(
+        (cause for word, cause in (("unge", "munge"), ("temporarily", "MaxJobCount")) if word in said), "slurmctld"
+    )
+    assert cause in error.hint
 
 
 @pytest.mark.parametrize(

@@ -421,12 +421,19 @@ class Bait:
 
     # for people
 
-    def jobs(self) -> List[Dict[str, Any]]:
-        """Return all jobs the journal still has, oldest first, as plain data (see ``explain``)."""
-        now = self.clock.now()
+    def jobs(self, ended: Optional[int] = None) -> List[Dict[str, Any]]:
+        """Return the jobs of the journal, oldest first, as plain data (see ``explain``).
+
+        :param ended: the most that are told of those that have ended, the last ones; None: all
+        """
+        now, jobs = self.clock.now(), self.journal.all()
+        if ended is not None:
+            over = [job.id for job in jobs if job.state is JobState.CLOSED]
+            left_out = set(over[: max(0, len(over) - ended)])
+            jobs = [job for job in jobs if job.id not in left_out]
         return [
             {**explain(job, now, self._native(job)), "bait": self.config.host, "error": self._errors.get(job.id, "")}
-            for job in self.journal.all()
+            for job in jobs
         ]
 
     def limited(self) -> int:
@@ -453,7 +460,7 @@ class Bait:
         problems = self._told_problems()
         # told, but no reason to take no jobs: without a waiting VM they only wait longer
         told = [*problems, *filter(None, (self.pool.problem, self.bare.problem())), *self.journey.faults.problems()]
-        jobs, pool = self.jobs()[-TOLD_JOBS:], self.pool.described()
+        jobs, pool = self.jobs(TOLD_JOBS), self.pool.described()
         told_of = {"problems": told, "tags": list(self._tags), "jobs": jobs, "pool": pool, "drain": self._drained()}
         return {"ok": not problems, **told_of, "manage": reachable(self.config.manage_listen, self.config.host)}
 

@@ -11,6 +11,7 @@ ours, whatever the clock says then, names that somebody had are given to nobody 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sqlite3
@@ -61,9 +62,10 @@ _LEASE = "SELECT name, mac, address, network, holder, owner, epoch, expires FROM
 #: nobody ever lost come first, then the least used ones: a name is used again as late as possible, because batch
 #: system, ARP caches and people remember names.
 _FREE = """
+WITH held AS (SELECT name, mac, address FROM lease WHERE expires > :now OR :now < :guarded)
 SELECT name, mac, address FROM pool LEFT JOIN epoch USING (name)
-WHERE NOT EXISTS (SELECT 1 FROM lease WHERE (expires > :now OR :now < :guarded)
-                  AND (lease.name = pool.name OR lease.mac = pool.mac OR lease.address = pool.address))
+WHERE name NOT IN (SELECT name FROM held) AND mac NOT IN (SELECT mac FROM held)
+  AND address NOT IN (SELECT address FROM held)
 ORDER BY pool.name != :name, EXISTS (SELECT 1 FROM lease WHERE lease.name = pool.name), COALESCE(value, 0), position
 LIMIT 1
 """
@@ -73,10 +75,14 @@ def _dump(value: Any) -> str:
     return json.dumps(encode(value), separators=(",", ":"), sort_keys=True)
 
 
+@functools.lru_cache(maxsize=16)  # one for all leases, but after a change of the configuration
+def _network(text: str) -> NetworkSettings:
+    return decode(NetworkSettings, json.loads(text))
+
+
 def _lease(row: Tuple[Any, ...]) -> Lease:
     name, mac, address, network, holder, owner, epoch, expires = row
-    settings = decode(NetworkSettings, json.loads(network))
-    return Lease(name, mac, address, settings, holder, owner, int(epoch), float(expires))
+    return Lease(name, mac, address, _network(network), holder, owner, int(epoch), float(expires))
 
 
 def _tag_entry(row: Tuple[Any, ...]) -> TagEntry:

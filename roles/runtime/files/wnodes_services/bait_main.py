@@ -132,7 +132,7 @@ def application(
     def figures() -> Iterable[edge.Sample]:
         now = bait.status()
         yield "wnodes_bait_ok", "1 if the node takes virtual jobs", {}, float(now["ok"])
-        for state, count in Counter(job["state"] for job in bait.jobs()).items():
+        for state, count in Counter(job.state.value for job in bait.journal.all()).items():
             yield "wnodes_jobs", "Jobs in the journal, by state", {"state": state}, count
         yield "wnodes_jobs_limited", "Jobs that wait for a limit of the batch system", {}, bait.limited()
         yield "wnodes_bare_runs_total", "Virtual jobs that began on the node itself", {}, bait.bare.count

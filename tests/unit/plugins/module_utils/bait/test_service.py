@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.unit.plugins.module_utils.bait.bait_fixture import (
     within_the_free_room,
 )
 from wnodes.bait.config import PoolConfig, PoolFlavour
+from wnodes.bait.service import TOLD_JOBS
 from wnodes.lrms.base import HostState, LrmsJobState
 from wnodes.model.errors import WnodesError
 from wnodes.model.job import Dispatch
@@ -83,6 +85,20 @@ def test_a_job_explains_what_it_waits_for_and_where_the_time_went() -> None:
     assert told["seconds"]["VM_REQUESTED"] >= 9
     assert list(told["phases"]) == ["hook", "hold"]
     assert told["path"] == ""
+
+
+def test_the_status_tells_of_all_jobs_under_way_and_of_the_last_ones_that_ended() -> None:
+    site = Site()
+    running, other = (site.dispatch()[0] for _ in range(2))
+    site.run()
+    site.lrms.finish(other)
+    site.run()
+    ended = site.job(other)
+    assert ended.state is JobState.CLOSED
+    for number in range(TOLD_JOBS + 5):
+        site.bait.journal.put(replace(ended, id=f"e{number}", lrms_id=str(100 + number)))
+    told = [job["lrms_id"] for job in site.bait.status()["jobs"]]
+    assert told == [running, *(str(105 + number) for number in range(TOLD_JOBS))]
 
 
 def test_each_job_is_observed_once_in_each_state() -> None:

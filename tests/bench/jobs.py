@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shlex
 import statistics
 import threading
@@ -24,6 +25,11 @@ PLAIN = ("-w", test_pool.NODE)
 LRMS_PHASES = ("dispatch", "second_dispatch")
 
 
+#: seconds between two looks of Slurm's for work; a job that is submitted as soon as another begins comes just after one
+TICK_S = 1.0
+MOMENTS = random.Random(1)
+
+
 def pause() -> bool:
     """Leave the machine to what is measured for a while."""
     threading.Event().wait(0.02)
@@ -34,8 +40,9 @@ def started(*options: str, script: str = FIRST_LINE) -> tuple[str, float]:
     """Submit a job, wait until it has started; return its id and the seconds from submission to its first line.
 
     Both ends are read from the clock of the machine that all machines of the lab share: the file the first line makes
-    is made by that machine's kernel, for a VM too.
+    is made by that machine's kernel, for a VM too. The moment is any one between two looks of the batch system.
     """
+    threading.Event().wait(MOMENTS.uniform(0.0, TICK_S))
     submit = shlex.join(("sbatch", "--parsable", *options))
     as_alice = ("runuser", "-u", "alice", "--", "env", "-C", "/home/alice", "HOME=/home/alice", "sh", "-c")
     before, number = lab.ssh("head", *as_alice, f"date +%s.%N; exec {submit}", stdin=script).split()

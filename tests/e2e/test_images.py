@@ -95,6 +95,7 @@ def test_a_forged_image_is_offered_nowhere_and_the_refusal_is_on_record() -> Non
     assert "retired" in lab.ssh("head", "wnodes", "images", "show", forged)
 
 
+@pytest.mark.long
 def test_an_update_is_rolled_back_by_its_canary_and_then_taken_beside_a_job_on_the_old_image(
     first: str, tmp_path: Path
 ) -> None:

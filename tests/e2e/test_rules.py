@@ -69,6 +69,7 @@ def test_a_job_beyond_a_rule_is_held_with_value_limit_and_rule(rules: Path) -> N
     assert f"(600 MiB, {FILE}:4); ask for at most 600 MiB" in said
 
 
+@pytest.mark.long
 def test_without_a_bait_a_job_that_is_virtual_by_a_rule_is_kept_and_runs_when_the_bait_is_back(rules: Path) -> None:
     with lab.stopped(NODE, "wnodes-bait.service", "wnodes-hook.socket"):
         number = lab.submit(HOST, *ON_NODE, user="bob")

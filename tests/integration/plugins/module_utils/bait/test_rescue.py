@@ -32,7 +32,7 @@ def stranded(slurm: PrivateSlurm) -> Iterator[str]:
 
     def is_down() -> bool:
         nonlocal down_since
-        if slurm.node("hv1")["State"] != "DOWN":  # an answer to the last ping was still under way
+        if not slurm.node("hv1")["State"].startswith("DOWN"):  # an answer to the last ping was still under way
             slurm.ask("scontrol", "update", "NodeName=hv1", "State=DOWN", "Reason=dead")
             down_since = time.monotonic()
         return time.monotonic() - down_since > PING_S

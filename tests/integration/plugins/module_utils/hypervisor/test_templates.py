@@ -65,7 +65,6 @@ def test_a_configured_template_is_built_in_the_background(machine: Machine) -> N
     assert machine.hypervisor.status().ok
 
 
-@pytest.mark.long
 def test_many_in_a_row_are_each_their_own(machine: Machine) -> None:
     seen: list[str] = []
     for number in range(0, ROW, 2):

@@ -50,6 +50,7 @@ def strict(slurm_cluster: PrivateSlurm) -> Iterator[PrivateSlurm]:
         (("sbatch", "-N", "2", "-C", VM, "--wrap", "true"), NODE),
         (("sbatch", "-N", "2-2", "-C", f"{VM}&ssd", "--wrap", "true"), NODE),
         (("sbatch", "-N", "2", "-C", f"[{VM}*1&ssd*1]", "--wrap", "true"), NODE),
+        (("sbatch", "-C", VM, "--prefer=ssd", "--wrap", "true"), "--prefer would hide the image from us"),
         (("sbatch", "-C", VM, ":", "--mem=10", "--wrap", "true"), PART),
         (("sbatch", "--mem=10", ":", "-C", VM, "--wrap", "true"), PART),
     ],

@@ -62,7 +62,7 @@ def test_a_job_that_is_put_back_before_it_was_seen_to_run_gets_another_vm(site: 
             job.id, state=LrmsJobState.PENDING, host="", reason="BeginTime", limited=True, restarts=restarts
         )
 
-    site.lrms.send = sent  # type: ignore[method-assign]
+    site.lrms.send = sent  # type: ignore[method-assign]  # the fake alone is changed
     site.run(10)
     assert (site.job(number).outcome, site.job(number).failed) == (JobState.RETURNED, False)
     assert site.lrms.delays[number] > site.lrms.quarantine - 10

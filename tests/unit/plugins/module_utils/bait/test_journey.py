@@ -84,7 +84,7 @@ def test_a_short_job_that_is_over_before_we_look_is_finished(site: Site) -> None
         send(job, host, original, mark)
         site.lrms.finish(job.id, 7)
 
-    site.lrms.send = sent  # type: ignore[method-assign]
+    site.lrms.send = sent  # type: ignore[method-assign]  # the fake alone is changed
     site.run(10)
     assert site.job(number).outcome is JobState.FINISHED
     assert site.job(number).exit_code == 7

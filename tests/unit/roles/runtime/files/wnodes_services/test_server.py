@@ -217,7 +217,7 @@ def test_where_anybody_may_look_there_are_metrics_and_nothing_else(method: str, 
 
 def listeners(monkeypatch: pytest.MonkeyPatch, place: str, listen: Any) -> list[Any]:
     monkeypatch.setattr(server, "tcp_socket", listen)
-    return server._servers(Program(App, lambda: [Entrance(None)], metrics=place))  # type: ignore[arg-type]
+    return server._servers(Program(App, lambda: [Entrance(None)], metrics=place))  # type: ignore[arg-type]  # nothing is opened
 
 
 def test_metrics_are_served_nowhere_else_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,13 @@ def until(what: str, ready: Callable[[], bool], limit_s: float = 30.0) -> None:
         pause.wait(0.05)
 
 
+def _of_process(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # it has just ended
+
+
 class PrivateLibvirt:
     """The daemon. It is started again whenever it ends, as systemd would do.
 
@@ -104,9 +111,9 @@ class PrivateLibvirt:
         while parents:
             parent = parents.pop()
             for task in Path(f"/proc/{parent}/task").glob("*/children"):
-                children = [int(word) for word in task.read_text().split()]
+                children = [int(word) for word in _of_process(task).split()]
                 parents += children
-                found += [pid for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() == comm]
+                found += [pid for pid in children if _of_process(Path(f"/proc/{pid}/comm")) == comm]
         return found
 
     def signal(self, number: int) -> None:

@@ -28,7 +28,7 @@ from wnodes.engine.pulse import Pulse
 from wnodes.hypervisor.api import HypervisorStatus, NodeImage
 from wnodes.hypervisor.catalogue import FAILED, READY, REFUSED, WAITING
 from wnodes.hypervisor.fake import FakeHypervisor
-from wnodes.hypervisor.upkeep import LeaseFigures
+from wnodes.hypervisor.maintenance import LeaseFigures
 from wnodes.model.clock import FakeClock
 from wnodes.model.lease import NetworkSettings
 from wnodes.model.phases import PHASES

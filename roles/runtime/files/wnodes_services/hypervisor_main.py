@@ -18,8 +18,8 @@ from wnodes import support
 from wnodes.engine.pulse import Pulse
 from wnodes.hypervisor.api import ConsolePart, HypervisorApi, HypervisorStatus
 from wnodes.hypervisor.config import HypervisorConfig
+from wnodes.hypervisor.maintenance import LeaseFigures
 from wnodes.hypervisor.service import Hypervisor
-from wnodes.hypervisor.upkeep import LeaseFigures
 from wnodes.image.cache import CacheEntry, ImageCache
 from wnodes.image.layer import LayerMaker
 from wnodes.image.sealed import SealedImages

@@ -21,7 +21,7 @@ from tests.integration.libvirt_fixture import until
 from tests.integration.machine import Machine, running
 from tests.patience import patience
 from tests.releases import release
-from wnodes.hypervisor.wish import wait
+from wnodes.hypervisor.desired_state import wait
 from wnodes.model.errors import StateError, UnavailableError, VirtError
 from wnodes.model.image import CachedImage, Release
 from wnodes.model.resources import Resources

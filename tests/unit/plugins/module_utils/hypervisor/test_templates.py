@@ -270,7 +270,7 @@ def test_a_build_is_no_orphan_however_long_it_takes(node: Node) -> None:
 
     def pause(seconds: float) -> None:
         node.clock.advance(10 * seconds)
-        node.hypervisor._upkeep._sweep()
+        node.hypervisor._maintenance._sweep()
         swept.append(any(domain.name.startswith("template.") for domain in node.host.domains.values()))
 
     node._pause = pause  # type: ignore[method-assign]
@@ -285,7 +285,7 @@ def test_what_a_killed_build_left_is_cleared_at_the_start(node: Node) -> None:
     killed_build(node.host, node.make)
     assert len(node.host.domains) == 2
     node.restart()
-    node.hypervisor._upkeep.steps[TEMPLATES]()
+    node.hypervisor._maintenance.steps[TEMPLATES]()
     assert list(node.host.domains) == [uuid()]
     assert node.templates == []
 
@@ -293,7 +293,7 @@ def test_what_a_killed_build_left_is_cleared_at_the_start(node: Node) -> None:
 def test_a_stop_does_not_wait_for_a_build(node: Node) -> None:
     node.host.busy = 1.0
     looks = node.looks
-    node.failpoints.set("hypervisor.template", node.hypervisor._upkeep.templates.stop)
+    node.failpoints.set("hypervisor.template", node.hypervisor._maintenance.templates.stop)
     node.make()
     node.run(LOOK_S)
     assert (node.looks, node.templates, list(node.host.domains)) == (looks, [], [uuid()])

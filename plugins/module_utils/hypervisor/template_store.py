@@ -18,7 +18,7 @@ from ..model.states import VmState
 from ..model.vm import Vm
 from ..virt.template import Description, Kept, Template, Templates
 from .catalogue import Catalogue
-from .parts import Parts
+from .context import HypervisorContext
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def kind_of(vm: Vm) -> Kind:
     return Kind(vm.image.digest, vm.request.resources, vm.accel)
 
 
-class Stock:
+class TemplateStore:
     """The templates of this node. May be used by any thread.
 
     :param wait: waits between two looks at a template's guest
@@ -51,21 +51,25 @@ class Stock:
     """
 
     def __init__(
-        self, parts: Parts, catalogue: Catalogue, wait: Callable[[float], None], removed: Callable[[], None]
+        self,
+        context: HypervisorContext,
+        catalogue: Catalogue,
+        wait: Callable[[float], None],
+        removed: Callable[[], None],
     ) -> None:
-        self._p, self._catalogue, self._removed = parts, catalogue, removed
-        config = parts.config
+        self._context, self._catalogue, self._removed = context, catalogue, removed
+        config = context.config
         #: bytes that templates may take; 0: there shall be none
         self.limit = config.template_cache_mib << 20
         self._templates = Templates(
             os.path.join(config.state_dir, "templates"),
-            parts.host,
+            context.host,
             config.overheads,
-            parts.clock,
-            parts.files.run,
+            context.clock,
+            context.files.run,
             wait,
             config.boot_timeout_s,
-            parts.stretch,
+            context.stretch,
         )
         #: by key, as of the last look; never changed in place
         self.kept: Dict[str, Kept] = {}
@@ -127,7 +131,7 @@ class Stock:
 
     def keys(self, kind: Kind) -> Tuple[str, ...]:
         """Return the keys of all that were made for VMs of this kind."""
-        guest = self._p.config.overheads.guest(kind.resources)
+        guest = self._context.config.overheads.guest(kind.resources)
         wanted = (kind.digest, guest.cpus, guest.memory_mib, guest.scratch_mib, kind.accel)
         found = []
         for key, entry in self._templates.all().items():
@@ -141,7 +145,7 @@ class Stock:
     def prune(self) -> None:
         """Remove those that no VM will ever start from, then those used least recently until all have room."""
         self.kept = self._templates.all()
-        vms = [vm for vm in self._p.vms.active() if vm.image is not None]
+        vms = [vm for vm in self._context.vms.active() if vm.image is not None]
         # of these there are copies here, so that nothing is fetched
         here = {image.digest: image for image in self._catalogue.ready().values()}
         here.update((vm.image.digest, vm.image) for vm in vms if vm.image is not None and vm.state in _UP)
@@ -162,11 +166,11 @@ class Stock:
         image = here.get(shape.image)
         if image is None:
             return ""
-        memory_mib = self._p.config.overheads.within(shape.memory_mib)
+        memory_mib = self._context.config.overheads.within(shape.memory_mib)
         try:
-            cached = self._p.images.ensure(image)
+            cached = self._context.images.ensure(image)
             resources = Resources(shape.cpus, memory_mib, shape.scratch_mib)
-            today = self._templates.shape(cached, resources, self._p.accel(cached))
+            today = self._templates.shape(cached, resources, self._context.accel(cached))
         except (ImageError, UnavailableError):
             return ""
         return "" if today.key == key else "it was made on another QEMU, libvirt or processor, or of other settings"

@@ -229,7 +229,7 @@ from typing import Any, Callable, Dict, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.wnodes.farm.plugins.module_utils.image.build import Build
-from ansible_collections.wnodes.farm.plugins.module_utils.image.meter import silent
+from ansible_collections.wnodes.farm.plugins.module_utils.image.progress import silent
 from ansible_collections.wnodes.farm.plugins.module_utils.image.publish import Target
 from ansible_collections.wnodes.farm.plugins.module_utils.image.recipe.accel import decide
 from ansible_collections.wnodes.farm.plugins.module_utils.image.recipe.engine import Engine

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Callable, Dict, Optional, Set, Tuple
 
-from ..image.meter import transfer
+from ..image.progress import transfer
 from ..model.errors import ImageError, RequestError, WnodesError
 from ..model.image import Image, Manifest, TagEntry
 from ..model.vm import VmRequest

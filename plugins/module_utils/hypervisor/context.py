@@ -16,7 +16,7 @@ from ..virt.channel import ChannelHub
 from ..virt.surroundings import Surroundings
 from .config import HypervisorConfig
 from .files import VmFiles
-from .ports import ImageCache, Nameserver, Trust
+from .ports import ImageSource, Nameserver, ReleaseAdmission
 from .registry import Registry
 from .room import DiskBooks
 
@@ -43,8 +43,8 @@ class HypervisorContext:
     config: HypervisorConfig
     vms: Registry
     host: VmHost
-    images: ImageCache
-    trust: Trust
+    images: ImageSource
+    trust: ReleaseAdmission
     nameserver: Nameserver
     files: VmFiles
     channels: ChannelHub

@@ -16,7 +16,7 @@ from ..model.errors import ImageError, NotFoundError, VirtError
 from ..model.image import CachedImage
 from ..model.states import VmState
 from ..model.vm import CONSOLE, RESTORE, Vm
-from ..virt.guest import Guest
+from ..virt.guest import GuestAgent
 from ..virt.personality import personalise, personality, right_clock
 from .context import TRASH, HypervisorContext
 from .registry import Superseded
@@ -150,8 +150,8 @@ class VmLifecycle:
             return gone
         return f"QEMU has stopped it: {found.stalled}" if found.stalled else ""
 
-    def _guest(self, vm: Vm) -> Guest:
-        return Guest(self._context.host, vm.uuid, stretch=self._context.stretch)
+    def _guest(self, vm: Vm) -> GuestAgent:
+        return GuestAgent(self._context.host, vm.uuid, stretch=self._context.stretch)
 
     def _personalising(self, vm: Vm) -> float:
         ended = self._ended(vm, "its domain ended while it was personalised")

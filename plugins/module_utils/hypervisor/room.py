@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Callable, Iterable, Optional
 
-from ..model.disk import Disk, disk
+from ..model.disk import DiskSpace, disk
 from ..model.errors import NoRoomError, RequestError, UnavailableError
 from ..model.image import Image
 from ..model.resources import Resources
@@ -26,7 +26,7 @@ class DiskBooks:
     :param look: tells what a folder's file system has
     """
 
-    def __init__(self, config: HypervisorConfig, files: VmFiles, look: Callable[[str], Disk] = disk) -> None:
+    def __init__(self, config: HypervisorConfig, files: VmFiles, look: Callable[[str], DiskSpace] = disk) -> None:
         self._config, self._files, self._look = config, files, look
 
     def booked_mib(self, resources: Resources, image: Optional[Image]) -> int:
@@ -78,7 +78,7 @@ class DiskBooks:
                 hint="it is tried again when VMs have ended",
             )
 
-    def _seen(self) -> Disk:
+    def _seen(self) -> DiskSpace:
         try:
             return self._look(self._config.state_dir)
         except OSError as error:

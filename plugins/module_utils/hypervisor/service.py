@@ -19,7 +19,7 @@ from ..journald import Journald
 from ..load import Stretch, patient, stretch
 from ..model.clock import Clock, Failpoints
 from ..model.codec import encode
-from ..model.disk import Disk, disk
+from ..model.disk import DiskSpace, disk
 from ..model.endpoint import reachable
 from ..model.errors import StateError
 from ..model.image import CachedImage, check_tag
@@ -30,7 +30,7 @@ from ..support import Part
 from ..virt.accel import AccelProbe
 from ..virt.base import HostEvent, VmHost
 from ..virt.channel import ChannelHub, Frame
-from ..virt.guest import Guest, pause
+from ..virt.guest import GuestAgent, pause
 from ..virt.policy import check_labels, check_request
 from ..virt.surroundings import Surroundings, surroundings
 from . import node
@@ -41,7 +41,7 @@ from .events import EventLog
 from .files import VmFiles
 from .lifecycle import VmLifecycle
 from .maintenance import LIMITS_S, LeaseFigures, Maintenance
-from .ports import ImageCache, Nameserver, Trust
+from .ports import ImageSource, Nameserver, ReleaseAdmission
 from .registry import Registry, Superseded, is_gone, nothing
 from .room import DiskBooks
 from .starts import Starts
@@ -77,9 +77,9 @@ class Hypervisor(HypervisorApi):
         self,
         config: HypervisorConfig,
         host: VmHost,
-        images: ImageCache,
+        images: ImageSource,
         nameserver: Nameserver,
-        trust: Trust,
+        trust: ReleaseAdmission,
         *,
         clock: Optional[Clock] = None,
         failpoints: Optional[Failpoints] = None,
@@ -90,7 +90,7 @@ class Hypervisor(HypervisorApi):
         node_problems: Optional[Callable[[], str]] = None,
         available_mib: Callable[[], int] = node.available_mib,
         pause: Callable[[float], None] = pause,
-        disk: Callable[[str], Disk] = disk,
+        disk: Callable[[str], DiskSpace] = disk,
         stretch: Stretch = stretch,
         surroundings: Callable[[], Surroundings] = surroundings,
         observe: Callable[[Vm], None] = nothing,
@@ -229,7 +229,7 @@ class Hypervisor(HypervisorApi):
     def setup(self, vm_id: str, setup: GuestSetup) -> None:
         vm = self._vms.get(vm_id)
         self._expect(vm, "set up", VmState.READY, VmState.IN_USE)
-        Guest(self._host, vm.uuid, stretch=self._stretch).setup(setup, self._config.setup_timeout_s)
+        GuestAgent(self._host, vm.uuid, stretch=self._stretch).setup(setup, self._config.setup_timeout_s)
 
     def use(self, vm_id: str, user: Optional[VmUser] = None) -> Vm:
         while True:

@@ -42,7 +42,7 @@ class FakeDomain:
     pieces: bytes = b""
 
 
-class FakeHost(VmHost):
+class FakeVmHost(VmHost):
     """:class:`VmHost` in memory.
 
     :param now: its clock

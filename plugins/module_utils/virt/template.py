@@ -37,7 +37,7 @@ from . import savefile
 from .base import VmHost
 from .disks import Run, make_overlay, make_scratch
 from .domain import Domain, to_xml
-from .guest import Guest, pause
+from .guest import GuestAgent, pause
 from .personality import SCRATCH_SCRIPT
 from .policy import SCRATCH as SCRATCH_SERIAL
 from .policy import Files, HostFacts, domain_uuid, make_template
@@ -338,7 +338,7 @@ class Templates:
         clock = self._clock
         times = [clock.now()]
         self._host.start(domain)
-        guest = Guest(self._host, domain.uuid, self._wait, self._stretch)
+        guest = GuestAgent(self._host, domain.uuid, self._wait, self._stretch)
         self._boot(guest, domain)
         mount = f"{SCRATCH_SCRIPT}mount_scratch {SCRATCH_SERIAL}\n" if shape.scratch_mib else ""
         said = guest.run(mount + _PREPARE, PREPARE_S).stderr.strip()
@@ -354,7 +354,7 @@ class Templates:
         seconds = {name: after - before for name, before, after in zip(("boot", "settle", "save"), times, times[1:])}
         self._describe(folder, domain, shape, settled, seconds)
 
-    def _boot(self, guest: Guest, domain: Domain) -> None:
+    def _boot(self, guest: GuestAgent, domain: Domain) -> None:
         begun = self._clock.now()
         while True:
             try:

@@ -22,9 +22,9 @@ from wnodes.hypervisor.maintenance import LeaseFigures
 from wnodes.hypervisor.service import Hypervisor
 from wnodes.image.cache import CacheEntry, ImageCache
 from wnodes.image.layer import LayerMaker
-from wnodes.image.sealed import SealedImages
+from wnodes.image.sealed_cache import SealedImageCache
 from wnodes.image.signature import Keyring
-from wnodes.image.trust import Trust
+from wnodes.image.trust import ReleaseTrust
 from wnodes.model.clock import Clock, Failpoints
 from wnodes.model.errors import ConfigError, NotFoundError, RequestError, UnavailableError
 from wnodes.model.image import CachedImage
@@ -235,9 +235,9 @@ def build(config: HypervisorConfig, clock: Clock, failpoints: Failpoints) -> Pro
     hypervisor = Hypervisor(
         config,
         LibvirtHost(config.libvirt_uri),
-        SealedImages(cache, sealed, config.seal, layer_maker(config.image_user), appliance, in_use),
+        SealedImageCache(cache, sealed, config.seal, layer_maker(config.image_user), appliance, in_use),
         NameserverClient.connect(config.nameserver, "hypervisor"),
-        Trust(
+        ReleaseTrust(
             Keyring(config.image_authority, config.image_signers, clock=clock),
             os.path.join(config.state_dir, "hypervisor", "versions.json"),
         ),

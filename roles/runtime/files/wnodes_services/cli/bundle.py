@@ -73,10 +73,10 @@ def _private(path: Path) -> Any:
         ) from None  # fmt: skip
 
 
-def _collect(view: site.View, timeout_s: float) -> list[nodes.Outcome]:
+def _collect(view: site.View, timeout_s: float) -> list[nodes.CallOutcome]:
     targets = [(role, host) for host in view.nodes for role in site.NODE_ROLES if view.of(role, host)]
 
-    def complain_of(outcome: nodes.Outcome) -> None:
+    def complain_of(outcome: nodes.CallOutcome) -> None:
         if outcome.error is not None:
             complain(outcome.error)
 
@@ -87,7 +87,7 @@ def _collect(view: site.View, timeout_s: float) -> list[nodes.Outcome]:
     return nodes.each(targets, call, timeout_s, complain_of)
 
 
-def _files(view: site.View, outcomes: Sequence[nodes.Outcome]) -> dict[str, str]:
+def _files(view: site.View, outcomes: Sequence[nodes.CallOutcome]) -> dict[str, str]:
     """Return the texts of all files by their paths."""
     files = {"summary.json": json.dumps([_summary(one) for one in outcomes], indent=2) + "\n"}
     for outcome in outcomes:
@@ -113,7 +113,7 @@ def _kept(answer: dict[str, Any]) -> dict[str, str]:
     return kept
 
 
-def _summary(outcome: nodes.Outcome) -> dict[str, Any]:
+def _summary(outcome: nodes.CallOutcome) -> dict[str, Any]:
     role, host = outcome.target
     if outcome.error is not None:
         return {"host": host, "service": role, "error": outcome.error.as_dict()}

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wnodes.doctor.catalogue import CHECKS, counted, worst_first
-from wnodes.doctor.check import HEAD, Finding, Outcome, warning
+from wnodes.doctor.check import HEAD, CheckOutcome, Finding, warning
 from wnodes.model.codec import decode, encode
 from wnodes.model.errors import UnavailableError, WnodesError
 from wnodes.model.hostlist import chosen
@@ -28,7 +28,12 @@ from . import nodes, site
 #: seconds for a connection; the answer has the rest of the time
 CONNECT_S = 10.0
 
-_COLOURS = {Outcome.FAILURE: "bold red", Outcome.WARNING: "yellow", Outcome.SKIPPED: "dim", Outcome.OK: "green"}
+_COLOURS = {
+    CheckOutcome.FAILURE: "bold red",
+    CheckOutcome.WARNING: "yellow",
+    CheckOutcome.SKIPPED: "dim",
+    CheckOutcome.OK: "green",
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Report:
     @property
     def failed(self) -> bool:
         """Whether a check failed there."""
-        return any(finding.outcome is Outcome.FAILURE for finding in self.findings)
+        return any(finding.outcome is CheckOutcome.FAILURE for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -88,7 +93,7 @@ def ask(view: site.View, hosts: Sequence[str], timeout_s: float, begin: Callable
     targets = [(role, host) for host in hosts for role in site.NODE_ROLES]
     left = set(targets)
 
-    def told(outcome: nodes.Outcome) -> None:
+    def told(outcome: nodes.CallOutcome) -> None:
         left.discard(outcome.target)
         begin(f"{len(left)} of {len(targets)} services have not answered yet …")
 
@@ -125,7 +130,7 @@ def shown(reports: Iterable[Report], verbose: bool) -> RenderableType:
         for error in report.unreachable:
             table.add_row(Text("unreachable", style="bold red"), "", _told(error.object, error.value, error))
         for finding in report.findings:
-            if verbose or finding.outcome in (Outcome.FAILURE, Outcome.WARNING):
+            if verbose or finding.outcome in (CheckOutcome.FAILURE, CheckOutcome.WARNING):
                 state = Text(finding.outcome.value, style=_COLOURS[finding.outcome])
                 table.add_row(state, finding.check, _told(finding.object, finding.value, finding))
         if table.row_count:

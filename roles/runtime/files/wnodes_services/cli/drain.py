@@ -95,12 +95,12 @@ def _limit_s(wish: DrainWish) -> float:
 
 def _call(
     hosts: Sequence[str], action: Any, timeout_s: float, quiet: bool
-) -> tuple[list[dict[str, Any]], list[nodes.Outcome]]:
+) -> tuple[list[dict[str, Any]], list[nodes.CallOutcome]]:
     view = view_of(list(hosts))
     if view.scope == "site" and not view.nodes:
         raise NotFoundError(object=", ".join(hosts), reason="is no node that takes jobs", hint="see `wnodes hosts`")
 
-    def tell(outcome: nodes.Outcome) -> None:
+    def tell(outcome: nodes.CallOutcome) -> None:
         if outcome.error is not None:
             complain(f"{outcome.host}: {outcome.error}")
         elif not quiet:
@@ -172,7 +172,7 @@ def _states(orders: Mapping[str, Any], timeout_s: float) -> tuple[dict[str, Any]
         else:  # a heartbeat that does not know the order may be older than it: the bait itself can say
             doubtful.append(("bait", host))
 
-    def tell(outcome: nodes.Outcome) -> None:
+    def tell(outcome: nodes.CallOutcome) -> None:
         if outcome.error is None:
             state[outcome.host] = outcome.answer["drain"]
         else:

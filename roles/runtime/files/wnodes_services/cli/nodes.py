@@ -32,7 +32,7 @@ Client = BaitClient | HypervisorClient
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CallOutcome:
     """What became of one call."""
 
     target: Target
@@ -72,22 +72,22 @@ def client(view: site.View, target: Target, limit_s: float) -> Client:
 
 
 def each(
-    targets: Sequence[Target], call: Callable[[Target], Any], limit_s: float, told: Callable[[Outcome], None]
-) -> list[Outcome]:
+    targets: Sequence[Target], call: Callable[[Target], Any], limit_s: float, told: Callable[[CallOutcome], None]
+) -> list[CallOutcome]:
     """Make a call to each target, many at once; return what became of them in the targets' order.
 
     :param limit_s: how long one call may take
     :param told: called with each outcome as soon as it is there
     """
     todo: queue.SimpleQueue[Target] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    done: queue.SimpleQueue[CallOutcome] = queue.SimpleQueue()
     for target in targets:
         todo.put(target)
     # daemons: a call that hangs in spite of its own limits must not keep the command from ending
     for _worker in range(min(WORKERS, len(targets))):
         threading.Thread(target=_work, args=(todo, done, call), daemon=True).start()
     end = time.monotonic() + (limit_s + GRACE_S) * math.ceil(len(targets) / WORKERS)
-    found: dict[Target, Outcome] = {}
+    found: dict[Target, CallOutcome] = {}
     while len(found) < len(targets):
         try:
             outcome = done.get(timeout=max(0.0, end - time.monotonic()))
@@ -101,28 +101,28 @@ def each(
                 object=f"{target[0]} of {target[1]}", reason=f"did not answer within {limit_s:g} s",
                 hint=f"give it longer with --timeout, or look there: `systemctl status wnodes-{target[0]}`",
             )  # fmt: skip
-            found[target] = Outcome(target, error=late)
+            found[target] = CallOutcome(target, error=late)
             told(found[target])
     return [found[target] for target in targets]
 
 
-def _work(todo: queue.SimpleQueue[Target], done: queue.SimpleQueue[Outcome], call: Callable[[Target], Any]) -> None:
+def _work(todo: queue.SimpleQueue[Target], done: queue.SimpleQueue[CallOutcome], call: Callable[[Target], Any]) -> None:
     while True:
         try:
             target = todo.get_nowait()
         except queue.Empty:
             return
         try:
-            outcome = Outcome(target, call(target))
+            outcome = CallOutcome(target, call(target))
         except WnodesError as error:
-            outcome = Outcome(target, error=error)
+            outcome = CallOutcome(target, error=error)
         except Exception as error:  # an answer that makes no sense is that node's fault, not the others'
             what = f"{target[0]} of {target[1]}"
-            outcome = Outcome(target, error=UnavailableError(object=what, reason=f"answered nonsense: {error!r}"))
+            outcome = CallOutcome(target, error=UnavailableError(object=what, reason=f"answered nonsense: {error!r}"))
         done.put(outcome)
 
 
-def exit_code(outcomes: Sequence[Outcome]) -> int:
+def exit_code(outcomes: Sequence[CallOutcome]) -> int:
     """Return how a command ends after calls with these outcomes."""
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if any(isinstance(error, UnavailableError) for error in errors):

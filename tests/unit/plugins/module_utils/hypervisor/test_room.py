@@ -13,7 +13,7 @@ import pytest
 from tests.releases import MANIFEST
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import Node, request, uuid
 from wnodes.jsonhttp import error_from
-from wnodes.model.disk import Disk
+from wnodes.model.disk import DiskSpace
 from wnodes.model.errors import NoRoomError, RequestError, UnavailableError
 from wnodes.model.resources import Resources
 from wnodes.model.states import VmState
@@ -28,7 +28,7 @@ def vm_request(vm_id: str, scratch_mib: int) -> VmRequest:
 
 def has(node: Node, free_mib: int, total_mib: int = 200_000) -> None:
     """Let the disk have so much beside what stays free."""
-    node.disk = Disk(total_mib, free_mib + node.config.min_free_mib)
+    node.disk = DiskSpace(total_mib, free_mib + node.config.min_free_mib)
 
 
 def test_vms_are_made_until_the_disk_is_promised_away_and_again_when_one_went(node: Node) -> None:
@@ -75,7 +75,7 @@ def test_what_never_fits_is_refused_for_good(node: Node) -> None:
 
 
 def test_a_disk_that_can_not_be_looked_at_is_no_disk_without_room(node: Node) -> None:
-    def broken(_folder: str) -> Disk:
+    def broken(_folder: str) -> DiskSpace:
         raise OSError(5, "Input/output error")
 
     node.hypervisor._disk._look = broken

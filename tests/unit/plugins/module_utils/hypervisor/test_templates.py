@@ -19,7 +19,7 @@ from tests.unit.plugins.module_utils.virt.template_fixture import killed_build
 from wnodes.hypervisor.api import TemplateStatus
 from wnodes.hypervisor.config import TemplateFlavour
 from wnodes.hypervisor.templates import LOOK_S, MARGIN_MIB, TEMPLATES
-from wnodes.model.disk import Disk
+from wnodes.model.disk import DiskSpace
 from wnodes.model.errors import VirtError
 from wnodes.model.resources import Resources
 from wnodes.virt.template import DESCRIPTION, MEMORY
@@ -102,7 +102,7 @@ def test_nothing_is_built_without_memory_that_is_really_free(node: Node) -> None
 
 
 def test_nothing_is_built_without_room_on_the_disk_beside_what_vms_may_fill(node: Node) -> None:
-    node.disk = Disk(200_000, node.config.min_free_mib + 500 + 900)
+    node.disk = DiskSpace(200_000, node.config.min_free_mib + 500 + 900)
     node.make(resources=Resources(1, 512, 900))
     node.run(100)
     assert node.templates == []

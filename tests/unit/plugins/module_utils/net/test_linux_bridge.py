@@ -15,7 +15,7 @@ import pytest
 from wnodes.model.errors import CommandFailed, NetworkError, StateError
 from wnodes.net import networkd
 from wnodes.net.linux_bridge import LinuxBridge
-from wnodes.net.plan import Difference
+from wnodes.net.plan import BridgeDifference
 from wnodes.process import Completed
 
 MAC = "52:54:00:00:00:01"
@@ -155,7 +155,7 @@ def network(node: Node) -> LinuxBridge:
     return LinuxBridge(node.folder, 5, node.run, node.events)  # type: ignore[arg-type]
 
 
-def planned(network: LinuxBridge, present: bool = True) -> Difference:
+def planned(network: LinuxBridge, present: bool = True) -> BridgeDifference:
     return network.bridge_difference("br.default", "eth0", present)
 
 

@@ -12,7 +12,7 @@ from wnodes.lrms.base import HostState
 from wnodes.model.errors import StateError
 from wnodes.model.states import JobState
 from wnodes.virt.domain import Metadata
-from wnodes.virt.fake import FakeHost
+from wnodes.virt.fake import FakeVmHost
 from wnodes_services import leave
 
 
@@ -54,7 +54,7 @@ def test_jobs_on_the_node_are_counted_once_and_placeholders_are_none() -> None:
 
 
 def test_the_hypervisor_ends_its_own_domains_alone() -> None:
-    host = FakeHost()
+    host = FakeVmHost()
     host.add_foreign("1", "vwn-1", Metadata("alice", "r1", "sha256:0", "vwn-1", "10.0.0.1", 1))
     host.add_foreign("2", "somebody's")
     assert leave.take(leave.hypervisor(host), check=True) == ["domain vwn-1"]

@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 
 from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import Cli, Directory
-from wnodes.doctor.check import HEAD, NODE, Check, Finding, Outcome
+from wnodes.doctor.check import HEAD, NODE, Check, CheckOutcome, Finding
 from wnodes.model.codec import encode
 from wnodes.model.errors import UnavailableError
 from wnodes_services.cli import checkup, nodes, site
 
-OK = Finding(Outcome.OK, "[bold]clock[/bold]", "0.1 s ahead", check="clock.difference")
-BAD = Finding(Outcome.FAILURE, "PrologFlags", "", "prologs run too late", "set PrologFlags=Alloc", "slurm.prolog_flags")
-ODD = Finding(Outcome.WARNING, "Slurm", "23.11", "was not tried", "try it", "slurm.version")
+OK = Finding(CheckOutcome.OK, "[bold]clock[/bold]", "0.1 s ahead", check="clock.difference")
+BAD = Finding(
+    CheckOutcome.FAILURE, "PrologFlags", "", "prologs run too late", "set PrologFlags=Alloc", "slurm.prolog_flags"
+)
+ODD = Finding(CheckOutcome.WARNING, "Slurm", "23.11", "was not tried", "try it", "slurm.version")
 
 
 class Node:

@@ -29,7 +29,7 @@ def test_each_node_has_its_outcome_in_order_and_is_told_when_it_is_there() -> No
             raise KeyError("drain")
         return target[1]
 
-    told: list[nodes.Outcome] = []
+    told: list[nodes.CallOutcome] = []
     outcomes = nodes.each(targets("hv1", "hv2", "hv3", "hv4"), call, 5.0, told.append)
     assert [outcome.answer for outcome in outcomes] == ["hv1", None, None, "hv4"]
     assert "answered nonsense: KeyError('drain')" in str(outcomes[2].error)
@@ -44,7 +44,7 @@ def test_a_node_that_hangs_does_not_keep_the_others(monkeypatch: pytest.MonkeyPa
     def call(target: nodes.Target) -> Any:
         return {} if target[1] == "hv1" else forever.wait(60.0)
 
-    told: list[nodes.Outcome] = []
+    told: list[nodes.CallOutcome] = []
     outcomes = nodes.each(targets("hv1", "hv2"), call, 0.05, told.append)
     forever.set()
     assert (outcomes[0].error, len(told)) == (None, 2)
@@ -70,7 +70,7 @@ def test_no_more_than_a_bounded_number_of_nodes_is_called_at_once(monkeypatch: p
     ],
 )
 def test_the_worst_outcome_is_the_exit_code(errors: tuple[Any, ...], code: int) -> None:
-    assert nodes.exit_code([nodes.Outcome(("bait", "hv1"), None, error) for error in errors]) == code
+    assert nodes.exit_code([nodes.CallOutcome(("bait", "hv1"), None, error) for error in errors]) == code
 
 
 @pytest.fixture(autouse=True)

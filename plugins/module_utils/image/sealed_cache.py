@@ -48,7 +48,7 @@ class Maker(Protocol):
         """Make the layer and return what was done."""
 
 
-class SealedImages:
+class SealedImageCache:
     """Cached images under one more thin layer each, ``<root>/<digest>/<recipe>/disk.qcow2``.
 
     :param recipe: what is put on; an empty one needs no layer

@@ -73,7 +73,7 @@ def _private(path: Path) -> Any:
         ) from None  # fmt: skip
 
 
-def _collect(view: site.View, timeout_s: float) -> list[nodes.CallOutcome]:
+def _collect(view: site.SiteView, timeout_s: float) -> list[nodes.CallOutcome]:
     targets = [(role, host) for host in view.nodes for role in site.NODE_ROLES if view.of(role, host)]
 
     def complain_of(outcome: nodes.CallOutcome) -> None:
@@ -87,7 +87,7 @@ def _collect(view: site.View, timeout_s: float) -> list[nodes.CallOutcome]:
     return nodes.each(targets, call, timeout_s, complain_of)
 
 
-def _files(view: site.View, outcomes: Sequence[nodes.CallOutcome]) -> dict[str, str]:
+def _files(view: site.SiteView, outcomes: Sequence[nodes.CallOutcome]) -> dict[str, str]:
     """Return the texts of all files by their paths."""
     files = {"summary.json": json.dumps([_summary(one) for one in outcomes], indent=2) + "\n"}
     for outcome in outcomes:

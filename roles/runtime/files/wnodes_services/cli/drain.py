@@ -112,7 +112,7 @@ def _call(
     return [outcome.plain() for outcome in outcomes], outcomes
 
 
-def _bait(view: site.View, target: nodes.Target, limit_s: float) -> BaitClient:
+def _bait(view: site.SiteView, target: nodes.Target, limit_s: float) -> BaitClient:
     bait = nodes.client(view, target, limit_s)
     assert isinstance(bait, BaitClient)
     return bait

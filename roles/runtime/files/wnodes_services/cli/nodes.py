@@ -50,7 +50,7 @@ class CallOutcome:
         return {**said, **({"error": self.error.as_dict()} if self.error else self.answer)}
 
 
-def client(view: site.View, target: Target, limit_s: float) -> Client:
+def client(view: site.SiteView, target: Target, limit_s: float) -> Client:
     """Return a client of one service of one node: over its Unix socket there, else over mutual TLS.
 
     :raises UnavailableError: there is no way to it

@@ -16,7 +16,7 @@ from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import Cli, Dir
 from wnodes.doctor.check import HEAD, NODE, Check, CheckOutcome, Finding
 from wnodes.model.codec import encode
 from wnodes.model.errors import UnavailableError
-from wnodes_services.cli import checkup, nodes, site
+from wnodes_services.cli import doctor_report, nodes, site
 
 OK = Finding(CheckOutcome.OK, "[bold]clock[/bold]", "0.1 s ahead", check="clock.difference")
 BAD = Finding(
@@ -33,7 +33,7 @@ class Node:
         self.version, self.silent = "", False
         self.asked: list[tuple[nodes.Target, float]] = []
 
-    def client(self, _view: site.View, target: nodes.Target, limit_s: float) -> Any:
+    def client(self, _view: site.SiteView, target: nodes.Target, limit_s: float) -> Any:
         node = self
 
         class Client:
@@ -58,8 +58,8 @@ def own(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
         begin(next(iter(checks)))
         return iter(found)
 
-    monkeypatch.setattr(checkup.here, "look", look)
-    monkeypatch.setattr(checkup.here, "roles", lambda: (NODE,))
+    monkeypatch.setattr(doctor_report.here, "look", look)
+    monkeypatch.setattr(doctor_report.here, "roles", lambda: (NODE,))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "head", "", "", "")))
     return found
@@ -70,8 +70,8 @@ def node(monkeypatch: pytest.MonkeyPatch, directory: Directory, own: list[Findin
     """Make this machine the head node of a site with the nodes hv1 and hv2."""
     made = Node()
     services = tuple(site.Service("bait", host, site.OK, (), 1.0, {}) for host in ("hv1", "hv2"))
-    monkeypatch.setattr(checkup.here, "roles", lambda: (HEAD,))
-    monkeypatch.setattr(site, "site_view", lambda directory: site.View("site", 1000.0, services, (), ()))
+    monkeypatch.setattr(doctor_report.here, "roles", lambda: (HEAD,))
+    monkeypatch.setattr(site, "site_view", lambda directory: site.SiteView("site", 1000.0, services, (), ()))
     monkeypatch.setattr(nodes, "client", made.client)
     return made
 
@@ -126,7 +126,7 @@ def test_a_node_that_can_not_be_asked_is_told_apart_from_one_that_is_ill(wnodes:
 def test_without_its_nameserver_the_head_node_still_looks_at_itself(
     wnodes: Cli, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def silent(directory: Directory) -> site.View:
+    def silent(directory: Directory) -> site.SiteView:
         raise UnavailableError(object="nameserver", reason="does not answer")
 
     monkeypatch.setattr(site, "site_view", silent)

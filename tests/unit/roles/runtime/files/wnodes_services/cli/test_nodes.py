@@ -84,9 +84,9 @@ def test_who_is_not_root_is_told_so_before_any_key_is_read(monkeypatch: pytest.M
         nodes.client(view("site", manage="hv1:8445"), ("bait", "hv1"), 7.0)
 
 
-def view(scope: str, **detail: str) -> site.View:
+def view(scope: str, **detail: str) -> site.SiteView:
     services = tuple(site.Service(role, "hv1", site.OK, (), 0.0, detail) for role in site.NODE_ROLES)
-    return site.View(scope, 0.0, services, (), ())
+    return site.SiteView(scope, 0.0, services, (), ())
 
 
 def test_other_nodes_are_called_where_their_heartbeats_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,10 +104,10 @@ def test_other_nodes_are_called_where_their_heartbeats_say(monkeypatch: pytest.M
     [
         (view("site"), "not open to managers; the nodes' runtime_manage_address"),
         (view("site", manage="hv1:http"), "not open to managers"),
-        (site.View("site", 0.0, (), (), ()), "was never heard of"),
+        (site.SiteView("site", 0.0, (), (), ()), "was never heard of"),
     ],
 )
-def test_a_node_without_a_way_to_it_says_why(seen: site.View, said: str) -> None:
+def test_a_node_without_a_way_to_it_says_why(seen: site.SiteView, said: str) -> None:
     with pytest.raises(UnavailableError, match=said):
         nodes.client(seen, ("bait", "hv1"), 7.0)
 

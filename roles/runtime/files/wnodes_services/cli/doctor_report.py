@@ -77,7 +77,7 @@ def examine(wishes: Sequence[str], timeout_s: float, begin: Callable[[str], None
     return reports + (ask(view, others, timeout_s, begin) if view and others else [])
 
 
-def ask(view: site.View, hosts: Sequence[str], timeout_s: float, begin: Callable[[str], None]) -> list[Report]:
+def ask(view: site.SiteView, hosts: Sequence[str], timeout_s: float, begin: Callable[[str], None]) -> list[Report]:
     """Ask the services of nodes; each tells what it can see."""
     connect_s = min(CONNECT_S, timeout_s)
 

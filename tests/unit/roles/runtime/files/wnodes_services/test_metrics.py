@@ -15,7 +15,7 @@ from wnodes.model.phases import RELEASED
 from wnodes.model.resources import Resources
 from wnodes.model.states import JobState, VmState
 from wnodes.model.vm import Move, Vm, VmRequest
-from wnodes_services.observed import JobMetrics, Shapes, VmMetrics, vm_outcome
+from wnodes_services.metrics import JobMetrics, Shapes, VmMetrics, vm_outcome
 
 TAG = "worker_debian12_x86_64"
 WAY = ("RECEIVED", "HELD", "VM_REQUESTED", "VM_READY", "MIGRATING", "RUNNING", "FINISHED", "CLOSED")

@@ -3,11 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Takes back what a service of this node has made elsewhere, once it has stopped for good.
 
-``leave bait [--check] [--closed REASON]`` removes our hosts, reservations and placeholders from the batch system,
+``teardown bait [--check] [--closed REASON]`` removes our hosts, reservations and placeholders from the batch system,
 withdraws the node's image tags, and opens the node if it was us who closed it; with ``--closed`` it stays closed.
-``leave hypervisor [--check]`` ends the domains that are ours.
+``teardown hypervisor [--check]`` ends the domains that are ours.
 Both print as JSON whether there was anything, and what; with ``--check`` they do nothing else.
-``leave bait --jobs`` only counts the jobs that are on the node, virtual ones and others: ``{"jobs": 2}``.
+``teardown bait --jobs`` only counts the jobs that are on the node, virtual ones and others: ``{"jobs": 2}``.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def take(steps: Iterable[Step], check: bool) -> list[str]:
 
 def main(arguments: list[str]) -> None:
     """Run as a program."""
-    parser = argparse.ArgumentParser("leave", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser("teardown", description=__doc__.partition("\n")[0])
     parser.add_argument("service", choices=("bait", "hypervisor"))
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--jobs", action="store_true")
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> None:
             if not options.check and lrms.advertise((), options.closed):
                 done.append("the node's own state")
     except WnodesError as error:
-        raise SystemExit(f"leave: {error}") from None
+        raise SystemExit(f"teardown: {error}") from None
     print(json.dumps({"changed": bool(done), "actions": done}))
 
 

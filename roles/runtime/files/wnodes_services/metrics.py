@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What jobs and VMs leave behind in figures: how long each phase took, and how they ended.
+"""Metrics of jobs and VMs: how long each phase took, and how they ended.
 
 Labels never name a person, a job or a host of a VM. What users choose (image, size) is bounded: see Shapes.
 """

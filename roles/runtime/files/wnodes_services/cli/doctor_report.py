@@ -58,17 +58,17 @@ class Report:
         return {"host": self.host, **found, "unreachable": [error.as_dict() for error in self.unreachable]}
 
 
-def examine(wishes: Sequence[str], timeout_s: float, begin: Callable[[str], None]) -> list[Report]:
+def examine(patterns: Sequence[str], timeout_s: float, begin: Callable[[str], None]) -> list[Report]:
     """Return what is known of the machines: of all on the head node, of this one elsewhere.
 
     :param begin: told what is done next
-    :raises NotFoundError: a wish means no host, or nothing of ours is installed here
+    :raises NotFoundError: a pattern means no host, or nothing of ours is installed here
     """
     own, view = os.uname().nodename, None
     if HEAD in here.roles():
         with suppress(UnavailableError):  # the head node's own checks tell why
             view = site.site_view(site.nameserver())
-    hosts = chosen(wishes, dict.fromkeys((own, *(view.nodes if view else ()))))
+    hosts = chosen(patterns, dict.fromkeys((own, *(view.nodes if view else ()))))
     reports = []
     if own in hosts:
         found = here.look(CHECKS, lambda check: begin(f"{own}: {check.name} …"))

@@ -104,8 +104,8 @@ def publish(
 ) -> None:
     """Point tags to an image, after checking its signature (as root)."""
     hosts = chosen(host, site.look(Clock()).nodes) if host else None
-    wish = catalogue.wish_for(str(source), tuple(tag or ()), hosts, _keyring(authority))
-    _point(wish, as_json)
+    desired = catalogue.desired_tags(str(source), tuple(tag or ()), hosts, _keyring(authority))
+    _point(desired, as_json)
 
 
 @app.command()
@@ -114,17 +114,17 @@ def retire(tag: Tag, as_json: Json = False) -> None:
     directory = site.nameserver()
     if not directory.history(tag):
         directory.tag(tag)  # says which there are
-    _point(catalogue.TagWish((tag,), None), as_json)
+    _point(catalogue.DesiredTags((tag,), None), as_json)
 
 
-def _point(wish: catalogue.TagWish, as_json: bool) -> None:
+def _point(desired: catalogue.DesiredTags, as_json: bool) -> None:
     directory = site.nameserver()
-    todo = catalogue.changes(directory, wish)
-    catalogue.apply(directory, wish, todo)
+    todo = catalogue.changes(directory, desired)
+    catalogue.apply(directory, desired, todo)
     if as_json:
         _print_json({"changed": bool(todo), "tags": [catalogue.described(change.after) for change in todo]})
     else:
-        show.console().print(show.pointed(wish, todo))
+        show.console().print(show.pointed(desired, todo))
 
 
 @app.command()

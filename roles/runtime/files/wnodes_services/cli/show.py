@@ -23,7 +23,7 @@ from wnodes.model.vm import told_apart
 from .site import DOWN, OK, PROBLEM, SiteView, seconds
 
 if TYPE_CHECKING:  # most commands do without what it loads
-    from wnodes.nameserver.catalogue import TagChange, TagWish
+    from wnodes.nameserver.catalogue import DesiredTags, TagChange
 
 #: how a job's VM came, by its path
 CAME = {
@@ -280,15 +280,15 @@ def leases(entries: Iterable[Lease], now: float) -> RenderableType:
     return _empty(table, "no leases")
 
 
-def pointed(wish: TagWish, todo: Iterable[TagChange]) -> RenderableType:
+def pointed(desired: DesiredTags, todo: Iterable[TagChange]) -> RenderableType:
     """Show what became of tags."""
     lines = []
     for change in todo:
-        if wish.release is None:
+        if desired.release is None:
             lines.append(f"{change.tag} is retired")
         else:
-            where = f" on {', '.join(wish.hosts)}" if wish.hosts else ""
-            lines.append(f"{change.tag} → {wish.release.claims().digest}{where}")
+            where = f" on {', '.join(desired.hosts)}" if desired.hosts else ""
+            lines.append(f"{change.tag} → {desired.release.claims().digest}{where}")
     return Text("\n".join(lines) or "unchanged")
 
 

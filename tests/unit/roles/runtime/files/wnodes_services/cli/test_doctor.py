@@ -110,8 +110,8 @@ def test_the_head_asks_all_nodes_within_their_deadline(wnodes: Cli, node: Node) 
 
 
 def test_hosts_that_are_named_are_asked_alone(wnodes: Cli, node: Node) -> None:
-    for wish in ("hv2", "hv[2-2]", "*2"):
-        assert [host["host"] for host in json.loads(wnodes("doctor", "--json", wish)[1])["hosts"]] == ["hv2"]
+    for pattern in ("hv2", "hv[2-2]", "*2"):
+        assert [host["host"] for host in json.loads(wnodes("doctor", "--json", pattern)[1])["hosts"]] == ["hv2"]
     code, _out, err = wnodes("doctor", "hv9")
     assert code == 1
     assert "host hv9: there is no such host here; known hosts: head, hv1, hv2" in err

@@ -54,7 +54,7 @@ class Versions:
     cpu: str
 
 
-Listener = Callable[[HostEvent], None]
+HostListener = Callable[[HostEvent], None]
 
 
 class VmHost(ABC):
@@ -123,7 +123,7 @@ class VmHost(ABC):
         """
 
     @abstractmethod
-    def subscribe(self, listener: Listener) -> None:
+    def subscribe(self, listener: HostListener) -> None:
         """Tell ``listener`` of events, from a thread of the host's; it must return at once."""
 
     @abstractmethod

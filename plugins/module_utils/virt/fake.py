@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from ..model.errors import NotFoundError, UnavailableError, VirtError
 from . import savefile
-from .base import Found, HostEvent, Listener, Versions, VmHost
+from .base import Found, HostEvent, HostListener, Versions, VmHost
 from .domain import Domain, Filesystem, Interface, Metadata, renamed, to_xml
 from .guest import UNPACK, read_assignments
 
@@ -77,7 +77,7 @@ class FakeVmHost(VmHost):
         self.made_of = Versions("7.2.22", "9.0.0", "fake")
         self.restored: List[str] = []
         self._cpu_seconds = 0.0
-        self._listeners: List[Listener] = []
+        self._listeners: List[HostListener] = []
         self._results: Dict[int, Tuple[int, str, str]] = {}
         self._lock = threading.RLock()
 
@@ -210,7 +210,7 @@ class FakeVmHost(VmHost):
         }
         return answers[command](domain, arguments)
 
-    def subscribe(self, listener: Listener) -> None:
+    def subscribe(self, listener: HostListener) -> None:
         self._listeners.append(listener)
 
     def close(self) -> None:

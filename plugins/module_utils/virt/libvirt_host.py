@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, Union
 from ..load import Stretch, stretch
 from ..model.errors import ConfigError, NotFoundError, UnavailableError, VirtError, WnodesError
 from . import savefile
-from .base import Found, HostEvent, Listener, Versions, VmHost
+from .base import Found, HostEvent, HostListener, Versions, VmHost
 from .domain import NAMESPACE, Domain, Filesystem, Interface, device_xml, has_device, read_metadata, renamed, to_xml
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class LibvirtHost(VmHost):
         self._lock = threading.Lock()
         self._connection: Any = None
         self._callbacks: List[int] = []
-        self._listeners: List[Listener] = []
+        self._listeners: List[HostListener] = []
         self._slots = threading.Semaphore(MAX_CALLS)
 
     def ping(self) -> None:
@@ -213,7 +213,7 @@ class LibvirtHost(VmHost):
         # libvirt gives the agent up by itself, at the limit that the caller has stretched
         return self._call(f"agent {command} in {uuid}", work, deadline_s=limit + 5.0 * self._stretch())
 
-    def subscribe(self, listener: Listener) -> None:
+    def subscribe(self, listener: HostListener) -> None:
         self._listeners.append(listener)
 
     def close(self) -> None:

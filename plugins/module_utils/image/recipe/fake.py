@@ -13,7 +13,7 @@ from typing import Callable, Dict, List, Optional, Union
 
 from .view import File, Folder, SpecialFile, Symlink
 
-FakeNode = Union[File, Folder, Symlink, SpecialFile]
+TreeNode = Union[File, Folder, Symlink, SpecialFile]
 
 
 class FakeHandle:
@@ -22,8 +22,8 @@ class FakeHandle:
     Behaves as the real one where we rely on it: RuntimeError with a text, nothing writable before remount.
     """
 
-    def __init__(self, tree: Optional[Dict[str, Union[str, FakeNode]]] = None) -> None:
-        self.tree: Dict[str, FakeNode] = {"/": Folder(0o755)}
+    def __init__(self, tree: Optional[Dict[str, Union[str, TreeNode]]] = None) -> None:
+        self.tree: Dict[str, TreeNode] = {"/": Folder(0o755)}
         self.calls: List[str] = []
         self.commands: List[Union[str, List[str]]] = []
         #: what a command does to the tree; return its output, raise RuntimeError to fail
@@ -35,11 +35,11 @@ class FakeHandle:
         self.found: Dict[str, str] = {}
         self.mounted: Dict[str, str] = {}
         self._rw = False
-        self._covered: Dict[str, FakeNode] = {}
+        self._covered: Dict[str, TreeNode] = {}
         for path, node in (tree or {}).items():
             self.put(path, File(node.encode(), 0o644) if isinstance(node, str) else node)
 
-    def put(self, path: str, node: FakeNode) -> None:
+    def put(self, path: str, node: TreeNode) -> None:
         """Set a node, with the folders above it."""
         folder = posixpath.dirname(path)
         if folder not in self.tree:
@@ -57,7 +57,7 @@ class FakeHandle:
                 real = self._real(posixpath.normpath(posixpath.join(posixpath.dirname(real), node.target)))
         return real
 
-    def _get(self, path: str) -> FakeNode:
+    def _get(self, path: str) -> TreeNode:
         node = self.tree.get(self._real(path))
         if node is None:
             raise RuntimeError(f"{path}: No such file or directory")
@@ -258,5 +258,5 @@ class FakeHandle:
             self._need_rw("/etc/resolv.conf")
 
 
-def _with(node: Union[File, Folder], mode: int, uid: int, gid: int) -> FakeNode:
+def _with(node: Union[File, Folder], mode: int, uid: int, gid: int) -> TreeNode:
     return File(node.content, mode, uid, gid) if isinstance(node, File) else Folder(mode, uid, gid)

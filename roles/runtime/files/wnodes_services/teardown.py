@@ -33,10 +33,10 @@ from .bait_main import journals
 from .config import load_or_exit
 
 #: what is there, and how it is taken back
-Step = tuple[str, Callable[[], object]]
+UndoStep = tuple[str, Callable[[], object]]
 
 
-def bait(lrms: Lrms, jobs: Journal[Job], waiting: Journal[PoolVm], closed: str) -> Iterator[Step]:
+def bait(lrms: Lrms, jobs: Journal[Job], waiting: Journal[PoolVm], closed: str) -> Iterator[UndoStep]:
     """Yield what the batch system has of ours; the node's own state comes last.
 
     :param closed: why the node takes no jobs afterwards; empty: it does
@@ -65,14 +65,14 @@ def jobs_there(lrms: Lrms, jobs: Journal[Job], node: str) -> int:
     return len(virtual) + sum(job.id not in ours for job in lrms.jobs_on(node))
 
 
-def hypervisor(host: VmHost) -> Iterator[Step]:
+def hypervisor(host: VmHost) -> Iterator[UndoStep]:
     """Yield the domains that are ours; who knows them is gone with the service."""
     for domain in host.list():
         if domain.metadata is not None:
             yield f"domain {domain.name}", partial(host.destroy, domain.uuid)
 
 
-def take(steps: Iterable[Step], check: bool) -> list[str]:
+def take(steps: Iterable[UndoStep], check: bool) -> list[str]:
     """Do the steps, or only look; return what there was."""
     done = []
     for what, do in list(steps):

@@ -27,7 +27,7 @@ from wnodes.nameserver.config import NameserverConfig
 
 from .. import config, version
 from . import nodes, site
-from .common import Hosts, Json, Timeout, complain, print_json, view_of
+from .common import HostsFilter, Json, Timeout, complain, print_json, view_of
 
 CONFIG = "/etc/wnodes/nameserver.yml"
 #: of what one service tells, all parts together
@@ -35,7 +35,7 @@ MAX_CHARS = 16 << 20
 
 
 def support_bundle(
-    hosts: Hosts = None,
+    hosts: HostsFilter = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="By default a new file in this folder.")] = None,
     timeout: Timeout = 40.0,
     as_json: Json = False,
@@ -80,7 +80,7 @@ def _collect(view: site.SiteView, timeout_s: float) -> list[nodes.CallOutcome]:
         if outcome.error is not None:
             complain(outcome.error)
 
-    def call(target: nodes.Target) -> dict[str, str]:
+    def call(target: nodes.NodeService) -> dict[str, str]:
         # the client waits for as long as a bundle takes, and then for this
         return nodes.client(view, target, max(1.0, timeout_s - support.LIMIT_S)).bundle()
 

@@ -53,7 +53,7 @@ complete_jobs = _complete(lambda view: [job["lrms_id"] for job in view.jobs])
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 All = Annotated[bool, typer.Option("--all", help="Also what is over.")]
-Hosts = Annotated[
+HostsFilter = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="HOSTS",

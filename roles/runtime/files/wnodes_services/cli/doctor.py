@@ -16,7 +16,7 @@ from wnodes.model.clock import Clock
 from wnodes.model.errors import AuthError
 
 from . import doctor_report, show
-from .common import FOUND_PROBLEM, UNREACHABLE, Hosts, Json, Timeout, print_json
+from .common import FOUND_PROBLEM, UNREACHABLE, HostsFilter, Json, Timeout, print_json
 
 #: a boot that hangs takes 20 of them
 TIMEOUT_S = 60.0
@@ -25,7 +25,7 @@ PIPED = 100
 
 
 def doctor(
-    hosts: Hosts = None,
+    hosts: HostsFilter = None,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Also what is well, and what could not be seen.")] = False,
     timeout: Timeout = TIMEOUT_S,

@@ -81,7 +81,7 @@ def ask(view: site.SiteView, hosts: Sequence[str], timeout_s: float, begin: Call
     """Ask the services of nodes; each tells what it can see."""
     connect_s = min(CONNECT_S, timeout_s)
 
-    def call(target: nodes.Target) -> tuple[Finding, ...]:
+    def call(target: nodes.NodeService) -> tuple[Finding, ...]:
         client = nodes.client(view, target, connect_s)
         try:
             answer = client.doctor(timeout_s - connect_s)

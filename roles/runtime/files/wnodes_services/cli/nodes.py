@@ -26,8 +26,8 @@ WORKERS = 32
 #: what a call may take beyond its limit: looking a name up, a handshake
 GRACE_S = 2.0
 
-#: a role and a host
-Target = tuple[str, str]
+#: the role of a service and its host
+NodeService = tuple[str, str]
 Client = BaitClient | HypervisorClient
 
 
@@ -35,7 +35,7 @@ Client = BaitClient | HypervisorClient
 class CallOutcome:
     """What became of one call."""
 
-    target: Target
+    target: NodeService
     answer: Any = None
     error: WnodesError | None = None
 
@@ -50,7 +50,7 @@ class CallOutcome:
         return {**said, **({"error": self.error.as_dict()} if self.error else self.answer)}
 
 
-def client(view: site.SiteView, target: Target, limit_s: float) -> Client:
+def client(view: site.SiteView, target: NodeService, limit_s: float) -> Client:
     """Return a client of one service of one node: over its Unix socket there, else over mutual TLS.
 
     :raises UnavailableError: there is no way to it
@@ -72,14 +72,17 @@ def client(view: site.SiteView, target: Target, limit_s: float) -> Client:
 
 
 def each(
-    targets: Sequence[Target], call: Callable[[Target], Any], limit_s: float, told: Callable[[CallOutcome], None]
+    targets: Sequence[NodeService],
+    call: Callable[[NodeService], Any],
+    limit_s: float,
+    told: Callable[[CallOutcome], None],
 ) -> list[CallOutcome]:
     """Make a call to each target, many at once; return what became of them in the targets' order.
 
     :param limit_s: how long one call may take
     :param told: called with each outcome as soon as it is there
     """
-    todo: queue.SimpleQueue[Target] = queue.SimpleQueue()
+    todo: queue.SimpleQueue[NodeService] = queue.SimpleQueue()
     done: queue.SimpleQueue[CallOutcome] = queue.SimpleQueue()
     for target in targets:
         todo.put(target)
@@ -87,7 +90,7 @@ def each(
     for _worker in range(min(WORKERS, len(targets))):
         threading.Thread(target=_work, args=(todo, done, call), daemon=True).start()
     end = time.monotonic() + (limit_s + GRACE_S) * math.ceil(len(targets) / WORKERS)
-    found: dict[Target, CallOutcome] = {}
+    found: dict[NodeService, CallOutcome] = {}
     while len(found) < len(targets):
         try:
             outcome = done.get(timeout=max(0.0, end - time.monotonic()))
@@ -106,7 +109,9 @@ def each(
     return [found[target] for target in targets]
 
 
-def _work(todo: queue.SimpleQueue[Target], done: queue.SimpleQueue[CallOutcome], call: Callable[[Target], Any]) -> None:
+def _work(
+    todo: queue.SimpleQueue[NodeService], done: queue.SimpleQueue[CallOutcome], call: Callable[[NodeService], Any]
+) -> None:
     while True:
         try:
             target = todo.get_nowait()

@@ -16,7 +16,7 @@ from wnodes.virt.fake import FakeVmHost
 from wnodes_services import teardown
 
 
-def steps(site: Site, closed: str = "") -> list[teardown.Step]:
+def steps(site: Site, closed: str = "") -> list[teardown.UndoStep]:
     return list(teardown.bait(site.lrms, site.bait.journal, site.bait.pool._journal, closed))
 
 

@@ -31,9 +31,9 @@ class Node:
     def __init__(self) -> None:
         self.findings: tuple[Finding, ...] = (OK, ODD)
         self.version, self.silent = "", False
-        self.asked: list[tuple[nodes.Target, float]] = []
+        self.asked: list[tuple[nodes.NodeService, float]] = []
 
-    def client(self, _view: site.SiteView, target: nodes.Target, limit_s: float) -> Any:
+    def client(self, _view: site.SiteView, target: nodes.NodeService, limit_s: float) -> Any:
         node = self
 
         class Client:

@@ -17,12 +17,12 @@ from wnodes.model.errors import AuthError, NotFoundError, UnavailableError
 from wnodes_services.cli import nodes, site
 
 
-def targets(*hosts: str) -> list[nodes.Target]:
+def targets(*hosts: str) -> list[nodes.NodeService]:
     return [("bait", host) for host in hosts]
 
 
 def test_each_node_has_its_outcome_in_order_and_is_told_when_it_is_there() -> None:
-    def call(target: nodes.Target) -> str:
+    def call(target: nodes.NodeService) -> str:
         if target[1] == "hv2":
             raise UnavailableError(object="bait of hv2", reason="does not answer")
         if target[1] == "hv3":
@@ -41,7 +41,7 @@ def test_a_node_that_hangs_does_not_keep_the_others(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(nodes, "GRACE_S", 0.05)
     forever = threading.Event()
 
-    def call(target: nodes.Target) -> Any:
+    def call(target: nodes.NodeService) -> Any:
         return {} if target[1] == "hv1" else forever.wait(60.0)
 
     told: list[nodes.CallOutcome] = []

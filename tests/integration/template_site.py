@@ -34,7 +34,7 @@ from wnodes.virt.domain import Domain
 from wnodes.virt.guest import GuestAgent
 from wnodes.virt.libvirt_host import LibvirtHost
 from wnodes.virt.personality import personalise, personality
-from wnodes.virt.policy import Files, HostFacts, domain_uuid, make_domain
+from wnodes.virt.policy import HostFacts, VmPaths, domain_uuid, make_domain
 from wnodes.virt.template import Template, Templates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +96,7 @@ class Site:
     def domain(self, vm: Vm) -> Domain:
         folder = self.folder / "vms" / vm.id
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        files = Files(
+        files = VmPaths(
             overlay=str(folder / "root.qcow2"),
             scratch=str(folder / "scratch.raw") if self.resources.scratch_mib else "",
             console=str(folder / "console.log"),

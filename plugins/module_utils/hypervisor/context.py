@@ -15,10 +15,10 @@ from ..virt.base import VmHost
 from ..virt.channel import ChannelHub
 from ..virt.surroundings import Surroundings
 from .config import HypervisorConfig
+from .disk_reservations import DiskReservations
 from .files import VmFiles
 from .ports import ImageSource, Nameserver, ReleaseAdmission
 from .registry import Registry
-from .room import DiskBooks
 
 T = TypeVar("T")
 
@@ -28,13 +28,13 @@ TRASH = ":trash"
 
 @dataclass
 class HypervisorContext:
-    """The node's host, images, neighbours and books, and how to reach them.
+    """The node's host, images, neighbours and records, and how to reach them.
 
     :param accel: tells what guests of an image run on
     :param node_problems: tells why the node itself can't have VMs now; empty when it can
     :param available_mib: tells how much memory the node could give away now
     :param pause: waits between two looks at a guest that nobody waits for
-    :param disk: the books of the disk
+    :param disk: what is reserved of the disk
     :param stretch: tells how busy the node is: limits are those of a free one
     :param surroundings: tells what guests get of the node
     :param wake_maintenance: wakes a step of maintenance
@@ -54,7 +54,7 @@ class HypervisorContext:
     node_problems: Callable[[], str]
     available_mib: Callable[[], int]
     pause: Callable[[float], None]
-    disk: DiskBooks
+    disk: DiskReservations
     stretch: Stretch
     surroundings: Callable[[], Surroundings]
     wake_maintenance: Callable[[str], None]

@@ -14,7 +14,7 @@ from ..model.errors import DirectoryError, UnavailableError, WnodesError
 from ..model.lease import Lease
 from ..model.states import VmState
 from ..model.vm import Vm
-from ..virt.base import Found
+from ..virt.base import FoundDomain
 from .catalogue import WARM, Catalogue
 from .context import TRASH, HypervisorContext
 from .registry import Superseded
@@ -212,7 +212,7 @@ class Maintenance:
                 self._reap(vm_id, orphans.get(vm_id))
         return SWEEP_S
 
-    def _reap(self, vm_id: str, domain: Optional[Found]) -> None:
+    def _reap(self, vm_id: str, domain: Optional[FoundDomain]) -> None:
         vm = self._context.vms.find(vm_id)
         if vm is not None and vm.state is not VmState.GONE:
             return

@@ -37,13 +37,13 @@ from . import node
 from .api import ConsolePart, HypervisorApi, HypervisorStatus
 from .config import HypervisorConfig
 from .context import HypervisorContext
+from .disk_reservations import DiskReservations
 from .events import EventLog
 from .files import VmFiles
 from .lifecycle import VmLifecycle
 from .maintenance import LIMITS_S, LeaseFigures, Maintenance
 from .ports import ImageSource, Nameserver, ReleaseAdmission
 from .registry import Registry, Superseded, is_gone, nothing
-from .room import DiskBooks
 from .starts import Starts
 from .syslog import SyslogReceiver
 from .syslog_intake import Intake
@@ -119,7 +119,7 @@ class Hypervisor(HypervisorApi):
         self.pulse.watch("upkeep", self._maintenance_loop.vitals)
         self._channels = channels or ChannelHub(self.heard)
         self._files = files or VmFiles(config.state_dir, patient(run, stretch))
-        self._disk = DiskBooks(config, self._files, disk)
+        self._disk = DiskReservations(config, self._files, disk)
         context = HypervisorContext(
             config=config,
             vms=self._vms,

@@ -16,7 +16,7 @@ from ..model.phases import flavour
 from ..model.resources import Resources
 from ..model.states import VmState
 from ..model.vm import Vm
-from ..virt.template import Description, Kept, Template, Templates
+from ..virt.template import StoredTemplate, Template, TemplateDescription, Templates
 from .catalogue import Catalogue
 from .context import HypervisorContext
 
@@ -26,7 +26,7 @@ _UP = (VmState.STARTING, VmState.PERSONALISING, VmState.READY, VmState.IN_USE)
 
 
 @dataclass(frozen=True)
-class Kind:
+class VmKind:
     """What VMs have in common that start from one template: digest of their image, size, accelerator."""
 
     digest: str
@@ -37,10 +37,10 @@ class Kind:
         return f"image={self.digest[:12]} flavour={flavour(self.resources)}"
 
 
-def kind_of(vm: Vm) -> Kind:
+def kind_of(vm: Vm) -> VmKind:
     """Return what kind of VM this is; its image must be known."""
     assert vm.image is not None
-    return Kind(vm.image.digest, vm.request.resources, vm.accel)
+    return VmKind(vm.image.digest, vm.request.resources, vm.accel)
 
 
 class TemplateStore:
@@ -72,7 +72,7 @@ class TemplateStore:
             context.stretch,
         )
         #: by key, as of the last look; never changed in place
-        self.kept: Dict[str, Kept] = {}
+        self.kept: Dict[str, StoredTemplate] = {}
 
     @property
     def building(self) -> str:
@@ -93,7 +93,7 @@ class TemplateStore:
         """Remove what an earlier process left half done."""
         self._templates.clear()
 
-    def find(self, image: CachedImage, kind: Kind) -> Optional[Template]:
+    def find(self, image: CachedImage, kind: VmKind) -> Optional[Template]:
         """Return what VMs of this kind can start from, or None; one that is damaged is removed.
 
         :raises UnavailableError: nothing is known: the host or the disk does not answer
@@ -109,7 +109,7 @@ class TemplateStore:
         """Note that a VM starts from it."""
         self._templates.record_use(template)
 
-    def build(self, image: CachedImage, kind: Kind) -> Template:
+    def build(self, image: CachedImage, kind: VmKind) -> Template:
         """Build one; see :meth:`Templates.build`."""
         template = self._templates.build(image, kind.resources, kind.accel)
         self.kept = self._templates.all()
@@ -129,7 +129,7 @@ class TemplateStore:
         if wanted:
             self._removed()
 
-    def keys(self, kind: Kind) -> Tuple[str, ...]:
+    def keys(self, kind: VmKind) -> Tuple[str, ...]:
         """Return the keys of all that were made for VMs of this kind."""
         guest = self._context.config.overheads.guest(kind.resources)
         wanted = (kind.digest, guest.cpus, guest.memory_mib, guest.scratch_mib, kind.accel)
@@ -156,7 +156,9 @@ class TemplateStore:
                 self.remove(key, reason)
         self.make_room()
 
-    def _useless(self, key: str, description: Optional[Description], here: Dict[str, Image], useful: Set[str]) -> str:
+    def _useless(
+        self, key: str, description: Optional[TemplateDescription], here: Dict[str, Image], useful: Set[str]
+    ) -> str:
         """Return why no VM will ever start from a template, empty where one may."""
         if description is None:
             return "its description can't be read"

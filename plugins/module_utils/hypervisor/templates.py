@@ -20,7 +20,7 @@ from .api import TemplateStatus
 from .catalogue import Catalogue
 from .config import TemplateFlavour
 from .context import HypervisorContext
-from .template_store import Kind, TemplateStore, kind_of
+from .template_store import TemplateStore, VmKind, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,14 @@ class NodeTemplates:
         self._context, self._catalogue = context, catalogue
         self._store = TemplateStore(context, catalogue, self._wait, self._removed)
         self._stopping, self._cleared = threading.Event(), False
-        self._building: Optional[Kind] = None
+        self._building: Optional[VmKind] = None
         self._lock = threading.Lock()
-        self._wanted: Dict[Kind, None] = {}
+        self._wanted: Dict[VmKind, None] = {}
         self._had: Set[Tuple[TemplateFlavour, str]] = set()
-        self._failed: Dict[Kind, int] = {}
-        self._pauses: Dict[Kind, int] = {}
-        self._not_before: Dict[Kind, float] = {}
-        self._told: Dict[Kind, str] = {}
+        self._failed: Dict[VmKind, int] = {}
+        self._pauses: Dict[VmKind, int] = {}
+        self._not_before: Dict[VmKind, float] = {}
+        self._told: Dict[VmKind, str] = {}
 
     # For VMs
 
@@ -159,16 +159,16 @@ class NodeTemplates:
                 accel = self._context.accel(self._context.images.ensure(image))
                 self._had.add((wanted, image.digest))
                 with self._lock:
-                    self._wanted.setdefault(Kind(image.digest, wanted.resources, accel))
+                    self._wanted.setdefault(VmKind(image.digest, wanted.resources, accel))
 
-    def _due(self) -> Tuple[Tuple[Kind, Image], ...]:
+    def _due(self) -> Tuple[Tuple[VmKind, Image], ...]:
         """Return what may be built now, what was wanted first first."""
         ready, now = {image.digest: image for image in self._catalogue.ready().values()}, self._context.clock.now()
         with self._lock:
             due = [kind for kind in self._wanted if self._not_before.get(kind, 0.0) <= now]
         return tuple((kind, ready[kind.digest]) for kind in due if kind.digest in ready)
 
-    def _is_room(self, kind: Kind) -> bool:
+    def _is_room(self, kind: VmKind) -> bool:
         """Return whether the node has nothing better to do, and enough memory and disk that are really free."""
         vms = self._context.vms.active()
         if any(vm.state in _COMING_UP for vm in vms):
@@ -178,7 +178,7 @@ class NodeTemplates:
             return False
         return self._context.disk.free_mib(vms) >= charge
 
-    def _try(self, kind: Kind, image: Image) -> bool:
+    def _try(self, kind: VmKind, image: Image) -> bool:
         """Build a template unless there is one or there is no room; return whether one was built."""
         try:
             cached = self._context.images.ensure(image)
@@ -196,7 +196,7 @@ class NodeTemplates:
             self._told.pop(kind, None)
         return built
 
-    def _build(self, kind: Kind, cached: CachedImage) -> None:
+    def _build(self, kind: VmKind, cached: CachedImage) -> None:
         self._building = kind
         try:
             template = self._context.effect("template", lambda: self._store.build(cached, kind))
@@ -216,13 +216,13 @@ class NodeTemplates:
             )
         self._store.make_room()
 
-    def _could_not(self, kind: Kind, error: WnodesError) -> None:
+    def _could_not(self, kind: VmKind, error: WnodesError) -> None:
         pause = self._put_off(kind)
         level = logging.DEBUG if self._told.get(kind) == str(error) else logging.WARNING
         log.log(level, "%s has no template and boots cold; it is tried again in %g s: %s", kind, pause, error)
         self._told[kind] = str(error)
 
-    def _put_off(self, kind: Kind) -> float:
+    def _put_off(self, kind: VmKind) -> float:
         """Build nothing of this kind for a while, longer each time until one is restored; return the seconds."""
         with self._lock:
             times = self._pauses[kind] = self._pauses.get(kind, 0) + 1

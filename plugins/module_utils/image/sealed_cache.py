@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _DISK = "disk.qcow2"
 
 
-class Cache(Protocol):
+class WholeImages(Protocol):
     """Where whole images come from."""
 
     def ensure(self, image: Image) -> CachedImage:
@@ -41,7 +41,7 @@ class Cache(Protocol):
         """Return what is under way."""
 
 
-class Maker(Protocol):
+class LayerFactory(Protocol):
     """Makes a layer of changes over a disk; see :class:`layer.LayerMaker`."""
 
     def make(self, disk: str, format: str, recipe: Recipe, layer: str, accel: str) -> List[str]:
@@ -58,10 +58,10 @@ class SealedImageCache:
 
     def __init__(
         self,
-        cache: Cache,
+        cache: WholeImages,
         root: str,
         recipe: Recipe,
-        maker: Maker,
+        maker: LayerFactory,
         accel: Callable[[CachedImage], str],
         in_use: Callable[[], Collection[str]],
     ) -> None:

@@ -20,7 +20,7 @@ from wnodes.model.vm import Mount, Vm, VmRequest
 from wnodes.process import Completed
 from wnodes.virt.domain import Domain
 from wnodes.virt.fake import FakeVmHost
-from wnodes.virt.policy import Files, HostFacts, domain_uuid, make_domain
+from wnodes.virt.policy import HostFacts, VmPaths, domain_uuid, make_domain
 from wnodes.virt.template import Templates
 
 
@@ -77,7 +77,7 @@ class Node:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         scratch = str(folder / "scratch.raw") if self.resources.scratch_mib else ""
-        files = Files(str(folder / "root.qcow2"), scratch, str(folder / "console.log"), str(folder / "channel.sock"))
+        files = VmPaths(str(folder / "root.qcow2"), scratch, str(folder / "console.log"), str(folder / "channel.sock"))
         vm = self.vm(name)
         assert vm.lease is not None
         return make_domain(vm.request, vm.lease, self.image, files, HostFacts("qemu", "", OVERHEADS))

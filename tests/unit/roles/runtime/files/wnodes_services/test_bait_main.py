@@ -22,7 +22,7 @@ from wnodes.model.resources import Resources
 from wnodes.model.states import JobState
 from wnodes.model.vm import Move
 from wnodes_services import bait_main, edge
-from wnodes_services.metrics import JobMetrics, Shapes
+from wnodes_services.metrics import JobMetrics, ShapeLabels
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_the_pool_tells_what_waits_and_what_should(calling: Any, site: Site, mon
 
 
 def test_shapes_that_share_a_label_are_added_up() -> None:
-    metrics = JobMetrics("hv1", Shapes(flavours=0))
+    metrics = JobMetrics("hv1", ShapeLabels(flavours=0))
     pool = [{"tag": TAG, "flavour": str(size), "target": 2, "waiting": 1, "coming": 0} for size in range(3)]
     figures = [(name, labels["flavour"], value) for name, _text, labels, value in bait_main.pool_figures(pool, metrics)]
     assert figures == [("wnodes_pool_waiting", "other", 3), ("wnodes_pool_target", "other", 6)]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The disk's books: what each VM may yet write is kept free for it, so that none is stopped by the others.
+"""Reservations of the disk: what each VM may yet write is kept free for it, so that none is stopped by the others.
 
 A VM's files are empty at first. If the disk were full when the guest writes, QEMU would stop it, and all others, too.
 """
@@ -20,7 +20,7 @@ from .config import HypervisorConfig
 from .files import VmFiles
 
 
-class DiskBooks:
+class DiskReservations:
     """What VMs were promised of the disk below ``state_dir``, against what it has.
 
     :param look: tells what a folder's file system has

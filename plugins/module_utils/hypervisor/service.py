@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 EXTRA_WORKERS = 4
 #: seconds that a stop waits for each thread: one may hang in a call that has its own deadline
 STOP_S = 3.0
+#: what status and metrics call the loop of maintenance
+MAINTENANCE_LOOP = "upkeep"
 _BEFORE_RECYCLING = frozenset(VmState) - {VmState.RECYCLING, VmState.GONE}
 
 
@@ -116,7 +118,7 @@ class Hypervisor(HypervisorApi):
         #: what drives this service, and whether it goes on
         self.pulse = Pulse()
         self.pulse.watch("vm", self._reconciler.vitals)
-        self.pulse.watch("upkeep", self._maintenance_loop.vitals)
+        self.pulse.watch(MAINTENANCE_LOOP, self._maintenance_loop.vitals)
         self._channels = channels or ChannelHub(self.heard)
         self._files = files or VmFiles(config.state_dir, patient(run, stretch))
         self._disk = DiskReservations(config, self._files, disk)
@@ -170,7 +172,7 @@ class Hypervisor(HypervisorApi):
         self._channels.start()
         if self._syslog is not None:
             self._syslog.start()
-        self._maintenance_loop.start(len(self._maintenance.steps), "upkeep")
+        self._maintenance_loop.start(len(self._maintenance.steps), MAINTENANCE_LOOP)
         self._reconciler.start(self._config.max_starting + EXTRA_WORKERS, "vm")
 
     def run_due(self) -> int:

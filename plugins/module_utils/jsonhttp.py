@@ -33,7 +33,7 @@ CLOSED = (
 )  # fmt: skip
 
 #: makes an unconnected connection with the given timeout in seconds
-Opener = Callable[[float], http.client.HTTPConnection]
+ConnectionOpener = Callable[[float], http.client.HTTPConnection]
 
 
 def root_socket(socket_path: str) -> str:
@@ -116,7 +116,7 @@ class JsonClient:
     :param timeout_s: longest wait for a connection and for each answer, in seconds
     """
 
-    def __init__(self, what: str, opener: Opener, hint: str, timeout_s: float = 10.0) -> None:
+    def __init__(self, what: str, opener: ConnectionOpener, hint: str, timeout_s: float = 10.0) -> None:
         self._what, self._opener, self._hint, self._timeout_s = what, opener, hint, timeout_s
         self._idle: List[http.client.HTTPConnection] = []
         self._lock = threading.Lock()

@@ -22,7 +22,7 @@ from .process import run as run_process
 #: makes the text of one part
 Part = Callable[[], str]
 #: runs a program, see ``process.run``
-Runner = Callable[..., Completed]
+CommandRunner = Callable[..., Completed]
 
 #: how long all parts of one service may take together, and each command, in seconds
 LIMIT_S, COMMAND_S = 25.0, 8.0
@@ -73,7 +73,7 @@ def data(read: Callable[[], Any]) -> Part:
     return lambda: json.dumps(redacted(encode(read())), indent=2, ensure_ascii=False) + "\n"
 
 
-def command(*argv: str, run: Runner = run_process) -> Part:
+def command(*argv: str, run: CommandRunner = run_process) -> Part:
     """Return a part that tells what a program prints, and how it ended if not well."""
 
     def told() -> str:
@@ -83,7 +83,7 @@ def command(*argv: str, run: Runner = run_process) -> Part:
     return told
 
 
-def versions(package: str, programs: Mapping[str, Sequence[str]], run: Runner = run_process) -> Part:
+def versions(package: str, programs: Mapping[str, Sequence[str]], run: CommandRunner = run_process) -> Part:
     """Return a part that tells versions: ours, Python's, the kernel's, and the first line each program prints."""
 
     def told() -> str:
@@ -98,7 +98,7 @@ def versions(package: str, programs: Mapping[str, Sequence[str]], run: Runner = 
     return told
 
 
-def units(*names: str, run: Runner = run_process) -> Dict[str, Part]:
+def units(*names: str, run: CommandRunner = run_process) -> Dict[str, Part]:
     """Return parts that tell the state and the last journal lines of systemd units."""
     wanted = "Id,LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,ExecMainStartTimestamp,MemoryCurrent"
     chosen = [word for name in names for word in ("-u", name)]

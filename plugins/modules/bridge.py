@@ -142,10 +142,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wish = module.params
-    network = backend(wish["timeout"])
+    given = module.params
+    network = backend(given["timeout"])
     try:
-        difference = network.bridge_difference(wish["name"], wish["uplink"], wish["state"] == "present")
+        difference = network.bridge_difference(given["name"], given["uplink"], given["state"] == "present")
         if not module.check_mode:
             network.apply(difference)
     except WnodesError as error:

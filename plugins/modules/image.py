@@ -11,7 +11,7 @@ short_description: Customise a virtual machine's image and publish it
 version_added: 0.1.0
 description:
   - Brings the content of a disk image to a wanted state with libguestfs, in one launch of its appliance.
-  - The difference between image and wish is computed first. Check mode, diff and the work itself all use it.
+  - The difference between the image and its recipe is computed first. Check mode, diff and the work itself all use it.
   - A step that fails leaves the image as it was.
   - Optionally looks for what must not be handed out and publishes the image with kernel and initrd under its digest.
   - "Order of work: O(packages_absent), O(upgrade), O(packages); then O(groups), O(users), O(timezone), O(dns),
@@ -229,7 +229,7 @@ from typing import Any, Callable, Dict, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.wnodes.farm.plugins.module_utils.image.build import Build
-from ansible_collections.wnodes.farm.plugins.module_utils.image.meter import silent
+from ansible_collections.wnodes.farm.plugins.module_utils.image.progress import silent
 from ansible_collections.wnodes.farm.plugins.module_utils.image.publish import Target
 from ansible_collections.wnodes.farm.plugins.module_utils.image.recipe.accel import decide
 from ansible_collections.wnodes.farm.plugins.module_utils.image.recipe.engine import Engine

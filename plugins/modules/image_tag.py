@@ -119,13 +119,13 @@ def run(module: AnsibleModule, directory: Directory) -> Dict[str, Any]:
     given = module.params
     tags = tuple(given["tags"])
     if given["state"] == "absent":
-        wish = catalogue.TagWish(tags, None)
+        desired = catalogue.DesiredTags(tags, None)
     else:
         hosts = None if given["hosts"] is None else tuple(given["hosts"])
-        wish = catalogue.wish_for(given["path"], tags, hosts, verifier(given["authority"]))
-    todo = catalogue.changes(directory, wish)
+        desired = catalogue.desired_tags(given["path"], tags, hosts, verifier(given["authority"]))
+    todo = catalogue.changes(directory, desired)
     if not module.check_mode:
-        catalogue.apply(directory, wish, todo)
+        catalogue.apply(directory, desired, todo)
     return {
         "changed": bool(todo),
         "tags": [catalogue.described(change.after) for change in todo],

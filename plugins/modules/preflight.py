@@ -102,7 +102,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.wnodes.farm.plugins.module_utils.bait.config import BaitConfig
 from ansible_collections.wnodes.farm.plugins.module_utils.doctor.catalogue import CHECKS, worst_first
-from ansible_collections.wnodes.farm.plugins.module_utils.doctor.check import HEAD, NODE, Outcome, Wanted, examine
+from ansible_collections.wnodes.farm.plugins.module_utils.doctor.check import HEAD, NODE, CheckOutcome, Wanted, examine
 from ansible_collections.wnodes.farm.plugins.module_utils.doctor.machine import Machine
 from ansible_collections.wnodes.farm.plugins.module_utils.hypervisor.config import HypervisorConfig
 from ansible_collections.wnodes.farm.plugins.module_utils.model.codec import decode, encode
@@ -156,9 +156,9 @@ def main() -> None:
     machine = backend()
     findings = worst_first(examine(CHECKS, machine, wanted(module.params)))
     for finding in findings:
-        if finding.outcome is Outcome.WARNING:
+        if finding.outcome is CheckOutcome.WARNING:
             module.warn(f"{finding.check}: {finding}")
-    failures = [f"{finding.check}: {finding}" for finding in findings if finding.outcome is Outcome.FAILURE]
+    failures = [f"{finding.check}: {finding}" for finding in findings if finding.outcome is CheckOutcome.FAILURE]
     if failures:
         text = "\n".join(f"- {failure}" for failure in failures)
         module.fail_json(msg=f"not fit for role {module.params['role']}:\n{text}", findings=encode(findings))

@@ -161,7 +161,7 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.wnodes.farm.plugins.module_utils.hypervisor import wish
+from ansible_collections.wnodes.farm.plugins.module_utils.hypervisor import desired_state
 from ansible_collections.wnodes.farm.plugins.module_utils.hypervisor.api import HypervisorApi
 from ansible_collections.wnodes.farm.plugins.module_utils.hypervisor.client import ACCESS_SPEC, HypervisorClient
 from ansible_collections.wnodes.farm.plugins.module_utils.model.codec import encode
@@ -186,12 +186,12 @@ def run(module: AnsibleModule, api: HypervisorApi) -> Dict[str, Any]:
         resources=Resources(given["cpus"], given["memory_mib"], given["scratch_mib"]),
         mounts=tuple(Mount(**mount) for mount in given["mounts"]),
     )
-    difference = wish.difference(api, wanted.id, wanted if present else None)
+    difference = desired_state.difference(api, wanted.id, wanted if present else None)
     if not module.check_mode:
-        wish.apply(api, wanted.id, difference)
+        desired_state.apply(api, wanted.id, difference)
         if given["wait"]:
-            wish.wait(api, wanted.id, present, float(given["timeout"]))
-    found = wish.find(api, wanted.id)
+            desired_state.wait(api, wanted.id, present, float(given["timeout"]))
+    found = desired_state.find(api, wanted.id)
     return {
         "changed": difference.changed,
         "diff": difference.as_diff(),

@@ -23,7 +23,7 @@ from wnodes.model.lease import NetworkSettings
 from wnodes.model.resources import Resources
 from wnodes.model.vm import Mount, VmRequest
 from wnodes.nameserver.config import NameserverAccess
-from wnodes.virt.guest import Guest
+from wnodes.virt.guest import GuestAgent
 from wnodes.virt.libvirt_host import LibvirtHost
 
 
@@ -57,7 +57,7 @@ class Machine(SimpleNamespace):
         self.hypervisor.create(VmRequest(vm_id, "alice", tag, Resources(1, 512, scratch_mib), (home, software)))
 
     def guest(self, script: str, vm_id: str = "vm1") -> str:
-        output = Guest(self.host, self.hypervisor.get(vm_id).uuid).run(script, 60)
+        output = GuestAgent(self.host, self.hypervisor.get(vm_id).uuid).run(script, 60)
         assert output.rc == 0, output
         return output.stdout
 

@@ -31,10 +31,10 @@ from wnodes.virt import savefile
 from wnodes.virt.clone import clone
 from wnodes.virt.disks import make_overlay, make_scratch
 from wnodes.virt.domain import Domain
-from wnodes.virt.guest import Guest
+from wnodes.virt.guest import GuestAgent
 from wnodes.virt.libvirt_host import LibvirtHost
 from wnodes.virt.personality import personalise, personality
-from wnodes.virt.policy import Files, HostFacts, domain_uuid, make_domain
+from wnodes.virt.policy import HostFacts, VmPaths, domain_uuid, make_domain
 from wnodes.virt.template import Template, Templates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +96,7 @@ class Site:
     def domain(self, vm: Vm) -> Domain:
         folder = self.folder / "vms" / vm.id
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        files = Files(
+        files = VmPaths(
             overlay=str(folder / "root.qcow2"),
             scratch=str(folder / "scratch.raw") if self.resources.scratch_mib else "",
             console=str(folder / "console.log"),
@@ -118,7 +118,7 @@ class Site:
 
     def boot(self, vm: Vm, domain: Domain | None = None) -> None:
         """Start ``vm`` without a template."""
-        guest = Guest(self.host, vm.uuid)
+        guest = GuestAgent(self.host, vm.uuid)
         self.start(domain or self.domain(vm))
 
         def answers() -> bool:
@@ -137,17 +137,17 @@ class Site:
 
     def personalise(self, vm: Vm) -> float:
         """Make the clone ``vm`` what it should be; return the seconds that it took."""
-        return personalise(Guest(self.host, vm.uuid), personality(vm, clone=True), time.time(), 60)
+        return personalise(GuestAgent(self.host, vm.uuid), personality(vm, clone=True), time.time(), 60)
 
     def guest(self, vm: Vm, script: str) -> str:
-        output = Guest(self.host, vm.uuid).run(script, 60)
+        output = GuestAgent(self.host, vm.uuid).run(script, 60)
         assert output.rc == 0, output
         return output.stdout
 
     def clock_off(self, vm: Vm) -> float:
         """Return by how many seconds at least a guest's clock is wrong."""
         asked = time.time()
-        clock = Guest(self.host, vm.uuid).clock()
+        clock = GuestAgent(self.host, vm.uuid).clock()
         return min(0.0, clock - asked) + max(0.0, clock - time.time())
 
     def end(self, vm: Vm) -> None:

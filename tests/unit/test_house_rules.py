@@ -141,6 +141,26 @@ def test_the_library_knows_neither_ansible_nor_its_own_absolute_name() -> None:
     assert found == []
 
 
+def type_names(path: Path) -> Iterator[tuple[str, bool]]:
+    """Yield the public types that a file names, and whether each is a class; others are aliases."""
+    for node in parsed(path).body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name, True
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(target, ast.Name) and re.match(r"[A-Z]\w*[a-z]", target.id):
+            yield target.id, False
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    """Nor does an alias take the name of a class: who meets a name need not ask whose it is."""
+    named: dict[str, list[tuple[str, bool]]] = {}
+    for path in (*python(LIBRARY), *python(SERVICES)):
+        for found, is_class in type_names(path):
+            named.setdefault(found, []).append((name(path), is_class))
+    twins = {found: uses for found, uses in named.items() if len(uses) > 1 and any(is_class for _, is_class in uses)}
+    assert {found: [path for path, _ in uses] for found, uses in twins.items()} == {}
+
+
 def narrows(test: ast.expr) -> bool:
     """Tell whether an assertion only tells mypy a type: `x is not None`, `isinstance(x, T)`."""
     if isinstance(test, ast.Compare):
@@ -224,11 +244,11 @@ TESTED_THROUGH = {
     "plugins/module_utils/nameserver/catalogue.py": "plugins/modules/test_image_tag.py",
     "plugins/module_utils/nameserver/services.py": "plugins/modules/test_node_info.py",
     "plugins/module_utils/nameserver/garbage.py": "roles/runtime/files/wnodes_services/cli/test_images.py",
-    "plugins/module_utils/hypervisor/parts.py": "plugins/module_utils/hypervisor/test_life.py",
-    "plugins/module_utils/hypervisor/stock.py": "plugins/module_utils/hypervisor/test_templates.py",
+    "plugins/module_utils/hypervisor/context.py": "plugins/module_utils/hypervisor/test_lifecycle.py",
+    "plugins/module_utils/hypervisor/template_store.py": "plugins/module_utils/hypervisor/test_templates.py",
     "plugins/module_utils/bait/explain.py": "plugins/module_utils/bait/test_journey.py",
     "plugins/module_utils/lrms/fake.py": "plugins/module_utils/bait/test_journey.py",
-    "plugins/module_utils/model/clock.py": "plugins/module_utils/hypervisor/test_life.py",
+    "plugins/module_utils/model/clock.py": "plugins/module_utils/hypervisor/test_lifecycle.py",
     "plugins/module_utils/model/image.py": "plugins/module_utils/directory/test_sqlite.py",
     "plugins/module_utils/model/lease.py": "plugins/module_utils/directory/test_sqlite.py",
 }

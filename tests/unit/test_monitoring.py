@@ -28,7 +28,7 @@ from wnodes.engine.pulse import Pulse
 from wnodes.hypervisor.api import HypervisorStatus, NodeImage
 from wnodes.hypervisor.catalogue import FAILED, READY, REFUSED, WAITING
 from wnodes.hypervisor.fake import FakeHypervisor
-from wnodes.hypervisor.upkeep import LeaseFigures
+from wnodes.hypervisor.maintenance import LeaseFigures
 from wnodes.model.clock import FakeClock
 from wnodes.model.lease import NetworkSettings
 from wnodes.model.phases import PHASES
@@ -38,7 +38,7 @@ from wnodes.model.vm import Move, VmRequest
 from wnodes.nameserver.config import HostNameRange, HostNamesConfig, NameserverConfig
 from wnodes_services import bait_main, hypervisor_main, nameserver_main
 from wnodes_services.cli.show import CAME
-from wnodes_services.observed import NONE, JobMetrics, VmMetrics
+from wnodes_services.metrics import NONE, JobMetrics, VmMetrics
 from wnodes_services.server import Peer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,8 +77,8 @@ def scraped(app: Any) -> dict[str, set[str]]:
 
 
 def bait() -> Any:
-    observed = JobMetrics("hv1")
-    site = Site(observe=observed.observe)
+    metrics = JobMetrics("hv1")
+    site = Site(observe=metrics.observe)
     number, _answer = site.dispatch()
     site.run()
     site.lrms.finish(number)
@@ -88,21 +88,21 @@ def bait() -> Any:
     site.bait.status = lambda: told  # type: ignore[method-assign]
     pulse = Pulse()
     pulse.watch("job", site.bait.reconciler.vitals)
-    return bait_main.application(site.bait, observed, pulse, lambda: dict.fromkeys(ANSWERS, 1))
+    return bait_main.application(site.bait, metrics, pulse, lambda: dict.fromkeys(ANSWERS, 1))
 
 
 def hypervisor() -> Any:
-    observed, fake = VmMetrics("hv1"), FakeHypervisor()
+    metrics, fake = VmMetrics("hv1"), FakeHypervisor()
     vm = fake.create(VmRequest("r1", "alice", TAG, Resources(1, 512)))
     states = (VmState.PLANNED, VmState.IMAGE, VmState.STARTING, VmState.PERSONALISING, VmState.READY)
-    observed.observe(replace(vm, history=tuple(Move(state.value, 0.0) for state in states), path="cold"))
+    metrics.observe(replace(vm, history=tuple(Move(state.value, 0.0) for state in states), path="cold"))
     fake.create(VmRequest("r2", "alice", TAG, Resources(1, 512)))
-    observed.observe(fake.destroy("r2"))
+    metrics.observe(fake.destroy("r2"))
     fake.status = lambda: HypervisorStatus(True, images=(NodeImage(TAG, "d" * 64, 1, READY),))  # type: ignore[method-assign]
     pulse = Pulse()
     pulse.loop("upkeep")
     leases = LeaseFigures(1, 90.0)
-    return hypervisor_main.application(fake, lambda: {"written": 1}, observed, pulse=pulse, leases=lambda: leases)
+    return hypervisor_main.application(fake, lambda: {"written": 1}, metrics, pulse=pulse, leases=lambda: leases)
 
 
 def nameserver() -> Any:

@@ -21,7 +21,7 @@ from . import (
     slurm_places,
     virtualisation,
 )
-from .check import Check, Finding, Outcome
+from .check import Check, CheckOutcome, Finding
 
 CHECKS: Tuple[Check, ...] = (
     *host.CHECKS,
@@ -43,11 +43,11 @@ OF_BAIT = ("slurm", "memory")
 
 def worst_first(findings: Iterable[Finding]) -> Tuple[Finding, ...]:
     """Return findings with failures first, else in the order of the checks."""
-    order = list(Outcome)
+    order = list(CheckOutcome)
     return tuple(sorted(findings, key=lambda finding: order.index(finding.outcome)))
 
 
 def counted(findings: Iterable[Finding]) -> Dict[str, Any]:
     """Return how many findings there are of each outcome."""
     outcomes = [finding.outcome for finding in findings]
-    return {outcome.value: outcomes.count(outcome) for outcome in Outcome}
+    return {outcome.value: outcomes.count(outcome) for outcome in CheckOutcome}

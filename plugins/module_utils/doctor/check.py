@@ -18,7 +18,7 @@ from .machine import Machine
 HEAD, NODE = "head", "node"
 
 
-class Outcome(str, Enum):
+class CheckOutcome(str, Enum):
     """What came of a check, worst first."""
 
     FAILURE = "failure"
@@ -38,7 +38,7 @@ class Finding:
     :param hint: the cure
     """
 
-    outcome: Outcome
+    outcome: CheckOutcome
     object: str
     value: str = ""
     reason: str = ""
@@ -51,22 +51,22 @@ class Finding:
 
 def ok(object: str, value: str = "") -> Finding:
     """Return that all is well."""
-    return Finding(Outcome.OK, object, value)
+    return Finding(CheckOutcome.OK, object, value)
 
 
 def warning(object: str, value: str, reason: str, hint: str) -> Finding:
     """Return what works, but not as well as it could."""
-    return Finding(Outcome.WARNING, object, value, reason, hint)
+    return Finding(CheckOutcome.WARNING, object, value, reason, hint)
 
 
 def failure(object: str, value: str, reason: str, hint: str) -> Finding:
     """Return what keeps jobs from their VMs, now or one day."""
-    return Finding(Outcome.FAILURE, object, value, reason, hint)
+    return Finding(CheckOutcome.FAILURE, object, value, reason, hint)
 
 
 def skipped(object: str, reason: str, hint: str = "") -> Finding:
     """Return that there was nothing to look at."""
-    return Finding(Outcome.SKIPPED, object, "", reason, hint)
+    return Finding(CheckOutcome.SKIPPED, object, "", reason, hint)
 
 
 def of_error(error: WnodesError) -> Finding:
@@ -140,7 +140,7 @@ class Check:
             reason = f"could not be looked at: {type(error).__name__}: {error}"
             found.append(failure(self.about, "", reason, "please report it: the check should have said what is wrong"))
         # what is well besides is of no use to somebody who looks for what is not
-        telling = [finding for finding in found if finding.outcome is not Outcome.OK] or found or [ok(self.about)]
+        telling = [finding for finding in found if finding.outcome is not CheckOutcome.OK] or found or [ok(self.about)]
         return tuple(replace(finding, check=self.name) for finding in telling)
 
 

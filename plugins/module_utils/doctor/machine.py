@@ -14,7 +14,7 @@ import time
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from ..jsonhttp import unix_client
-from ..model.disk import Disk, disk
+from ..model.disk import DiskSpace, disk
 from ..model.errors import CommandFailed, NotFoundError
 from ..nameserver.client import NameserverClient
 from ..nameserver.config import NameserverAccess
@@ -108,7 +108,7 @@ class Machine:
         return self._disk(folder).total_mib
 
     @staticmethod
-    def _disk(folder: str) -> Disk:
+    def _disk(folder: str) -> DiskSpace:
         while not os.path.exists(folder):
             folder = os.path.dirname(folder)
         return disk(folder)

@@ -8,16 +8,16 @@ from __future__ import annotations
 import logging
 from typing import Callable, Dict, Optional, Set, Tuple
 
-from ..image.meter import transfer
+from ..image.progress import transfer
 from ..model.errors import ImageError, RequestError, WnodesError
 from ..model.image import Image, Manifest, TagEntry
 from ..model.vm import VmRequest
 from .api import NodeImage
-from .parts import Parts
+from .context import HypervisorContext
 
 log = logging.getLogger(__name__)
 
-#: the step of the upkeep that brings images here
+#: the step of maintenance that brings images here
 WARM = ":images"
 
 READY, WAITING, REFUSED, FAILED = "ready", "waiting", "refused", "failed"
@@ -30,8 +30,8 @@ class Catalogue:
     :param stale: tells whether the nameserver can't be asked now
     """
 
-    def __init__(self, parts: Parts, refresh: Callable[[], None], stale: Callable[[], bool]) -> None:
-        self._p, self._refresh, self._stale = parts, refresh, stale
+    def __init__(self, context: HypervisorContext, refresh: Callable[[], None], stale: Callable[[], bool]) -> None:
+        self._context, self._refresh, self._stale = context, refresh, stale
         self._entries: Optional[Tuple[TagEntry, ...]] = None
         self._sorted = False
         self._good: Dict[str, Tuple[Manifest, Image]] = {}
@@ -41,7 +41,7 @@ class Catalogue:
 
     def read(self) -> None:
         """Ask the nameserver; DirectoryError or UnavailableError where it can't be asked."""
-        self._entries = self._p.nameserver.tags()
+        self._entries = self._context.nameserver.tags()
 
     def sort_out(self) -> None:
         """Verify what was read. A refused image costs its tag only.
@@ -51,16 +51,16 @@ class Catalogue:
         good: Dict[str, Tuple[Manifest, Image]] = {}
         refused: Dict[str, str] = {}
         for entry in self._entries or ():
-            release = entry.release_for(self._p.config.host)
+            release = entry.release_for(self._context.config.host)
             try:
-                manifest = self._p.trust.admit(release, entry.tag)
+                manifest = self._context.trust.admit(release, entry.tag)
             except ImageError as error:
                 refused[entry.tag] = str(error)
             else:
                 good[entry.tag] = manifest, manifest.image(release.location)
         self._good, self._refused, self._sorted = good, refused, self._entries is not None
         if any(self._ready.get(tag) != image.digest for tag, (_manifest, image) in good.items()):
-            self._p.care(WARM)
+            self._context.wake_maintenance(WARM)
 
     def warm(self) -> None:
         """Bring the images that are not here yet, one after the other, so that no job has to wait for them."""
@@ -68,7 +68,7 @@ class Catalogue:
             if self._ready.get(tag) == image.digest:
                 continue
             try:
-                self._p.images.ensure(image)
+                self._context.images.ensure(image)
             except WnodesError as error:
                 if self._failed.get(tag) != str(error):
                     log.warning("image=%s tag=%s can't be made ready: %s", image.digest[:12], tag, error)
@@ -81,7 +81,7 @@ class Catalogue:
     def distrust(self, digest: str) -> None:
         """Let the image ``digest`` be made ready again: what is here of it is damaged."""
         self._ready = {tag: ready for tag, ready in self._ready.items() if ready != digest}
-        self._p.care(WARM)
+        self._context.wake_maintenance(WARM)
 
     @property
     def known(self) -> bool:
@@ -108,7 +108,7 @@ class Catalogue:
 
     def images(self) -> Tuple[NodeImage, ...]:
         """Return how each tag stands here, by name."""
-        found, under_way = {}, self._p.images.progress()
+        found, under_way = {}, self._context.images.progress()
         for tag, (manifest, image) in self._good.items():
             ready, failed = self._ready.get(tag) == image.digest, self._failed.get(tag, "")
             state = READY if ready else FAILED if failed else WAITING

@@ -18,7 +18,7 @@ from ..model.image import CachedImage
 from ..process import Completed
 from ..process import run as run_process
 from ..virt.disks import make_overlay, make_scratch
-from ..virt.policy import Files
+from ..virt.policy import VmPaths
 from .api import ConsolePart
 
 log = logging.getLogger(__name__)
@@ -50,10 +50,10 @@ class VmFiles:
         #: how programs are run here
         self.run = run
 
-    def of(self, vm_id: str, scratch: bool) -> Files:
+    def of(self, vm_id: str, scratch: bool) -> VmPaths:
         """Return where the files of a VM are."""
         folder = os.path.join(self._vms, vm_id)
-        return Files(
+        return VmPaths(
             overlay=os.path.join(folder, "root.qcow2"),
             scratch=os.path.join(folder, "scratch.raw") if scratch else "",
             console=os.path.join(folder, "console.log"),
@@ -68,7 +68,7 @@ class VmFiles:
             os.makedirs(folder, exist_ok=True)
             os.chmod(folder, 0o711)  # noqa: S103 - the lint minds any bit for others
 
-    def prepare(self, vm_id: str, image: CachedImage, scratch_mib: int) -> Files:
+    def prepare(self, vm_id: str, image: CachedImage, scratch_mib: int) -> VmPaths:
         """Make the files anew; what a broken attempt left is thrown away first.
 
         :raises CommandFailed: qemu-img or mke2fs failed

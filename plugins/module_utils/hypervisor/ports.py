@@ -12,7 +12,7 @@ from ..model.image import CachedImage, Image, Manifest, Release, TagEntry
 from ..model.lease import Lease
 
 
-class ImageCache(Protocol):
+class ImageSource(Protocol):
     """Verified copies of images on this node."""
 
     def ensure(self, image: Image) -> CachedImage:
@@ -29,7 +29,7 @@ class ImageCache(Protocol):
         """Return bytes here, bytes in all and bytes a second of the images under way, by digest."""
 
 
-class Trust(Protocol):
+class ReleaseAdmission(Protocol):
     """Which releases may boot here; see image/trust.py."""
 
     def admit(self, release: Release, tag: str) -> Manifest:

@@ -161,7 +161,7 @@ class Registry:
         return tuple(self.shown(vm) for vm in self._journal.all())
 
     def wait(self, key: str, reason: str) -> None:
-        """Note what a VM (or a step of the upkeep) is waiting for, until its next move."""
+        """Note what a VM (or a step of maintenance) is waiting for, until its next move."""
         self._waiting[key] = reason
 
     def shown(self, vm: Vm) -> Vm:

@@ -19,7 +19,7 @@ from ..journald import Journald
 from ..load import Stretch, patient, stretch
 from ..model.clock import Clock, Failpoints
 from ..model.codec import encode
-from ..model.disk import Disk, disk
+from ..model.disk import DiskSpace, disk
 from ..model.endpoint import reachable
 from ..model.errors import StateError
 from ..model.image import CachedImage, check_tag
@@ -30,23 +30,23 @@ from ..support import Part
 from ..virt.accel import AccelProbe
 from ..virt.base import HostEvent, VmHost
 from ..virt.channel import ChannelHub, Frame
-from ..virt.guest import Guest, pause
+from ..virt.guest import GuestAgent, pause
 from ..virt.policy import check_labels, check_request
 from ..virt.surroundings import Surroundings, surroundings
 from . import node
 from .api import ConsolePart, HypervisorApi, HypervisorStatus
 from .config import HypervisorConfig
+from .context import HypervisorContext
+from .disk_reservations import DiskReservations
 from .events import EventLog
 from .files import VmFiles
-from .life import Life
-from .parts import Parts
-from .ports import ImageCache, Nameserver, Trust
+from .lifecycle import VmLifecycle
+from .maintenance import LIMITS_S, LeaseFigures, Maintenance
+from .ports import ImageSource, Nameserver, ReleaseAdmission
 from .registry import Registry, Superseded, is_gone, nothing
-from .room import DiskBooks
 from .starts import Starts
 from .syslog import SyslogReceiver
 from .syslog_intake import Intake
-from .upkeep import LIMITS_S, LeaseFigures, Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 EXTRA_WORKERS = 4
 #: seconds that a stop waits for each thread: one may hang in a call that has its own deadline
 STOP_S = 3.0
+#: what status and metrics call the loop of maintenance
+MAINTENANCE_LOOP = "upkeep"
 _BEFORE_RECYCLING = frozenset(VmState) - {VmState.RECYCLING, VmState.GONE}
 
 
@@ -77,9 +79,9 @@ class Hypervisor(HypervisorApi):
         self,
         config: HypervisorConfig,
         host: VmHost,
-        images: ImageCache,
+        images: ImageSource,
         nameserver: Nameserver,
-        trust: Trust,
+        trust: ReleaseAdmission,
         *,
         clock: Optional[Clock] = None,
         failpoints: Optional[Failpoints] = None,
@@ -90,7 +92,7 @@ class Hypervisor(HypervisorApi):
         node_problems: Optional[Callable[[], str]] = None,
         available_mib: Callable[[], int] = node.available_mib,
         pause: Callable[[float], None] = pause,
-        disk: Callable[[str], Disk] = disk,
+        disk: Callable[[str], DiskSpace] = disk,
         stretch: Stretch = stretch,
         surroundings: Callable[[], Surroundings] = surroundings,
         observe: Callable[[Vm], None] = nothing,
@@ -104,21 +106,23 @@ class Hypervisor(HypervisorApi):
         self._probes = AccelProbe(os.path.join(self._state_dir, "accel.json"))
         self._events = EventLog()
         self._journal = Journal(os.path.join(self._state_dir, "journal.db"), Vm, is_gone)
-        self._vms = Registry(self._journal, self._clock, self._events, lambda: self._caretaker.wake(":beat"), observe)
+        self._vms = Registry(
+            self._journal, self._clock, self._events, lambda: self._maintenance_loop.wake(":beat"), observe
+        )
         # leases that are short are tried for more often than that, too
         pauses = (0.5, min(15.0, config.lease_ttl_s / 4))
         loop = partial(Reconciler, clock=self._clock, failed=self._failed, retry_s=pauses)
         self._reconciler = loop(self._step, label=lambda key: f"vm={key} waits")
         # apart, and with a thread for each key: no number of VMs that wait for something may hold up a renewal
-        self._caretaker = loop(self._care, label=lambda key: key.lstrip(":"), limits_s=LIMITS_S)
+        self._maintenance_loop = loop(self._maintain, label=lambda key: key.lstrip(":"), limits_s=LIMITS_S)
         #: what drives this service, and whether it goes on
         self.pulse = Pulse()
         self.pulse.watch("vm", self._reconciler.vitals)
-        self.pulse.watch("upkeep", self._caretaker.vitals)
+        self.pulse.watch(MAINTENANCE_LOOP, self._maintenance_loop.vitals)
         self._channels = channels or ChannelHub(self.heard)
         self._files = files or VmFiles(config.state_dir, patient(run, stretch))
-        self._disk = DiskBooks(config, self._files, disk)
-        parts = Parts(
+        self._disk = DiskReservations(config, self._files, disk)
+        context = HypervisorContext(
             config=config,
             vms=self._vms,
             host=host,
@@ -136,13 +140,13 @@ class Hypervisor(HypervisorApi):
             disk=self._disk,
             stretch=stretch,
             surroundings=surroundings,
-            care=self._caretaker.wake,
+            wake_maintenance=self._maintenance_loop.wake,
         )
         self._syslog = self._syslog_receiver(config)
-        self._upkeep = Upkeep(parts, self._reconciler.wake, self._beat)
-        self._life = Life(parts, Starts(parts, self._upkeep.templates))
+        self._maintenance = Maintenance(context, self._reconciler.wake, self._beat)
+        self._lifecycle = VmLifecycle(context, Starts(context, self._maintenance.templates))
         host.subscribe(self._from_host)
-        self._resume(parts)
+        self._resume(context)
 
     def _syslog_receiver(self, config: HypervisorConfig) -> Optional[SyslogReceiver]:
         if not config.syslog_listen:
@@ -151,15 +155,15 @@ class Hypervisor(HypervisorApi):
         intake = Intake(journal, config.syslog_rate, config.syslog_burst, time.monotonic)
         return SyslogReceiver(config.syslog_listen, config.syslog_port, self._vms.senders, intake, journal)
 
-    def _resume(self, parts: Parts) -> None:
+    def _resume(self, context: HypervisorContext) -> None:
         """Take up what the journal says was under way."""
         for vm in self._vms.active():
             if vm.state not in (VmState.PLANNED, VmState.IMAGE, VmState.RECYCLING):
-                self._channels.add(vm.id, parts.files.of(vm.id, False).channel)
+                self._channels.add(vm.id, context.files.of(vm.id, False).channel)
             self._reconciler.wake(vm.id)
         self._vms.announce_all()
-        for key in self._upkeep.steps:
-            self._caretaker.wake(key)
+        for key in self._maintenance.steps:
+            self._maintenance_loop.wake(key)
 
     # Running
 
@@ -168,28 +172,28 @@ class Hypervisor(HypervisorApi):
         self._channels.start()
         if self._syslog is not None:
             self._syslog.start()
-        self._caretaker.start(len(self._upkeep.steps), "upkeep")
+        self._maintenance_loop.start(len(self._maintenance.steps), MAINTENANCE_LOOP)
         self._reconciler.start(self._config.max_starting + EXTRA_WORKERS, "vm")
 
     def run_due(self) -> int:
         """Do everything that is due now, in this thread; return how many steps that were."""
-        done = total = self._caretaker.run_due() + self._reconciler.run_due()
+        done = total = self._maintenance_loop.run_due() + self._reconciler.run_due()
         while done:  # the one may have woken the other
-            done = self._caretaker.run_due() + self._reconciler.run_due()
+            done = self._maintenance_loop.run_due() + self._reconciler.run_due()
             total += done
         return total
 
     def next_due(self) -> Optional[float]:
         """Return when the next step is due, or None."""
-        dues = (self._caretaker.next_due(), self._reconciler.next_due())
+        dues = (self._maintenance_loop.next_due(), self._reconciler.next_due())
         return min((due for due in dues if due is not None), default=None)
 
     def stop(self) -> None:
         """Stop working; VMs stay as they are."""
         self._events.close()
-        self._upkeep.templates.stop()
+        self._maintenance.templates.stop()
         self._reconciler.stop(STOP_S)
-        self._caretaker.stop(STOP_S)
+        self._maintenance_loop.stop(STOP_S)
         self._channels.stop()
         if self._syslog is not None:
             self._syslog.stop()
@@ -197,10 +201,10 @@ class Hypervisor(HypervisorApi):
         self._journal.close()
 
     def _step(self, key: str) -> Optional[float]:
-        return self._life.step(key)
+        return self._lifecycle.step(key)
 
-    def _care(self, key: str) -> Optional[float]:
-        return self._upkeep.steps[key]()
+    def _maintain(self, key: str) -> Optional[float]:
+        return self._maintenance.steps[key]()
 
     def _failed(self, key: str, error: Exception) -> None:
         self._vms.wait(key, str(error))
@@ -211,8 +215,8 @@ class Hypervisor(HypervisorApi):
         check_tag(request.tag)
         check_request(request, self._config.mounts_allowed, self._memory_mib, self._config.overheads)
         if self._vms.find(request.id) is None:
-            self._upkeep.catalogue.check(request)
-        image = self._upkeep.catalogue.image(request.tag)
+            self._maintenance.catalogue.check(request)
+        image = self._maintenance.catalogue.image(request.tag)
         vm, new = self._vms.add(request, lambda vms: self._disk.check(request, image, vms))
         if new:
             self._reconciler.wake(vm.id)
@@ -227,7 +231,7 @@ class Hypervisor(HypervisorApi):
     def setup(self, vm_id: str, setup: GuestSetup) -> None:
         vm = self._vms.get(vm_id)
         self._expect(vm, "set up", VmState.READY, VmState.IN_USE)
-        Guest(self._host, vm.uuid, stretch=self._stretch).setup(setup, self._config.setup_timeout_s)
+        GuestAgent(self._host, vm.uuid, stretch=self._stretch).setup(setup, self._config.setup_timeout_s)
 
     def use(self, vm_id: str, user: Optional[VmUser] = None) -> Vm:
         while True:
@@ -241,7 +245,7 @@ class Hypervisor(HypervisorApi):
                 self._expect(vm, "used", VmState.READY)
                 if user is not None:
                     check_labels(request)
-                    self._upkeep.catalogue.check(request)
+                    self._maintenance.catalogue.check(request)
                 return self._vms.move(vm, VmState.IN_USE, request=request)
             except Superseded:
                 continue
@@ -264,7 +268,7 @@ class Hypervisor(HypervisorApi):
     def images_in_use(self) -> Set[str]:
         """Return the digests of images that VMs or templates need, or that the site's tags point to."""
         running = {vm.image.digest for vm in self._vms.active() if vm.image is not None}
-        return running | self._upkeep.catalogue.digests | self._upkeep.templates.images
+        return running | self._maintenance.catalogue.digests | self._maintenance.templates.images
 
     def console(self, vm_id: str, offset: int) -> ConsolePart:
         return self._files.console(self._vms.get(vm_id).id, offset)
@@ -281,14 +285,14 @@ class Hypervisor(HypervisorApi):
         }
 
     def status(self) -> HypervisorStatus:
-        problems = self._upkeep.problems
-        catalogue, told = self._upkeep.catalogue, problems + self._only_told()
-        templates = self._upkeep.templates.status()
+        problems = self._maintenance.problems
+        catalogue, told = self._maintenance.catalogue, problems + self._only_told()
+        templates = self._maintenance.templates.status()
         return HypervisorStatus(not problems, told, catalogue.tags, self._accel_name, catalogue.images(), templates)
 
     def leases(self) -> LeaseFigures:
         """Return how the leases of the VMs are."""
-        return self._upkeep.leases()
+        return self._maintenance.leases()
 
     def syslog_counts(self) -> Dict[str, int]:
         """Return the VMs' log messages since the start by what became of them; empty where none are received."""
@@ -309,15 +313,15 @@ class Hypervisor(HypervisorApi):
 
     def _beat(self) -> Dict[str, Any]:
         # it is the nameserver that is told, so what is wrong with it is not worth telling
-        problems = [problem for problem in self._upkeep.problems if not problem.startswith("nameserver")]
+        problems = [problem for problem in self._maintenance.problems if not problem.startswith("nameserver")]
         return {
             "ok": not problems,
             "problems": [*problems, *self._only_told()],
             "vms": [encode(self._vms.shown(vm)) for vm in self._vms.active()],
-            "tags": list(self._upkeep.catalogue.tags),
-            "images": encode(self._upkeep.catalogue.images()),
+            "tags": list(self._maintenance.catalogue.tags),
+            "images": encode(self._maintenance.catalogue.images()),
             "accel": self._accel_name,
-            "templates": encode(self._upkeep.templates.status()),
+            "templates": encode(self._maintenance.templates.status()),
             "node": node.load(self._memory_mib),
             "manage": reachable(self._config.manage_listen, self._config.host),
         }

@@ -16,7 +16,7 @@ from ..virt.clone import clone, complete
 from ..virt.domain import Domain
 from ..virt.policy import HostFacts, make_domain
 from ..virt.template import Template
-from .parts import TRASH, Parts
+from .context import TRASH, HypervisorContext
 from .templates import NodeTemplates
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ class Starts:
     """Lets domains run. Which way a VM goes is in its record before anything is done, so that a restart of ours knows
     what it finds: what runs of a VM with path ``restore`` is a clone, whole or not, until it is READY."""
 
-    def __init__(self, parts: Parts, templates: NodeTemplates) -> None:
-        self._p, self._vms, self._templates = parts, parts.vms, templates
+    def __init__(self, context: HypervisorContext, templates: NodeTemplates) -> None:
+        self._context, self._vms, self._templates = context, context.vms, templates
         self._up: Dict[str, float] = {}
         self._lost: Dict[str, int] = {}
 
@@ -44,7 +44,7 @@ class Starts:
         :raises StartFailed: it can't be
         :raises UnavailableError: try again
         """
-        found = self._p.host.find(vm.uuid)
+        found = self._context.host.find(vm.uuid)
         running = found is not None and found.active
         if running and found is not None and found.stalled:
             raise StartFailed(f"QEMU has stopped it: {found.stalled}")
@@ -62,12 +62,12 @@ class Starts:
         if not running:
             self._boot(vm)
         # of what ran before we did we only know when it was begun
-        self._up[vm.id] = self._p.clock.now() if not found else vm.history[-1].at
+        self._up[vm.id] = self._context.clock.now() if not found else vm.history[-1].at
         return vm
 
     def seconds_up(self, vm: Vm) -> float:
         """Return for how long the domain of ``vm`` has been up."""
-        return self._p.clock.since(self._up.get(vm.id, vm.history[-1].at))
+        return self._context.clock.since(self._up.get(vm.id, vm.history[-1].at))
 
     def ready(self, vm: Vm) -> None:
         """Note that ``vm`` is READY."""
@@ -90,12 +90,12 @@ class Starts:
 
     def _cached(self, vm: Vm) -> CachedImage:
         assert vm.image is not None
-        return self._p.images.ensure(vm.image)
+        return self._context.images.ensure(vm.image)
 
     def _domain(self, vm: Vm, cached: CachedImage) -> Domain:
         assert vm.lease is not None
-        files = self._p.files.of(vm.id, vm.request.resources.scratch_mib > 0)
-        facts = HostFacts(vm.accel, self._p.config.bridge, self._p.config.overheads)
+        files = self._context.files.of(vm.id, vm.request.resources.scratch_mib > 0)
+        facts = HostFacts(vm.accel, self._context.config.bridge, self._context.config.overheads)
         return make_domain(vm.request, vm.lease, cached, files, facts)
 
     def _find(self, vm: Vm) -> Optional[Template]:
@@ -120,13 +120,13 @@ class Starts:
         domain = self._domain(vm, self._cached(vm))
         try:
             if running:
-                seconds = complete(self._p.host, domain, self._p.effect)
+                seconds = complete(self._context.host, domain, self._context.effect)
             elif template is None:
                 return self._give_up(vm, "its template is gone"), False
             else:
-                self._p.files.make_folder(vm.id)
-                self._p.care(TRASH)
-                seconds = clone(self._p.host, template, domain, self._p.files.run, self._p.effect)
+                self._context.files.make_folder(vm.id)
+                self._context.wake_maintenance(TRASH)
+                seconds = clone(self._context.host, template, domain, self._context.files.run, self._context.effect)
         except ImageError as error:
             if template is not None:
                 self._templates.damaged(template, error)
@@ -143,19 +143,19 @@ class Starts:
     def _give_up(self, vm: Vm, reason: str) -> Vm:
         """Boot ``vm``; what runs of it is no clone from then on, so it must be gone before."""
         log.warning("vm=%s could not be restored and boots cold: %s", vm.id, reason)
-        self._p.effect("give_up", lambda: self._p.host.destroy(vm.uuid))
+        self._context.effect("give_up", lambda: self._context.host.destroy(vm.uuid))
         self._up.pop(vm.id, None)
         return self._vms.change(vm, path=COLD)
 
     def _boot(self, vm: Vm) -> None:
         """Make the domain; a start before a restart of ours left either none of it or all of it running."""
         cached, scratch_mib = self._cached(vm), vm.request.resources.scratch_mib
-        self._p.effect("overlay", lambda: self._p.files.prepare(vm.id, cached, scratch_mib))
-        self._p.care(TRASH)
+        self._context.effect("overlay", lambda: self._context.files.prepare(vm.id, cached, scratch_mib))
+        self._context.wake_maintenance(TRASH)
         domain = self._domain(vm, cached)
         begun = time.monotonic()
         try:
-            self._p.effect("start", lambda: self._p.host.start(domain))
+            self._context.effect("start", lambda: self._context.host.start(domain))
         except VirtError as error:
             raise StartFailed(f"its domain could not be started: {error.reason}") from error
         log.info("vm=%s domain started in %.2f s", vm.id, time.monotonic() - begun)

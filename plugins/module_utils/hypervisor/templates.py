@@ -19,12 +19,12 @@ from ..virt.template import Template
 from .api import TemplateStatus
 from .catalogue import Catalogue
 from .config import TemplateFlavour
-from .parts import Parts
-from .stock import Kind, Stock, kind_of
+from .context import HypervisorContext
+from .template_store import TemplateStore, VmKind, kind_of
 
 log = logging.getLogger(__name__)
 
-#: the step of the upkeep that builds and throws away
+#: the step of maintenance that builds and throws away
 TEMPLATES = ":templates"
 #: seconds between two looks whether there is something to do
 LOOK_S = 10.0
@@ -45,18 +45,18 @@ class Stopped(Exception):
 class NodeTemplates:
     """Templates by kind of VM. But for ``step``, which one thread calls, nothing here takes long."""
 
-    def __init__(self, parts: Parts, catalogue: Catalogue) -> None:
-        self._p, self._catalogue = parts, catalogue
-        self._stock = Stock(parts, catalogue, self._wait, self._removed)
+    def __init__(self, context: HypervisorContext, catalogue: Catalogue) -> None:
+        self._context, self._catalogue = context, catalogue
+        self._store = TemplateStore(context, catalogue, self._wait, self._removed)
         self._stopping, self._cleared = threading.Event(), False
-        self._building: Optional[Kind] = None
+        self._building: Optional[VmKind] = None
         self._lock = threading.Lock()
-        self._wanted: Dict[Kind, None] = {}
+        self._wanted: Dict[VmKind, None] = {}
         self._had: Set[Tuple[TemplateFlavour, str]] = set()
-        self._failed: Dict[Kind, int] = {}
-        self._pauses: Dict[Kind, int] = {}
-        self._not_before: Dict[Kind, float] = {}
-        self._told: Dict[Kind, str] = {}
+        self._failed: Dict[VmKind, int] = {}
+        self._pauses: Dict[VmKind, int] = {}
+        self._not_before: Dict[VmKind, float] = {}
+        self._told: Dict[VmKind, str] = {}
 
     # For VMs
 
@@ -65,16 +65,16 @@ class NodeTemplates:
 
         :raises UnavailableError: nothing is known: the host or the disk does not answer
         """
-        if not self._stock.limit:
+        if not self._store.limit:
             return None
-        found = self._stock.find(image, kind_of(vm))
+        found = self._store.find(image, kind_of(vm))
         if found is not None:
-            self._stock.record_use(found)
+            self._store.record_use(found)
         return found
 
     def damaged(self, template: Template, error: WnodesError) -> None:
         """Throw away a template whose fault it is that a VM could not start from it."""
-        self._stock.remove(template.description.shape.key, str(error), logging.WARNING)
+        self._store.remove(template.description.shape.key, str(error), logging.WARNING)
 
     def failed(self, vm: Vm) -> None:
         """Note that ``vm`` could not be brought up from its template; the second time in a row it is thrown away."""
@@ -85,8 +85,8 @@ class NodeTemplates:
                 return
             del self._failed[kind]
         self._put_off(kind)
-        for key in self._stock.keys(kind):
-            self._stock.remove(key, f"{count} VMs in a row could not start from it", logging.WARNING)
+        for key in self._store.keys(kind):
+            self._store.remove(key, f"{count} VMs in a row could not start from it", logging.WARNING)
 
     def came_up(self, vm: Vm, restored: bool) -> None:
         """Note that ``vm`` is READY: its template works, or one is missing."""
@@ -97,26 +97,26 @@ class NodeTemplates:
                 self._pauses.pop(kind, None)
             else:
                 self._wanted.setdefault(kind)
-        if not restored and self._stock.limit:
-            self._p.care(TEMPLATES)
+        if not restored and self._store.limit:
+            self._context.wake_maintenance(TEMPLATES)
 
-    # For the upkeep
+    # For maintenance
 
     @property
     def under_construction(self) -> str:
         """The request id in the domain of the build that is under way, empty where none is."""
-        return self._stock.building
+        return self._store.building
 
     @property
     def images(self) -> Set[str]:
         """The digests of images whose templates are kept, or built."""
         building = self._building
-        return self._stock.images | ({building.digest} if building else set())
+        return self._store.images | ({building.digest} if building else set())
 
     def status(self) -> TemplateStatus:
         """Return what is here."""
         building = self._building
-        return TemplateStatus(len(self._stock.kept), self._stock.size, str(building) if building else "")
+        return TemplateStatus(len(self._store.kept), self._store.size, str(building) if building else "")
 
     def stop(self) -> None:
         """Let the build that is under way end soon, and without result."""
@@ -126,10 +126,10 @@ class NodeTemplates:
         """Throw away what is of no use, then build one template if nobody would mind."""
         try:
             if not self._cleared:
-                self._stock.clear()
+                self._store.clear()
                 self._cleared = True
-            self._stock.prune()
-            if not self._stock.limit:
+            self._store.prune()
+            if not self._store.limit:
                 return None
             self._want_flavours()
             for kind, image in self._due():
@@ -142,47 +142,47 @@ class NodeTemplates:
     def _wait(self, seconds: float) -> None:
         if self._stopping.is_set():
             raise Stopped
-        self._p.pause(seconds)
+        self._context.pause(seconds)
 
     def _removed(self) -> None:
         self._had.clear()  # what is configured is built again
-        self._p.care(TEMPLATES)
+        self._context.wake_maintenance(TEMPLATES)
 
     def _want_flavours(self) -> None:
         ready = self._catalogue.ready()
-        for wish in self._p.config.template_flavours:
-            image = ready.get(wish.tag)
+        for wanted in self._context.config.template_flavours:
+            image = ready.get(wanted.tag)
             # once: where not all have room, each would push out the one before for ever
-            if image is None or (wish, image.digest) in self._had:
+            if image is None or (wanted, image.digest) in self._had:
                 continue
             with contextlib.suppress(ImageError, UnavailableError):
-                accel = self._p.accel(self._p.images.ensure(image))
-                self._had.add((wish, image.digest))
+                accel = self._context.accel(self._context.images.ensure(image))
+                self._had.add((wanted, image.digest))
                 with self._lock:
-                    self._wanted.setdefault(Kind(image.digest, wish.resources, accel))
+                    self._wanted.setdefault(VmKind(image.digest, wanted.resources, accel))
 
-    def _due(self) -> Tuple[Tuple[Kind, Image], ...]:
+    def _due(self) -> Tuple[Tuple[VmKind, Image], ...]:
         """Return what may be built now, what was wanted first first."""
-        ready, now = {image.digest: image for image in self._catalogue.ready().values()}, self._p.clock.now()
+        ready, now = {image.digest: image for image in self._catalogue.ready().values()}, self._context.clock.now()
         with self._lock:
             due = [kind for kind in self._wanted if self._not_before.get(kind, 0.0) <= now]
         return tuple((kind, ready[kind.digest]) for kind in due if kind.digest in ready)
 
-    def _is_room(self, kind: Kind) -> bool:
+    def _is_room(self, kind: VmKind) -> bool:
         """Return whether the node has nothing better to do, and enough memory and disk that are really free."""
-        vms = self._p.vms.active()
+        vms = self._context.vms.active()
         if any(vm.state in _COMING_UP for vm in vms):
             return False
-        charge = self._p.config.overheads.charge(kind.resources).memory_mib
-        if self._p.available_mib() < charge + MARGIN_MIB:
+        charge = self._context.config.overheads.charge(kind.resources).memory_mib
+        if self._context.available_mib() < charge + MARGIN_MIB:
             return False
-        return self._p.disk.free_mib(vms) >= charge
+        return self._context.disk.free_mib(vms) >= charge
 
-    def _try(self, kind: Kind, image: Image) -> bool:
+    def _try(self, kind: VmKind, image: Image) -> bool:
         """Build a template unless there is one or there is no room; return whether one was built."""
         try:
-            cached = self._p.images.ensure(image)
-            built = self._stock.find(cached, kind) is None
+            cached = self._context.images.ensure(image)
+            built = self._store.find(cached, kind) is None
             if built:
                 if not self._is_room(kind):
                     return False
@@ -196,36 +196,36 @@ class NodeTemplates:
             self._told.pop(kind, None)
         return built
 
-    def _build(self, kind: Kind, cached: CachedImage) -> None:
+    def _build(self, kind: VmKind, cached: CachedImage) -> None:
         self._building = kind
         try:
-            template = self._p.effect("template", lambda: self._stock.build(cached, kind))
+            template = self._context.effect("template", lambda: self._store.build(cached, kind))
         finally:
             self._building = None
-        key, limit = template.description.shape.key, self._stock.limit
+        key, limit = template.description.shape.key, self._store.limit
         took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in template.description.seconds.items())
         log.info("template %s of %s is built: %s", key, kind, took)
-        size = self._stock.kept[key].size
+        size = self._store.kept[key].size
         if size > limit:
-            self._stock.remove(key, "alone it is more than all templates may take", wanted=False)
+            self._store.remove(key, "alone it is more than all templates may take", wanted=False)
             raise VirtError(
                 object=f"template of {kind}",
                 value=f"{size >> 20} MiB",
                 reason=f"does not fit into {limit >> 20} MiB",
                 hint="raise template_cache_mib",
             )
-        self._stock.make_room()
+        self._store.make_room()
 
-    def _could_not(self, kind: Kind, error: WnodesError) -> None:
+    def _could_not(self, kind: VmKind, error: WnodesError) -> None:
         pause = self._put_off(kind)
         level = logging.DEBUG if self._told.get(kind) == str(error) else logging.WARNING
         log.log(level, "%s has no template and boots cold; it is tried again in %g s: %s", kind, pause, error)
         self._told[kind] = str(error)
 
-    def _put_off(self, kind: Kind) -> float:
+    def _put_off(self, kind: VmKind) -> float:
         """Build nothing of this kind for a while, longer each time until one is restored; return the seconds."""
         with self._lock:
             times = self._pauses[kind] = self._pauses.get(kind, 0) + 1
             pause = backoff(times, *RETRY_S)
-            self._not_before[kind] = self._p.clock.now() + pause
+            self._not_before[kind] = self._context.clock.now() + pause
         return pause

@@ -1,4 +1,4 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images: customise in one libguestfs launch, seal, publish, and keep verified copies on the hypervisors."""
+"""Images: customise in one libguestfs launch, inspect, publish, and keep verified copies on the hypervisors."""

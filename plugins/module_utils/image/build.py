@@ -17,26 +17,26 @@ from ..model.errors import ImageError
 from .disk import clone, sync
 from .fetch import fetch
 from .header import check_header
-from .meter import Meter, Say, silent
+from .inspection import check_publishable, extract_boot, meant_keys, root_device
+from .progress import Say, TransferProgress, silent
 from .publish import Published, Target, publish
+from .recipe.appliance import Handle
 from .recipe.engine import Engine
 from .recipe.family import release_name
-from .recipe.guest import Handle
 from .recipe.operations import Recipe
-from .recipe.plan import Difference
-from .recipe.view import View
-from .seal import check_sealed, extract_boot, meant_keys, root_device
+from .recipe.plan import ImageDifference
+from .recipe.view import ImageView
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BuildResult:
     """What was done, or in check mode would be.
 
     :param copied: the base was copied first
     """
 
     copied: bool
-    difference: Difference
+    difference: ImageDifference
     published: Optional[Published]
 
     @property
@@ -79,7 +79,7 @@ class Build:
                 object="base", value=self.base, reason="needs a checksum: who serves it is not known", hint="sha256"
             )
 
-    def run(self, *, check: bool = False) -> Outcome:
+    def run(self, *, check: bool = False) -> BuildResult:
         """Do it. What fails leaves ``path`` and the published images as they were.
 
         :raises ImageError: among others, where neither ``path`` nor ``base`` exists
@@ -96,19 +96,19 @@ class Build:
             def look(handle: Handle) -> None:
                 nonlocal target
                 self.say("look for what must not be published")
-                check_sealed(handle, meant_keys(self.recipe))
+                check_publishable(handle, meant_keys(self.recipe))
                 inside["kernel"] = extract_boot(handle, kernel, initrd)
-                inside["os"] = release_name(View(handle))
+                inside["os"] = release_name(ImageView(handle))
                 target = self.target.rooted(root_device(handle)) if self.target else None
 
             seen = None if check else self._look_first(look)
             work, copied = stack.enter_context(self._work(check))
             if not work:  # in check mode, a base that would have to be fetched first
-                return Outcome(True, Difference(), None)
+                return BuildResult(True, ImageDifference(), None)
             if seen is not None:
                 if self.base is None or _stamp(self.base) != seen:
                     raise ImageError(object="base", value=str(self.base), reason="was changed while it was read")
-                difference = Difference()
+                difference = ImageDifference()
             else:
                 difference = self.engine.customise(
                     work,
@@ -128,7 +128,7 @@ class Build:
             if copied and not check:
                 os.rename(work, self.path)
                 sync(os.path.dirname(self.path))
-        return Outcome(copied, difference, published)
+        return BuildResult(copied, difference, published)
 
     def _look_first(self, look: Callable[[Handle], None]) -> Optional[Tuple[int, ...]]:
         """Look through a base that shall only be published before the long copy; return its state, None: not done."""
@@ -196,11 +196,11 @@ class Build:
         """Copy or fetch the base; a fetch that broke off is gone on with by the next run."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(work)
-        meter = Meter(self.say, "fetch the base" if self.checksum else "copy the base")
+        progress = TransferProgress(self.say, "fetch the base" if self.checksum else "copy the base")
         if self.checksum:
-            fetch(base, work, self.checksum, progress=meter)
+            fetch(base, work, self.checksum, progress=progress)
         else:
-            clone(base, work, meter)
+            clone(base, work, progress)
 
 
 def _stamp(path: str) -> Tuple[int, ...]:

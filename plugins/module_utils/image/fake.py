@@ -12,7 +12,7 @@ from ..model.image import Manifest, Release
 
 
 class FakeTrust:
-    """A :class:`trust.Trust` that believes every release but those of the tags in ``refused`` (tag → reason)."""
+    """A :class:`trust.ReleaseTrust` that believes every release but those of the tags in ``refused`` (tag → reason)."""
 
     def __init__(self) -> None:
         self.refused: Dict[str, str] = {}

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 #: called with the bytes that are here and, where known, the bytes there will be
 Progress = Callable[[int, Optional[int]], None]
 #: asks a request with a timeout in seconds; HTTPError where the answer is none of 2xx
-Opener = Callable[[urllib.request.Request, float], http.client.HTTPResponse]
+UrlOpener = Callable[[urllib.request.Request, float], http.client.HTTPResponse]
 
 #: what is here so far, and (JSON) where it came from, beside the target
 PARTIAL = ".partial"
@@ -54,7 +54,7 @@ def fetch(
     progress: Optional[Progress] = None,
     stop: Optional[threading.Event] = None,
     clock: Optional[Clock] = None,
-    opener: Optional[Opener] = None,
+    opener: Optional[UrlOpener] = None,
 ) -> None:
     """Fetch ``location`` into the file ``target``, which appears whole, verified and durable, or not at all.
 
@@ -221,7 +221,7 @@ def _remove(*paths: str) -> None:
             os.unlink(path)
 
 
-def _source(location: str, opener: Opener) -> _Source:
+def _source(location: str, opener: UrlOpener) -> _Source:
     if location.startswith(_WEB):
         return functools.partial(_open_web, opener, location)
     path = location[len(_FILE) :] if location.startswith(_FILE) else location
@@ -243,7 +243,7 @@ def _open_file(path: str, offset: int, validator: str) -> Iterator[_Answer]:
 
 
 @contextlib.contextmanager
-def _open_web(opener: Opener, location: str, offset: int, validator: str) -> Iterator[_Answer]:
+def _open_web(opener: UrlOpener, location: str, offset: int, validator: str) -> Iterator[_Answer]:
     headers = {"Accept-Encoding": "identity", "User-Agent": "wnodes"}
     if offset and validator:
         headers.update({"Range": f"bytes={offset}-", "If-Range": validator})

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Publish a sealed image: a folder named by its digest, complete or not there at all, and tags that point to it."""
+"""Publish an inspected image: a folder named by its digest, complete or not there at all, and tags that point to it."""
 
 from __future__ import annotations
 

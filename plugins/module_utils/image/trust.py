@@ -33,7 +33,7 @@ class _Seen:
     digest: str
 
 
-class Trust:
+class ReleaseTrust:
     """Verification with a memory: the newest version taken for each tag, kept in the file ``path``.
 
     Whoever can make the directory lie can still not bring back an image that was replaced.

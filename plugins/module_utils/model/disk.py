@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Disk:
+class DiskSpace:
     """MiB of a file system: all, and what is free for those that are not root."""
 
     total_mib: int
     free_mib: int
 
 
-def disk(folder: str) -> Disk:
+def disk(folder: str) -> DiskSpace:
     """Return the file system that ``folder`` is on."""
     found = os.statvfs(folder)
-    return Disk(found.f_blocks * found.f_frsize >> 20, found.f_bavail * found.f_frsize >> 20)
+    return DiskSpace(found.f_blocks * found.f_frsize >> 20, found.f_bavail * found.f_frsize >> 20)

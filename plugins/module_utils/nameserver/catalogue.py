@@ -23,7 +23,7 @@ AUTHORITY = "/etc/wnodes/pki/ca.crt"
 
 
 @dataclass(frozen=True)
-class TagWish:
+class DesiredTags:
     """What tags shall be.
 
     :param release: None: retired
@@ -44,8 +44,10 @@ class TagChange:
     after: Optional[TagEntry]
 
 
-def wish_for(source: str, tags: Tuple[str, ...], hosts: Optional[Tuple[str, ...]], verifier: Verifier) -> TagWish:
-    """Return the wish that tags point to what is published in ``source``, once it is verified.
+def desired_tags(
+    source: str, tags: Tuple[str, ...], hosts: Optional[Tuple[str, ...]], verifier: Verifier
+) -> DesiredTags:
+    """Return that tags shall point to what is published in ``source``, once it is verified.
 
     :param source: the published folder, or its manifest
     :param tags: instead of the manifest's
@@ -58,39 +60,39 @@ def wish_for(source: str, tags: Tuple[str, ...], hosts: Optional[Tuple[str, ...]
         raise RequestError(object=source, reason="names no tags", hint="say which")
     for tag in wanted:
         verifier.verify(release, tag)
-    return TagWish(wanted, release, hosts)
+    return DesiredTags(wanted, release, hosts)
 
 
-def changes(directory: Directory, wish: TagWish) -> Tuple[TagChange, ...]:
+def changes(directory: Directory, desired: DesiredTags) -> Tuple[TagChange, ...]:
     """Return what has to change, by tag.
 
     :raises NotFoundError: a rollout to some hosts of a tag that is not there yet
     """
     now = {entry.tag: entry for entry in directory.tags()}
     found: List[TagChange] = []
-    for tag in wish.tags:
+    for tag in desired.tags:
         before = now.get(tag)
         after: Optional[TagEntry] = None
-        if wish.release is not None and wish.hosts is None:
-            after = TagEntry(tag, wish.release, before.updated if before else 0.0)
-        elif wish.release is not None:
+        if desired.release is not None and desired.hosts is None:
+            after = TagEntry(tag, desired.release, before.updated if before else 0.0)
+        elif desired.release is not None:
             if before is None:
                 raise NotFoundError(object="image tag", value=tag, reason="is not there yet", hint="publish it for all")
-            after = replace(before, rollout=Rollout(wish.release, wish.hosts or ()) if wish.hosts else None)
+            after = replace(before, rollout=Rollout(desired.release, desired.hosts or ()) if desired.hosts else None)
         if before != after:
             found.append(TagChange(tag, before, after))
     return tuple(found)
 
 
-def apply(directory: Directory, wish: TagWish, todo: Tuple[TagChange, ...]) -> Tuple[TagEntry, ...]:
+def apply(directory: Directory, desired: DesiredTags, todo: Tuple[TagChange, ...]) -> Tuple[TagEntry, ...]:
     """Make ``todo`` true; return the entries as they are now."""
     tags = tuple(change.tag for change in todo)
-    if wish.release is None:
+    if desired.release is None:
         for tag in tags:
             directory.remove_tag(tag)
         return ()
-    if wish.hosts is None:
-        return directory.set_tags(tags, wish.release) if tags else ()
+    if desired.hosts is None:
+        return directory.set_tags(tags, desired.release) if tags else ()
     return tuple(directory.roll_out(change.tag, change.after.rollout if change.after else None) for change in todo)
 
 

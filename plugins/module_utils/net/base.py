@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from .plan import Difference
+from .plan import BridgeDifference
 
 
 class Network(ABC):
     """How a node's bridges come to be. A call that fails leaves the network as it was, and says so."""
 
     @abstractmethod
-    def bridge_difference(self, name: str, uplink: str, present: bool = True) -> Difference:
+    def bridge_difference(self, name: str, uplink: str, present: bool = True) -> BridgeDifference:
         """Compute what separates the node from having (or not having) bridge ``name`` before ``uplink``.
 
         :raises NetworkError: the devices do not allow it, or could not be read
@@ -22,7 +22,7 @@ class Network(ABC):
         """
 
     @abstractmethod
-    def apply(self, difference: Difference) -> None:
+    def apply(self, difference: BridgeDifference) -> None:
         """Make the difference disappear; return when the network is as wanted.
 
         :raises NetworkError: it did not come about in time; what was there before is back, or the error says what not

@@ -10,7 +10,7 @@ from typing import Dict, Iterable, List
 
 from ..model.errors import NetworkError
 from .base import Network
-from .plan import Addressing, Difference, Link, find_uplink, missing, plan_bridge, refuse_if_used
+from .plan import Addressing, BridgeDifference, Link, find_uplink, missing, plan_bridge, refuse_if_used
 
 
 class FakeNetwork(Network):
@@ -23,23 +23,23 @@ class FakeNetwork(Network):
 
     def __init__(self, links: Iterable[Link] = ()) -> None:
         self.links: Dict[str, Link] = {link.name: link for link in links}
-        self.applied: List[Difference] = []
+        self.applied: List[BridgeDifference] = []
         self.broken = ""
 
-    def bridge_difference(self, name: str, uplink: str, present: bool = True) -> Difference:
+    def bridge_difference(self, name: str, uplink: str, present: bool = True) -> BridgeDifference:
         port = find_uplink(name, uplink, self.links)
         if not present:
             refuse_if_used(name, uplink, self.links)
             bridge = self.links.get(name)
             addressing = bridge.addressing if bridge else port.addressing
-            return Difference(name, uplink, False, addressing, live=(f"{name}: is there",) if bridge else ())
+            return BridgeDifference(name, uplink, False, addressing, live=(f"{name}: is there",) if bridge else ())
         if port.master == name:
             addressing = self.links[name].addressing
         else:
             addressing = plan_bridge(name, uplink, self.links).addressing
-        return Difference(name, uplink, True, addressing, live=missing(name, uplink, addressing, self.links))
+        return BridgeDifference(name, uplink, True, addressing, live=missing(name, uplink, addressing, self.links))
 
-    def apply(self, difference: Difference) -> None:
+    def apply(self, difference: BridgeDifference) -> None:
         if self.broken:
             reason, self.broken = self.broken, ""
             raise NetworkError(object=f"bridge {difference.bridge}", reason=reason)

@@ -18,7 +18,7 @@ from ..model.errors import NetworkError, StateError, WnodesError
 from . import iproute, networkd
 from .base import Network
 from .netlink import NetworkEvents
-from .plan import Bridge, Difference, Links, find_uplink, lacking, missing, plan_bridge, refuse_if_used
+from .plan import Bridge, BridgeDifference, Links, find_uplink, lacking, missing, plan_bridge, refuse_if_used
 
 FOLDER = Path("/etc/systemd/network")
 #: for one call of ip or networkctl; they answer in milliseconds
@@ -46,7 +46,7 @@ class LinuxBridge(Network):
         self._run = run
         self._events = events
 
-    def bridge_difference(self, name: str, uplink: str, present: bool = True) -> Difference:
+    def bridge_difference(self, name: str, uplink: str, present: bool = True) -> BridgeDifference:
         links = self._links()
         find_uplink(name, uplink, links)
         there = self._texts(name)
@@ -66,9 +66,9 @@ class LinuxBridge(Network):
             addressing = links[name].addressing
         files = {self._path(file): (text, None) for file, text in there.items() if text is not None}
         live = (f"{name}: is there",) if name in links else ()
-        return Difference(name, uplink, False, addressing, files, live)
+        return BridgeDifference(name, uplink, False, addressing, files, live)
 
-    def apply(self, difference: Difference) -> None:
+    def apply(self, difference: BridgeDifference) -> None:
         if not difference.changed:
             return
         with self._events() as events:
@@ -128,12 +128,14 @@ class LinuxBridge(Network):
 
     # --- what separates it from what shall be -------------------------------------------------------------------------
 
-    def _to_present(self, ours: Bridge, uplink: str, links: Links, there: Mapping[str, Optional[str]]) -> Difference:
+    def _to_present(
+        self, ours: Bridge, uplink: str, links: Links, there: Mapping[str, Optional[str]]
+    ) -> BridgeDifference:
         name = ours.name
         enslaved = links[uplink].master == name
         if enslaved and not any(text is not None for text in there.values()):
             # The site has made this very bridge in its own way: leave it alone.
-            return Difference(name, uplink, True, links[name].addressing)
+            return BridgeDifference(name, uplink, True, links[name].addressing)
         bridge = replace(ours, uplink=uplink, mac=ours.mac or links[uplink].mac)
         if not ours.addressing.addresses:
             # Taken over once, and then kept: the bridge is asked only where our own file is lost.
@@ -143,9 +145,9 @@ class LinuxBridge(Network):
         wanted = networkd.render(bridge)
         files = {self._path(file): (there[file], text) for file, text in wanted.items() if there[file] != text}
         live = missing(name, uplink, bridge.addressing, links)
-        return Difference(name, uplink, True, bridge.addressing, files, live)
+        return BridgeDifference(name, uplink, True, bridge.addressing, files, live)
 
-    def _lacks(self, difference: Difference) -> Tuple[str, ...]:
+    def _lacks(self, difference: BridgeDifference) -> Tuple[str, ...]:
         links = self._links()
         if difference.present:
             return missing(difference.bridge, difference.uplink, difference.addressing, links)
@@ -157,7 +159,7 @@ class LinuxBridge(Network):
     def _networkctl(self, *words: str) -> None:
         self._run(("networkctl", *words), timeout=COMMAND_LIMIT_S)
 
-    def _activate(self, difference: Difference) -> None:
+    def _activate(self, difference: BridgeDifference) -> None:
         if difference.present:
             known = len(difference.files) < len(networkd.names(difference.bridge))
             if known and difference.bridge not in self._links():
@@ -181,7 +183,7 @@ class LinuxBridge(Network):
             except OSError as error:
                 raise NetworkError(object=self._path(file), reason=f"can't be touched: {error.strerror}") from error
 
-    def _roll_back(self, difference: Difference, events: NetworkEvents, why: WnodesError) -> NoReturn:
+    def _roll_back(self, difference: BridgeDifference, events: NetworkEvents, why: WnodesError) -> NoReturn:
         """Bring the files and devices of before back, and raise what happened."""
         files = {path: pair[0] for path, pair in difference.files.items()}
         new = difference.present and any(line.startswith(f"{difference.bridge}: no such") for line in difference.live)

@@ -72,7 +72,7 @@ Links = Mapping[str, Link]
 
 
 @dataclass(frozen=True)
-class Difference:
+class BridgeDifference:
     """All that separates what is from what shall be; check mode, diff and apply read the same object.
 
     :param bridge: name of the bridge

@@ -13,7 +13,7 @@ from .domain import Domain, Filesystem, Interface, Metadata
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundDomain:
     """A domain that exists on the host.
 
     :param active: whether it runs
@@ -54,7 +54,7 @@ class Versions:
     cpu: str
 
 
-Listener = Callable[[HostEvent], None]
+HostListener = Callable[[HostEvent], None]
 
 
 class VmHost(ABC):
@@ -73,11 +73,11 @@ class VmHost(ABC):
         """Start a transient domain; one of this UUID that is already there is left alone."""
 
     @abstractmethod
-    def find(self, uuid: str) -> Optional[Found]:
+    def find(self, uuid: str) -> Optional[FoundDomain]:
         """Return the domain, or None where the host says that there is none."""
 
     @abstractmethod
-    def list(self) -> Tuple[Found, ...]:
+    def list(self) -> Tuple[FoundDomain, ...]:
         """Return all domains, foreign ones too."""
 
     @abstractmethod
@@ -123,7 +123,7 @@ class VmHost(ABC):
         """
 
     @abstractmethod
-    def subscribe(self, listener: Listener) -> None:
+    def subscribe(self, listener: HostListener) -> None:
         """Tell ``listener`` of events, from a thread of the host's; it must return at once."""
 
     @abstractmethod

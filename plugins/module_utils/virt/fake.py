@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from ..model.errors import NotFoundError, UnavailableError, VirtError
 from . import savefile
-from .base import Found, HostEvent, Listener, Versions, VmHost
+from .base import FoundDomain, HostEvent, HostListener, Versions, VmHost
 from .domain import Domain, Filesystem, Interface, Metadata, renamed, to_xml
 from .guest import UNPACK, read_assignments
 
@@ -42,7 +42,7 @@ class FakeDomain:
     pieces: bytes = b""
 
 
-class FakeHost(VmHost):
+class FakeVmHost(VmHost):
     """:class:`VmHost` in memory.
 
     :param now: its clock
@@ -77,7 +77,7 @@ class FakeHost(VmHost):
         self.made_of = Versions("7.2.22", "9.0.0", "fake")
         self.restored: List[str] = []
         self._cpu_seconds = 0.0
-        self._listeners: List[Listener] = []
+        self._listeners: List[HostListener] = []
         self._results: Dict[int, Tuple[int, str, str]] = {}
         self._lock = threading.RLock()
 
@@ -170,19 +170,19 @@ class FakeHost(VmHost):
             raise NotFoundError(object=f"domain {uuid}", reason="is not there")
         return self.domains[uuid]
 
-    def find(self, uuid: str) -> Optional[Found]:
+    def find(self, uuid: str) -> Optional[FoundDomain]:
         self.ping()
         domain = self.domains.get(uuid)
         return None if domain is None else self._found(domain)
 
-    def list(self) -> Tuple[Found, ...]:
+    def list(self) -> Tuple[FoundDomain, ...]:
         self.ping()
         with self._lock:
             return tuple(map(self._found, self.domains.values()))
 
     @staticmethod
-    def _found(domain: FakeDomain) -> Found:
-        return Found(domain.uuid, domain.name, True, domain.metadata, domain.stalled)
+    def _found(domain: FakeDomain) -> FoundDomain:
+        return FoundDomain(domain.uuid, domain.name, True, domain.metadata, domain.stalled)
 
     def destroy(self, uuid: str) -> bool:
         self.ping()
@@ -210,7 +210,7 @@ class FakeHost(VmHost):
         }
         return answers[command](domain, arguments)
 
-    def subscribe(self, listener: Listener) -> None:
+    def subscribe(self, listener: HostListener) -> None:
         self._listeners.append(listener)
 
     def close(self) -> None:

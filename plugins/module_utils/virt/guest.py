@@ -47,7 +47,7 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-class Guest:
+class GuestAgent:
     """The agent of one running domain.
 
     :param domain: its UUID

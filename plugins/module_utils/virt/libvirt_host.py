@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, Union
 from ..load import Stretch, stretch
 from ..model.errors import ConfigError, NotFoundError, UnavailableError, VirtError, WnodesError
 from . import savefile
-from .base import Found, HostEvent, Listener, Versions, VmHost
+from .base import FoundDomain, HostEvent, HostListener, Versions, VmHost
 from .domain import NAMESPACE, Domain, Filesystem, Interface, device_xml, has_device, read_metadata, renamed, to_xml
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class LibvirtHost(VmHost):
         self._lock = threading.Lock()
         self._connection: Any = None
         self._callbacks: List[int] = []
-        self._listeners: List[Listener] = []
+        self._listeners: List[HostListener] = []
         self._slots = threading.Semaphore(MAX_CALLS)
 
     def ping(self) -> None:
@@ -102,15 +102,15 @@ class LibvirtHost(VmHost):
 
         self._call(f"start {domain.name}", work, START_S)
 
-    def find(self, uuid: str) -> Optional[Found]:
-        def work(connection: Any) -> Optional[Found]:
+    def find(self, uuid: str) -> Optional[FoundDomain]:
+        def work(connection: Any) -> Optional[FoundDomain]:
             domain = self._lookup(connection, uuid)
             return None if domain is None else self._found(domain)
 
         return self._call(f"find {uuid}", work)
 
-    def list(self) -> Tuple[Found, ...]:
-        def work(connection: Any) -> Tuple[Found, ...]:
+    def list(self) -> Tuple[FoundDomain, ...]:
+        def work(connection: Any) -> Tuple[FoundDomain, ...]:
             found = (self._found(domain) for domain in connection.listAllDomains(0))
             return tuple(domain for domain in found if domain is not None)
 
@@ -213,7 +213,7 @@ class LibvirtHost(VmHost):
         # libvirt gives the agent up by itself, at the limit that the caller has stretched
         return self._call(f"agent {command} in {uuid}", work, deadline_s=limit + 5.0 * self._stretch())
 
-    def subscribe(self, listener: Listener) -> None:
+    def subscribe(self, listener: HostListener) -> None:
         self._listeners.append(listener)
 
     def close(self) -> None:
@@ -237,7 +237,7 @@ class LibvirtHost(VmHost):
                 return None
             raise
 
-    def _found(self, domain: Any) -> Optional[Found]:
+    def _found(self, domain: Any) -> Optional[FoundDomain]:
         """Return the facts; None where the domain went away while we looked."""
         try:
             active = bool(domain.isActive())
@@ -248,7 +248,7 @@ class LibvirtHost(VmHost):
                     raise
                 text = ""
             ours = read_metadata(text) if text else None
-            return Found(domain.UUIDString(), domain.name(), active, ours, self._stalled(domain) if ours else "")
+            return FoundDomain(domain.UUIDString(), domain.name(), active, ours, self._stalled(domain) if ours else "")
         except self._lv.libvirtError as error:
             if error.get_error_code() == self._lv.VIR_ERR_NO_DOMAIN:
                 return None

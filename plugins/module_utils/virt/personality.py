@@ -20,7 +20,7 @@ from typing import Callable, Dict, List, Tuple
 from ..load import Stretch, stretch
 from ..model.errors import VirtError
 from ..model.vm import Vm
-from .guest import CALL_S, Guest, assignments, escaped
+from .guest import CALL_S, GuestAgent, assignments, escaped
 from .policy import SCRATCH, filesystem_tag
 from .surroundings import NOWHERE, Surroundings
 
@@ -432,7 +432,7 @@ def _too_far(off: float) -> Tuple[str, ...]:
     return (f"clock is off by {off:.0f} s",) if abs(off) > CLOCK_LIMIT_S else ()
 
 
-def right_clock(guest: Guest, now: Callable[[], float], tolerance_s: float = CLOCK_TOLERANCE_S) -> float:
+def right_clock(guest: GuestAgent, now: Callable[[], float], tolerance_s: float = CLOCK_TOLERANCE_S) -> float:
     """Set a guest's clock right if it is off by more than ``tolerance_s``; return by how many seconds it is off then.
 
     :param now: tells the time
@@ -448,7 +448,9 @@ def right_clock(guest: Guest, now: Callable[[], float], tolerance_s: float = CLO
     return _off(guest.clock(), asked, now())
 
 
-def personalise(guest: Guest, wanted: Personality, now: float, timeout_s: float, stretch: Stretch = stretch) -> float:
+def personalise(
+    guest: GuestAgent, wanted: Personality, now: float, timeout_s: float, stretch: Stretch = stretch
+) -> float:
     """Make a guest ``wanted``, read it back and return the seconds it took.
 
     :raises VirtError: naming what is not as it should be, with what the script said

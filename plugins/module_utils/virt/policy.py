@@ -37,7 +37,7 @@ _UUIDS = uuid.uuid5(uuid.NAMESPACE_URL, "https://wnodes.farm/xmlns/domain/1")
 
 
 @dataclass(frozen=True)
-class Files:
+class VmPaths:
     """Where a VM's own files are on the host; ``scratch`` is empty where it has none."""
 
     overlay: str
@@ -133,7 +133,7 @@ def _check_mount(what: str, mount: Mount, allowed: Tuple[str, ...]) -> None:
         )
 
 
-def make_domain(request: VmRequest, lease: Lease, image: CachedImage, files: Files, facts: HostFacts) -> Domain:
+def make_domain(request: VmRequest, lease: Lease, image: CachedImage, files: VmPaths, facts: HostFacts) -> Domain:
     """Return the domain of a request on this host."""
     filesystems = tuple(
         Filesystem(filesystem_tag(index), os.path.realpath(mount.source)) for index, mount in enumerate(request.mounts)
@@ -157,7 +157,9 @@ def make_domain(request: VmRequest, lease: Lease, image: CachedImage, files: Fil
     )
 
 
-def make_template(request_id: str, resources: Resources, image: CachedImage, files: Files, facts: HostFacts) -> Domain:
+def make_template(
+    request_id: str, resources: Resources, image: CachedImage, files: VmPaths, facts: HostFacts
+) -> Domain:
     """Return the domain whose memory is saved for others to start from: network card and file systems come later.
 
     :param request_id: what it is known by, as if it were a request

@@ -37,10 +37,10 @@ from . import savefile
 from .base import VmHost
 from .disks import Run, make_overlay, make_scratch
 from .domain import Domain, to_xml
-from .guest import Guest, pause
+from .guest import GuestAgent, pause
 from .personality import SCRATCH_SCRIPT
 from .policy import SCRATCH as SCRATCH_SERIAL
-from .policy import Files, HostFacts, domain_uuid, make_template
+from .policy import HostFacts, VmPaths, domain_uuid, make_template
 from .ramstream import make_lean
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ sync
 
 
 @dataclass(frozen=True)
-class Shape:
+class TemplateShape:
     """All that a template depends on.
 
     :param image: digest
@@ -99,7 +99,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Stamp:
+class FileStamp:
     """By which a file is known again: bytes and time of its last change (nanoseconds since the epoch)."""
 
     size: int
@@ -107,7 +107,7 @@ class Stamp:
 
 
 @dataclass(frozen=True)
-class Description:
+class TemplateDescription:
     """What is written down with a template.
 
     :param machine: QEMU's versioned name of the machine, e.g. ``pc-q35-7.2``
@@ -118,10 +118,10 @@ class Description:
     :param built: when, in seconds since the epoch
     """
 
-    shape: Shape
+    shape: TemplateShape
     machine: str
     sums: Dict[str, str]
-    stamps: Dict[str, Stamp]
+    stamps: Dict[str, FileStamp]
     settled: bool
     seconds: Dict[str, float]
     built: float
@@ -135,7 +135,7 @@ class Template:
     """
 
     folder: str
-    description: Description
+    description: TemplateDescription
 
     @property
     def disk(self) -> str:
@@ -151,7 +151,7 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredTemplate:
     """A template as it stands on the disk.
 
     :param description: None where it can't be read
@@ -159,7 +159,7 @@ class Kept:
     :param used: when it was used last, in seconds since the epoch
     """
 
-    description: Optional[Description]
+    description: Optional[TemplateDescription]
     size: int
     used: float
 
@@ -190,16 +190,16 @@ class Templates:
         self._one_build, self._removing = threading.Lock(), threading.Lock()
         self.building = ""
         #: files whose content this process has read, and what they looked like then
-        self._seen: Dict[str, Stamp] = {}
+        self._seen: Dict[str, FileStamp] = {}
 
-    def shape(self, image: CachedImage, resources: Resources, accel: str) -> Shape:
+    def shape(self, image: CachedImage, resources: Resources, accel: str) -> TemplateShape:
         """Return what VMs of an image and a size depend on, on this host as it is now.
 
         :raises UnavailableError: the host does not answer
         """
         bare = self._domain("template", image, resources, accel, "/")
         versions, source = self._host.versions(), image.image
-        return Shape(
+        return TemplateShape(
             image=source.digest,
             kernel=source.kernel.digest,
             initrd=source.initrd.digest,
@@ -273,9 +273,9 @@ class Templates:
                     self._host.destroy(domain_uuid(f"template.{key}"))
                 shutil.rmtree(os.path.join(self._root, name), ignore_errors=True)
 
-    def all(self) -> Dict[str, Kept]:
+    def all(self) -> Dict[str, StoredTemplate]:
         """Return each template by its key."""
-        found: Dict[str, Kept] = {}
+        found: Dict[str, StoredTemplate] = {}
         for name in self._names():
             folder = os.path.join(self._root, name)
             if name.startswith(".") or not os.path.isdir(folder):
@@ -284,7 +284,7 @@ class Templates:
                 description, size, used = None, _size(folder), os.stat(folder).st_mtime
                 with contextlib.suppress(ImageError, OSError):
                     description, used = _read(folder), os.stat(os.path.join(folder, DESCRIPTION)).st_mtime
-                found[name] = Kept(description, size, used)
+                found[name] = StoredTemplate(description, size, used)
         return found
 
     def record_use(self, template: Template) -> None:
@@ -318,7 +318,7 @@ class Templates:
             raise UnavailableError(object=f"template {key}", value=folder, reason=str(error)) from error
 
     def _domain(self, name: str, image: CachedImage, resources: Resources, accel: str, folder: str) -> Domain:
-        files = Files(
+        files = VmPaths(
             overlay=os.path.join(folder, DISK),
             scratch=os.path.join(folder, SCRATCH) if resources.scratch_mib else "",
             console=os.path.join(folder, "console.log"),
@@ -326,7 +326,7 @@ class Templates:
         )
         return make_template(name, resources, image, files, HostFacts(accel, "", self._overheads))
 
-    def _fill(self, folder: str, domain: Domain, shape: Shape) -> None:
+    def _fill(self, folder: str, domain: Domain, shape: TemplateShape) -> None:
         # QEMU, which is not root, has to get through; others can't look
         os.makedirs(self._root, mode=0o711, exist_ok=True)
         os.mkdir(folder)
@@ -338,7 +338,7 @@ class Templates:
         clock = self._clock
         times = [clock.now()]
         self._host.start(domain)
-        guest = Guest(self._host, domain.uuid, self._wait, self._stretch)
+        guest = GuestAgent(self._host, domain.uuid, self._wait, self._stretch)
         self._boot(guest, domain)
         mount = f"{SCRATCH_SCRIPT}mount_scratch {SCRATCH_SERIAL}\n" if shape.scratch_mib else ""
         said = guest.run(mount + _PREPARE, PREPARE_S).stderr.strip()
@@ -354,7 +354,7 @@ class Templates:
         seconds = {name: after - before for name, before, after in zip(("boot", "settle", "save"), times, times[1:])}
         self._describe(folder, domain, shape, settled, seconds)
 
-    def _boot(self, guest: Guest, domain: Domain) -> None:
+    def _boot(self, guest: GuestAgent, domain: Domain) -> None:
         begun = self._clock.now()
         while True:
             try:
@@ -386,7 +386,9 @@ class Templates:
                 return False
         return True
 
-    def _describe(self, folder: str, domain: Domain, shape: Shape, settled: bool, seconds: Dict[str, float]) -> None:
+    def _describe(
+        self, folder: str, domain: Domain, shape: TemplateShape, settled: bool, seconds: Dict[str, float]
+    ) -> None:
         for left in ("console.log", "channel.sock"):
             if os.path.exists(os.path.join(folder, left)):
                 os.unlink(os.path.join(folder, left))
@@ -399,7 +401,7 @@ class Templates:
         machine = _machine(os.path.join(folder, MEMORY))
         sums = {name: _sha256(os.path.join(folder, name)) for name in names}
         stamps = {path: _stamp(os.path.join(folder, path)) for path in [*names, *below]}
-        description = Description(shape, machine, sums, stamps, settled, seconds, self._clock.now())
+        description = TemplateDescription(shape, machine, sums, stamps, settled, seconds, self._clock.now())
         path = os.path.join(folder, DESCRIPTION)
         with open(path, "w", encoding="utf-8") as file:
             json.dump(encode(description), file, indent=1)
@@ -408,7 +410,7 @@ class Templates:
         _sync(path)
         _sync(folder)
 
-    def _verified(self, folder: str, shape: Shape) -> Template:
+    def _verified(self, folder: str, shape: TemplateShape) -> Template:
         description = _read(folder)
         if description.shape != shape:
             raise _bad(folder, "describes another template than its name stands for")
@@ -437,10 +439,10 @@ def _bad(folder: str, reason: str) -> ImageError:
     return ImageError(object=f"template {os.path.basename(folder)}", reason=reason, hint="remove it, it is built anew")
 
 
-def _read(folder: str) -> Description:
+def _read(folder: str) -> TemplateDescription:
     try:
         with open(os.path.join(folder, DESCRIPTION), encoding="utf-8") as file:
-            return decode(Description, json.load(file), DESCRIPTION)
+            return decode(TemplateDescription, json.load(file), DESCRIPTION)
     except FileNotFoundError:
         raise _bad(folder, "has no description") from None
     except (ValueError, ConfigError) as error:
@@ -463,9 +465,9 @@ def _drop_zero_pages(memory: str) -> None:
         log.info("%d zero pages left out of %s", dropped, memory)
 
 
-def _stamp(path: str) -> Stamp:
+def _stamp(path: str) -> FileStamp:
     found = os.stat(path)
-    return Stamp(found.st_size, found.st_mtime_ns)
+    return FileStamp(found.st_size, found.st_mtime_ns)
 
 
 def _size(folder: str) -> int:

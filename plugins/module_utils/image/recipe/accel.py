@@ -12,13 +12,13 @@ from typing import Callable
 _KERNELS = "/boot/vmlinuz-*"  # libguestfs builds its appliance around the newest of these
 
 
-def decide(wish: str, boots: Callable[[str, str], bool], kernels: str = _KERNELS) -> str:
+def decide(setting: str, boots: Callable[[str, str], bool], kernels: str = _KERNELS) -> str:
     """Return ``kvm`` or ``tcg`` for ``auto``, ``kvm`` or ``tcg``; no kernel to try with means ``tcg``.
 
     :param boots: says whether a kernel, given by path and an identity of its content, boots with KVM
     """
-    if wish != "auto":
-        return wish
+    if setting != "auto":
+        return setting
     found = sorted(glob.glob(kernels), key=os.path.getmtime)
     if not found:
         return "tcg"

@@ -14,7 +14,7 @@ from typing import List, Optional, Sequence, Set, Tuple
 
 from ...model.errors import ImageError
 from .operations import GroupOp, UserOp
-from .view import Directory, File, View, number, want_parents
+from .view import File, Folder, ImageView, number, want_parents
 
 _LOCKED = re.compile(r"[!*]")
 #: blanks but no line breaks, else a file of nothing but line breaks would take for ever
@@ -26,7 +26,7 @@ _SHADOW = ["!", "", "0", "99999", "7", "", "", ""]
 class _Table:
     """The lines of one account file, as lists of ``width`` fields."""
 
-    def __init__(self, view: View, path: str, width: int) -> None:
+    def __init__(self, view: ImageView, path: str, width: int) -> None:
         self._view, self._path = view, path
         self.exists = view.look(path) is not None
         self.rows = view.table(path)
@@ -53,7 +53,7 @@ class _Table:
 
 
 class _Accounts:
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: ImageView) -> None:
         self._view = view
         self._passwd, self._group = _Table(view, "/etc/passwd", 7), _Table(view, "/etc/group", 4)
         self._shadow, self._gshadow = _Table(view, "/etc/shadow", 9), _Table(view, "/etc/gshadow", 4)
@@ -131,7 +131,7 @@ class _Accounts:
         uid, gid, home = number(row[2]), number(row[3]), row[5]
         if home != "/" and uid is not None and gid is not None and self._view.look(home) is None:
             want_parents(self._view, home)
-            self._view.want(home, Directory(0o700, uid, gid))
+            self._view.want(home, Folder(0o700, uid, gid))
 
     def _gid(self, group: str, user: str) -> str:
         row = next((row for row in self._group.rows if group in (row[0], *row[2:3])), None)
@@ -166,7 +166,7 @@ class _Accounts:
         return low, self._limits.get(f"{kind}_MAX", 60000)
 
 
-def plan_accounts(view: View, groups: Sequence[GroupOp], users: Sequence[UserOp]) -> None:
+def plan_accounts(view: ImageView, groups: Sequence[GroupOp], users: Sequence[UserOp]) -> None:
     """State in ``view`` what ``groups`` and ``users`` ask for; raise ImageError for what the image can't take."""
     if not groups and not users:
         return

@@ -15,11 +15,11 @@ from typing import Callable, ContextManager, Iterator, Optional
 from ...model.errors import ImageError
 from ..disk import TOOLS, DiskTools
 from ..header import check_header
-from .guest import Factory, Guest, Handle, libguestfs, open_guest
+from .appliance import Factory, Handle, OpenImage, libguestfs, open_image
 from .operations import CommandOp, Recipe, ScriptOp
 from .packages import PackageManager, package_manager
-from .plan import Difference, plan_packages, plan_rest
-from .view import Change, Directory, File, Link
+from .plan import ImageDifference, plan_packages, plan_rest
+from .view import Change, File, Folder, Symlink
 
 #: what goes into one message to the appliance; larger content is uploaded from a file
 _INLINE = 1 << 20
@@ -45,7 +45,7 @@ class Engine:
         check: bool = False,
         afterwards: Optional[Callable[[Handle], None]] = None,
         progress: Optional[Callable[[str], None]] = None,
-    ) -> Difference:
+    ) -> ImageDifference:
         """Bring the image ``disk`` to what ``recipe`` says and return what was (``check``: would be) different.
 
         A step that fails leaves the image as it was. ``check`` and an empty difference do not touch it at all.
@@ -57,11 +57,11 @@ class Engine:
         say = progress or _silent
         check_header(disk, format)
         if check:
-            with self._open(disk, format, recipe, say, readonly=True) as guest:
-                difference = _packages(guest, recipe, say, check=True)
-                difference = _joined(difference, plan_rest(guest.handle, recipe, pending=bool(difference)))
+            with self._open(disk, format, recipe, say, readonly=True) as image:
+                difference = _packages(image, recipe, say, check=True)
+                difference = _joined(difference, plan_rest(image.handle, recipe, pending=bool(difference)))
                 if afterwards is not None and not difference:
-                    afterwards(guest.handle)
+                    afterwards(image.handle)
                 return difference
         with self.tools.overlay(disk, format) as overlay:
             difference = self._change(overlay.path, recipe, say, afterwards)
@@ -70,7 +70,7 @@ class Engine:
                 overlay.commit()
         return difference
 
-    def customise_layer(self, layer: str, recipe: Recipe) -> Difference:
+    def customise_layer(self, layer: str, recipe: Recipe) -> ImageDifference:
         """Do what ``recipe`` says in a qcow2 file over an image that was checked; what fails leaves it unfit for use.
 
         :raises ImageError: impossible operation, or a command that failed
@@ -79,24 +79,24 @@ class Engine:
 
     def _change(
         self, overlay: str, recipe: Recipe, say: Callable[[str], None], afterwards: Optional[Callable[[Handle], None]]
-    ) -> Difference:
-        with self._open(overlay, "qcow2", recipe, say, readonly=False) as guest:
-            difference = _packages(guest, recipe, say, check=False)
-            rest = plan_rest(guest.handle, recipe)
+    ) -> ImageDifference:
+        with self._open(overlay, "qcow2", recipe, say, readonly=False) as image:
+            difference = _packages(image, recipe, say, check=False)
+            rest = plan_rest(image.handle, recipe)
             if rest:
-                guest.writable()
+                image.writable()
             difference = _joined(difference, rest)
-            apply(guest.handle, difference, say)
+            apply(image.handle, difference, say)
             if afterwards is not None:
-                afterwards(guest.handle)
+                afterwards(image.handle)
         return difference
 
     def _open(
         self, disk: str, format: str, recipe: Recipe, say: Callable[[str], None], *, readonly: bool
-    ) -> ContextManager[Guest]:
+    ) -> ContextManager[OpenImage]:
         say("launch the appliance")
         scratch = bool(recipe.packages or recipe.packages_absent or recipe.upgrade)
-        return open_guest(
+        return open_image(
             disk,
             format,
             readonly=readonly,
@@ -111,22 +111,22 @@ def _silent(_line: str) -> None:
     pass
 
 
-def _joined(first: Difference, rest: Difference) -> Difference:
+def _joined(first: ImageDifference, rest: ImageDifference) -> ImageDifference:
     return dataclasses.replace(rest, removals=first.removals, upgrades=first.upgrades, packages=first.packages)
 
 
-def _packages(guest: Guest, recipe: Recipe, say: Callable[[str], None], *, check: bool) -> Difference:
+def _packages(image: OpenImage, recipe: Recipe, say: Callable[[str], None], *, check: bool) -> ImageDifference:
     """Return what is to be done about packages and, unless ``check``, do it."""
     if not (recipe.packages or recipe.packages_absent or recipe.upgrade):
-        return Difference()
-    manager = package_manager(guest.handle)
+        return ImageDifference()
+    manager = package_manager(image.handle)
     if not recipe.upgrade:
         if manager.runs_programs:
-            guest.writable()
+            image.writable()
         difference = plan_packages(manager, recipe)
         if check or not difference:
             return difference
-    with guest.scratch():
+    with image.scratch():
         if recipe.upgrade or difference.packages:
             with _step(say, "fetch the package index"):
                 manager.refresh()
@@ -137,7 +137,7 @@ def _packages(guest: Guest, recipe: Recipe, say: Callable[[str], None], *, check
     return difference
 
 
-def _handle_packages(manager: PackageManager, difference: Difference, say: Callable[[str], None]) -> None:
+def _handle_packages(manager: PackageManager, difference: ImageDifference, say: Callable[[str], None]) -> None:
     removals, upgrades, names = difference.removals, difference.upgrades, difference.packages
     if removals:
         with _step(say, f"remove {len(removals)} packages: {' '.join(removals)}"):
@@ -159,7 +159,7 @@ def _step(say: Callable[[str], None], line: str) -> Iterator[None]:
         raise ImageError(object="packages in the image", value=line, reason=str(error).strip()) from error
 
 
-def apply(handle: Handle, difference: Difference, say: Callable[[str], None] = _silent) -> None:
+def apply(handle: Handle, difference: ImageDifference, say: Callable[[str], None] = _silent) -> None:
     """Do what ``difference`` says on a writable image, except for its packages."""
     for change in difference.changes:
         _write(handle, change)
@@ -203,12 +203,12 @@ def _write(handle: Handle, change: Change) -> None:
         return
     if change.before is not None and type(change.before) is not type(after):
         handle.rm_rf(path)
-    if isinstance(after, Link):
+    if isinstance(after, Symlink):
         handle.rm_rf(path)
         handle.ln_s(after.target, path)
         return
-    assert isinstance(after, (Directory, File))
-    if isinstance(after, Directory):
+    assert isinstance(after, (Folder, File))
+    if isinstance(after, Folder):
         handle.mkdir_p(path)
     elif not isinstance(change.before, File) or change.before.content != after.content:
         _content(handle, path, after.content)

@@ -11,9 +11,9 @@ import posixpath
 import stat
 from typing import Callable, Dict, List, Optional, Union
 
-from .view import Directory, File, Link, Other
+from .view import File, Folder, SpecialFile, Symlink
 
-FakeNode = Union[File, Directory, Link, Other]
+TreeNode = Union[File, Folder, Symlink, SpecialFile]
 
 
 class FakeHandle:
@@ -22,8 +22,8 @@ class FakeHandle:
     Behaves as the real one where we rely on it: RuntimeError with a text, nothing writable before remount.
     """
 
-    def __init__(self, tree: Optional[Dict[str, Union[str, FakeNode]]] = None) -> None:
-        self.tree: Dict[str, FakeNode] = {"/": Directory(0o755)}
+    def __init__(self, tree: Optional[Dict[str, Union[str, TreeNode]]] = None) -> None:
+        self.tree: Dict[str, TreeNode] = {"/": Folder(0o755)}
         self.calls: List[str] = []
         self.commands: List[Union[str, List[str]]] = []
         #: what a command does to the tree; return its output, raise RuntimeError to fail
@@ -35,15 +35,15 @@ class FakeHandle:
         self.found: Dict[str, str] = {}
         self.mounted: Dict[str, str] = {}
         self._rw = False
-        self._covered: Dict[str, FakeNode] = {}
+        self._covered: Dict[str, TreeNode] = {}
         for path, node in (tree or {}).items():
             self.put(path, File(node.encode(), 0o644) if isinstance(node, str) else node)
 
-    def put(self, path: str, node: FakeNode) -> None:
+    def put(self, path: str, node: TreeNode) -> None:
         """Set a node, with the folders above it."""
         folder = posixpath.dirname(path)
         if folder not in self.tree:
-            self.put(folder, Directory(0o755))
+            self.put(folder, Folder(0o755))
         self.tree[path] = node
 
     def _real(self, path: str) -> str:
@@ -53,11 +53,11 @@ class FakeHandle:
         for index, part in enumerate(parts):
             real = posixpath.join(real, part)
             node = self.tree.get(real)
-            if isinstance(node, Link) and index < len(parts) - 1:
+            if isinstance(node, Symlink) and index < len(parts) - 1:
                 real = self._real(posixpath.normpath(posixpath.join(posixpath.dirname(real), node.target)))
         return real
 
-    def _get(self, path: str) -> FakeNode:
+    def _get(self, path: str) -> TreeNode:
         node = self.tree.get(self._real(path))
         if node is None:
             raise RuntimeError(f"{path}: No such file or directory")
@@ -135,7 +135,7 @@ class FakeHandle:
         self._covered = {path: node for path, node in self.tree.items() if path.startswith(mountpoint + "/")}
         self._covered[mountpoint] = self._get(mountpoint)
         self.tree = {path: node for path, node in self.tree.items() if path not in self._covered}
-        self.tree[mountpoint] = Directory(0o755)
+        self.tree[mountpoint] = Folder(0o755)
 
     def umount(self, pathordevice: str, *, lazyunmount: bool) -> None:
         self.calls.append(f"umount {pathordevice}")
@@ -157,9 +157,9 @@ class FakeHandle:
         node = self.tree.get(self._real(path))
         if node is None:
             return dict.fromkeys(status, -1)
-        if isinstance(node, Link):
+        if isinstance(node, Symlink):
             return {**status, "st_mode": stat.S_IFLNK | 0o777, "st_size": len(node.target)}
-        if isinstance(node, Other):
+        if isinstance(node, SpecialFile):
             return {**status, "st_mode": node.mode}
         kind, size = (stat.S_IFREG, len(node.content)) if isinstance(node, File) else (stat.S_IFDIR, 4096)
         return {**status, "st_mode": kind | node.mode, "st_uid": node.uid, "st_gid": node.gid, "st_size": size}
@@ -170,13 +170,13 @@ class FakeHandle:
     def is_dir(self, path: str, *, followsymlinks: bool) -> bool:
         real = self._real(path)
         node = self.tree.get(real)
-        if followsymlinks and isinstance(node, Link):
+        if followsymlinks and isinstance(node, Symlink):
             node = self.tree.get(self._real(posixpath.normpath(posixpath.join(posixpath.dirname(real), node.target))))
-        return isinstance(node, Directory)
+        return isinstance(node, Folder)
 
     def readlink(self, path: str) -> str:
         node = self._get(path)
-        assert isinstance(node, Link)
+        assert isinstance(node, Symlink)
         return node.target
 
     def read_file(self, path: str) -> bytes:
@@ -198,7 +198,7 @@ class FakeHandle:
     def glob_expand(self, pattern: str) -> List[str]:
         depth = pattern.count("/")
         found = [path for path in self.tree if path.count("/") == depth and fnmatch.fnmatchcase(path, pattern)]
-        return sorted(path + "/" * isinstance(self.tree[path], Directory) for path in found)
+        return sorted(path + "/" * isinstance(self.tree[path], Folder) for path in found)
 
     def write(self, path: str, content: bytes) -> None:
         real = self._need_rw(path)
@@ -221,20 +221,20 @@ class FakeHandle:
     def mkdir_p(self, path: str) -> None:
         real = self._need_rw(path)
         if real not in self.tree:
-            self.put(real, Directory(0o755))
+            self.put(real, Folder(0o755))
 
     def chmod(self, mode: int, path: str) -> None:
         node = self._get(self._need_rw(path))
-        assert isinstance(node, (File, Directory))
+        assert isinstance(node, (File, Folder))
         self.tree[self._real(path)] = _with(node, mode, node.uid, node.gid)
 
     def chown(self, owner: int, group: int, path: str) -> None:
         node = self._get(self._need_rw(path))
-        assert isinstance(node, (File, Directory))
+        assert isinstance(node, (File, Folder))
         self.tree[self._real(path)] = _with(node, node.mode, owner, group)
 
     def ln_s(self, target: str, linkname: str) -> None:
-        self.tree[self._need_rw(linkname)] = Link(target)
+        self.tree[self._need_rw(linkname)] = Symlink(target)
 
     def rm_rf(self, path: str) -> None:
         real = self._need_rw(path)
@@ -258,5 +258,5 @@ class FakeHandle:
             self._need_rw("/etc/resolv.conf")
 
 
-def _with(node: Union[File, Directory], mode: int, uid: int, gid: int) -> FakeNode:
-    return File(node.content, mode, uid, gid) if isinstance(node, File) else Directory(mode, uid, gid)
+def _with(node: Union[File, Folder], mode: int, uid: int, gid: int) -> TreeNode:
+    return File(node.content, mode, uid, gid) if isinstance(node, File) else Folder(mode, uid, gid)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from .view import View
+from .view import ImageView
 
 DEBIAN, RHEL = "debian", "rhel"
 _FAMILIES = {"debian": DEBIAN, "ubuntu": DEBIAN, "rhel": RHEL, "fedora": RHEL, "centos": RHEL}
@@ -16,7 +16,7 @@ _RELEASES = ("/etc/os-release", "/usr/lib/os-release")
 _MARKS = {"/etc/debian_version": DEBIAN, "/etc/redhat-release": RHEL}
 
 
-def release_name(view: View) -> str:
+def release_name(view: ImageView) -> str:
     """Return what the system calls itself, e.g. ``Debian GNU/Linux 12 (bookworm)``; empty where it does not say."""
     for release in _RELEASES:
         path = view.resolve(release)
@@ -26,7 +26,7 @@ def release_name(view: View) -> str:
     return ""
 
 
-def family(view: View) -> Optional[str]:
+def family(view: ImageView) -> Optional[str]:
     """Return :data:`DEBIAN`, :data:`RHEL`, or None for another system."""
     for release in _RELEASES:
         path = view.resolve(release)

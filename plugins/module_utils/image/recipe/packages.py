@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Dict, List, Sequence, Set, Tuple
 
 from ...model.errors import ImageError
+from .appliance import SCRATCH, Handle
 from .family import RHEL, family
-from .guest import SCRATCH, Handle
-from .view import View
+from .view import ImageView
 
 _CACHE = f"{SCRATCH}/wnodes"
 _POLICY = "/usr/sbin/policy-rc.d"  # asked by Debian's maintainer scripts whether they may start a service
@@ -91,7 +91,7 @@ class Apt(PackageManager):
 
     def installed(self) -> Set[str]:
         found, name = set(), ""
-        for line in View(self._handle).text("/var/lib/dpkg/status")[0].split("\n"):
+        for line in ImageView(self._handle).text("/var/lib/dpkg/status")[0].split("\n"):
             if line.startswith("Package: "):
                 name = line[9:].strip()
             elif line.startswith("Status: ") and line.endswith(" ok installed"):
@@ -163,7 +163,7 @@ class Dnf(PackageManager):
 
 def package_manager(handle: Handle) -> PackageManager:
     """Return the package manager of the image, its family's own first; raise ImageError where there is none."""
-    view = View(handle)
+    view = ImageView(handle)
     known: List[Tuple[str, PackageManager]] = [("/usr/bin/apt-get", Apt(handle)), ("/usr/bin/dnf", Dnf(handle))]
     for program, manager in known[::-1] if family(view) == RHEL else known:
         if view.look(program) is not None:

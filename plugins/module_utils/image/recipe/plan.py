@@ -13,19 +13,19 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from ...model.errors import ImageError
 from .accounts import plan_accounts
-from .guest import Handle
+from .appliance import Handle
 from .journal_sender import LINK_PATH, SCRIPT, SCRIPT_PATH, UNIT, UNIT_PATH
 from .operations import CommandOp, EditOp, FileOp, KernelModules, Recipe, RemoteSyslog, ScriptOp, SshKeys
 from .packages import PackageManager, Upgrade
 from .settings import plan_dns, plan_timezone
 from .units import plan_units
-from .view import Change, Directory, File, LargeFile, Link, Node, View, want_parents
+from .view import Change, File, Folder, ImageView, LargeFile, Node, Symlink, want_parents
 
 _SHOWN = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Difference:
+class ImageDifference:
     """What an image lacks. Check mode, diff and apply all use this one object.
 
     :param removals: packages to be removed
@@ -86,9 +86,9 @@ def describe(node: Optional[Node]) -> str:
     """Return a node as text for a diff: its attributes, then its content if that is text and not long."""
     if node is None:
         return ""
-    if isinstance(node, Link):
+    if isinstance(node, Symlink):
         return f"link to {node.target}\n"
-    if isinstance(node, Directory):
+    if isinstance(node, Folder):
         return f"folder, mode {node.mode:04o}, owner {node.uid}:{node.gid}\n"
     if isinstance(node, LargeFile):
         return f"file, mode {node.mode:04o}, owner {node.uid}:{node.gid}\n{node.size} bytes\n"
@@ -103,7 +103,7 @@ def describe(node: Optional[Node]) -> str:
     return head + f"{len(node.content)} bytes, sha256 {hashlib.sha256(node.content).hexdigest()}\n"
 
 
-def plan_packages(manager: PackageManager, recipe: Recipe) -> Difference:
+def plan_packages(manager: PackageManager, recipe: Recipe) -> ImageDifference:
     """Return what is to be done about packages; raise ImageError if some are missing and there is no network.
 
     With ``upgrade`` the sources' indexes must have been fetched.
@@ -119,15 +119,15 @@ def plan_packages(manager: PackageManager, recipe: Recipe) -> Difference:
         )
     removals = tuple(name for name in recipe.packages_absent if name in installed)
     upgrades = manager.upgrades() if recipe.upgrade else ()
-    return Difference(removals, tuple(one for one in upgrades if one.name not in removals), lacking)
+    return ImageDifference(removals, tuple(one for one in upgrades if one.name not in removals), lacking)
 
 
-def plan_rest(handle: Handle, recipe: Recipe, *, pending: bool = False) -> Difference:
+def plan_rest(handle: Handle, recipe: Recipe, *, pending: bool = False) -> ImageDifference:
     """Return all that follows the packages.
 
     :param pending: packages are missing and not being installed (check mode): what needs them can't be known yet
     """
-    view = View(handle)
+    view = ImageView(handle)
     steps: List[Callable[[], None]] = [
         partial(plan_accounts, view, recipe.groups, recipe.users),
         partial(plan_timezone, view, recipe.timezone),
@@ -150,32 +150,32 @@ def plan_rest(handle: Handle, recipe: Recipe, *, pending: bool = False) -> Diffe
             view.want(path, None)
     changes = view.changes()
     commands = tuple(op for op in recipe.commands if op.creates is None or view.look(op.creates) is None)
-    return Difference(changes=changes, scripts=scripts, commands=commands, delete=recipe.delete)
+    return ImageDifference(changes=changes, scripts=scripts, commands=commands, delete=recipe.delete)
 
 
 def _stamp(script: ScriptOp) -> File:
     return File(f"{script.digest}\n".encode(), 0o644)
 
 
-def _write(view: View, path: str, content: bytes, mode: int, uid: int = 0, gid: int = 0) -> None:
-    if isinstance(view.look(path), Directory):
+def _write(view: ImageView, path: str, content: bytes, mode: int, uid: int = 0, gid: int = 0) -> None:
+    if isinstance(view.look(path), Folder):
         raise ImageError(object=path, reason="is a folder in the image", hint="delete it, or write another path")
     want_parents(view, path)
     view.want(path, File(content, mode, uid, gid))
 
 
-def _file(view: View, op: FileOp) -> None:
+def _file(view: ImageView, op: FileOp) -> None:
     uid, gid = view.ids(op.owner, op.group)
     _write(view, op.path, op.data(), int(op.mode, 8), uid, gid)
 
 
-def _edit(view: View, op: EditOp) -> None:
+def _edit(view: ImageView, op: EditOp) -> None:
     path = view.resolve(op.path)
     text, node = view.text(path)
     view.want(path, File(op.edit(text).encode(), node.mode, node.uid, node.gid))
 
 
-def _modules(view: View, modules: KernelModules) -> None:
+def _modules(view: ImageView, modules: KernelModules) -> None:
     if modules.load:
         _write(view, "/etc/modules-load.d/wnodes.conf", _lines(modules.load), 0o644)
     rules = [f"blacklist {name}" for name in modules.blacklist]
@@ -184,8 +184,8 @@ def _modules(view: View, modules: KernelModules) -> None:
         _write(view, "/etc/modprobe.d/wnodes.conf", _lines(rules), 0o644)
 
 
-def _syslog(view: View, target: RemoteSyslog) -> None:
-    if isinstance(view.look("/etc/rsyslog.d"), Directory):
+def _syslog(view: ImageView, target: RemoteSyslog) -> None:
+    if isinstance(view.look("/etc/rsyslog.d"), Folder):
         host = f"[{target.host}]" if ":" in target.host else target.host
         rule = f"*.* {'@@' if target.protocol == 'tcp' else '@'}{host}:{target.port}"
         _write(view, "/etc/rsyslog.d/50-wnodes-remote.conf", _lines((rule,)), 0o644)
@@ -194,18 +194,18 @@ def _syslog(view: View, target: RemoteSyslog) -> None:
     _write(view, SCRIPT_PATH, SCRIPT.encode(), 0o755)
     _write(view, UNIT_PATH, unit.encode(), 0o644)
     want_parents(view, LINK_PATH)
-    view.want(LINK_PATH, Link(UNIT_PATH))
+    view.want(LINK_PATH, Symlink(UNIT_PATH))
 
 
-def _keys(view: View, op: SshKeys) -> None:
+def _keys(view: ImageView, op: SshKeys) -> None:
     uid, gid, home = view.user(op.user)
     folder = f"{home.rstrip('/')}/.ssh"
     path = f"{folder}/authorized_keys"
-    if isinstance(view.look(view.resolve(folder)), Directory):
+    if isinstance(view.look(view.resolve(folder)), Folder):
         path = f"{view.resolve(folder)}/authorized_keys"
     else:
         want_parents(view, folder)
-        view.want(folder, Directory(0o700, uid, gid))
+        view.want(folder, Folder(0o700, uid, gid))
     there = [] if op.exclusive or view.look(path) is None else view.text(path)[0].splitlines()
     keys = [key.strip() for key in op.keys]
     lines = there + [key for key in dict.fromkeys(keys) if key not in there]

@@ -11,13 +11,13 @@ from typing import Optional
 from ...model.errors import ImageError
 from .family import DEBIAN, family
 from .operations import Dns
-from .view import Directory, File, Link, View, want_parents
+from .view import File, Folder, ImageView, Symlink, want_parents
 
 _ZONES = "/usr/share/zoneinfo"
 _RESOLVED = "/run/systemd/resolve"
 
 
-def plan_timezone(view: View, zone: Optional[str]) -> None:
+def plan_timezone(view: ImageView, zone: Optional[str]) -> None:
     """State the time zone; raise ImageError for one that the image does not know."""
     if zone is None:
         return
@@ -27,20 +27,20 @@ def plan_timezone(view: View, zone: Optional[str]) -> None:
             object="timezone", value=zone, reason="is not in the image's zoneinfo", hint="mistyped, or no tzdata there"
         )
     now = view.look("/etc/localtime")
-    if not isinstance(now, Link) or posixpath.normpath(posixpath.join("/etc", now.target)) != path:
-        view.want("/etc/localtime", Link(path))
+    if not isinstance(now, Symlink) or posixpath.normpath(posixpath.join("/etc", now.target)) != path:
+        view.want("/etc/localtime", Symlink(path))
     if family(view) == DEBIAN:
         view.want("/etc/timezone", File(f"{zone}\n".encode(), 0o644))
 
 
-def plan_dns(view: View, dns: Optional[Dns]) -> None:
+def plan_dns(view: ImageView, dns: Optional[Dns]) -> None:
     """State the name servers: to systemd-resolved where ``resolv.conf`` is its own, else in ``resolv.conf``."""
     if dns is None:
         return
     now = view.look("/etc/resolv.conf")
-    if isinstance(now, Directory):
+    if isinstance(now, Folder):
         raise ImageError(object="/etc/resolv.conf", reason="is a folder in the image", hint="delete it")
-    target = posixpath.normpath(posixpath.join("/etc", now.target)) if isinstance(now, Link) else ""
+    target = posixpath.normpath(posixpath.join("/etc", now.target)) if isinstance(now, Symlink) else ""
     if posixpath.dirname(target) == _RESOLVED:
         path = "/etc/systemd/resolved.conf.d/50-wnodes.conf"
         lines = ["[Resolve]", f"DNS={' '.join(dns.servers)}"]

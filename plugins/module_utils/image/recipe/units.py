@@ -13,7 +13,7 @@ from typing import Dict, List, Tuple
 
 from ...model.errors import ImageError
 from .operations import Units
-from .view import Directory, File, Link, View, want_parents
+from .view import File, Folder, ImageView, Symlink, want_parents
 
 ETC = "/etc/systemd/system"
 _FOLDERS = (ETC, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -23,7 +23,7 @@ _OTHER = {f"{a}.service": f"{b}.service" for pair in _SAME for a, b in (pair, pa
 _INSTALL = {"WantedBy": "wants", "RequiredBy": "requires"}
 
 
-def plan_units(view: View, units: Units) -> None:
+def plan_units(view: ImageView, units: Units) -> None:
     """State in ``view`` what ``units`` asks for; raise ImageError for a unit that is not there or can't be enabled."""
     for name in units.disable:
         _disable(view, _own_name(view, name))
@@ -33,7 +33,7 @@ def plan_units(view: View, units: Units) -> None:
         _enable(view, _own_name(view, name))
 
 
-def _own_name(view: View, name: str) -> str:
+def _own_name(view: ImageView, name: str) -> str:
     """Return the name under which the image has the unit, where its family calls it differently."""
     other = _OTHER.get(name)
     if other is None or any(view.look(f"{folder}/{name}") is not None for folder in _FOLDERS[1:]):
@@ -41,28 +41,28 @@ def _own_name(view: View, name: str) -> str:
     return other if any(view.look(f"{folder}/{other}") is not None for folder in _FOLDERS[1:]) else name
 
 
-def _mask(view: View, name: str) -> None:
+def _mask(view: ImageView, name: str) -> None:
     path = f"{ETC}/{name}"
-    if isinstance(view.look(path), (File, Directory)):
+    if isinstance(view.look(path), (File, Folder)):
         raise ImageError(
             object=f"unit {name}", value=path, reason="can't be masked: the file is in the way", hint="delete it"
         )
     want_parents(view, path)
-    view.want(path, Link("/dev/null"))
+    view.want(path, Symlink("/dev/null"))
 
 
-def _disable(view: View, name: str) -> None:
+def _disable(view: ImageView, name: str) -> None:
     found = [path for kind in _INSTALL.values() for path in view.names(f"{ETC}/*.{kind}/{name}")]
     try:
         found += [f"{ETC}/{alias}" for alias in _install(view, name).get("Alias", [])]
     except ImageError:
         pass  # what is not there (or masked) has no aliases
     for path in found:
-        if isinstance(view.look(path), Link):
+        if isinstance(view.look(path), Symlink):
             view.want(path, None)
 
 
-def _enable(view: View, name: str) -> None:
+def _enable(view: ImageView, name: str) -> None:
     section = _install(view, name)
     target = _file(view, name)[0]
     links = [f"{ETC}/{wanting}.{kind}/{name}" for key, kind in _INSTALL.items() for wanting in section.get(key, [])] + [
@@ -72,16 +72,16 @@ def _enable(view: View, name: str) -> None:
         raise ImageError(object=f"unit {name}", value=target, reason="can't be enabled: its [Install] section is empty")
     for link in links:
         now = view.look(link)
-        if isinstance(now, Link) and posixpath.basename(now.target) == posixpath.basename(target):
+        if isinstance(now, Symlink) and posixpath.basename(now.target) == posixpath.basename(target):
             continue  # /lib and /usr/lib are the same place
         want_parents(view, link)
-        view.want(link, Link(target))
+        view.want(link, Symlink(target))
     for also in section.get("Also", []):
         if also != name:
             _enable(view, also)
 
 
-def _file(view: View, name: str) -> Tuple[str, str]:
+def _file(view: ImageView, name: str) -> Tuple[str, str]:
     """Return path and text of the unit's file, of its template where it is an instance."""
     stem, dot, kind = name.rpartition(".")
     template = f"{stem.partition('@')[0]}@{dot}{kind}" if "@" in stem else name
@@ -89,7 +89,7 @@ def _file(view: View, name: str) -> Tuple[str, str]:
         for folder in _FOLDERS:
             path = f"{folder}/{candidate}"
             node = view.look(path)
-            if isinstance(node, Link) and node.target == "/dev/null":
+            if isinstance(node, Symlink) and node.target == "/dev/null":
                 raise ImageError(
                     object=f"unit {name}", value=path, reason="is masked", hint="delete the link to unmask it"
                 )
@@ -100,7 +100,7 @@ def _file(view: View, name: str) -> Tuple[str, str]:
     )
 
 
-def _install(view: View, name: str) -> Dict[str, List[str]]:
+def _install(view: ImageView, name: str) -> Dict[str, List[str]]:
     section: Dict[str, List[str]] = {}
     inside = False
     instance = name.rpartition(".")[0].partition("@")[2]

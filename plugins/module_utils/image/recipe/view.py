@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple, Union
 
 from ...model.errors import ImageError
-from .guest import Handle
+from .appliance import Handle
 
 #: bytes of a file that are read and compared; a larger one is known by its size
 LIMIT = 16 << 20
@@ -47,7 +47,7 @@ class LargeFile:
 
 
 @dataclass(frozen=True)
-class Directory:
+class Folder:
     """A directory, without regard to what is in it."""
 
     mode: int
@@ -56,21 +56,21 @@ class Directory:
 
 
 @dataclass(frozen=True)
-class Link:
+class Symlink:
     """A symbolic link."""
 
     target: str
 
 
 @dataclass(frozen=True)
-class Other:
+class SpecialFile:
     """A device, socket or pipe."""
 
     mode: int
 
 
-Node = Union[File, LargeFile, Directory, Link, Other]
-_KINDS = {LargeFile: "too large", Directory: "a folder", Link: "a link", Other: "a special file"}
+Node = Union[File, LargeFile, Folder, Symlink, SpecialFile]
+_KINDS = {LargeFile: "too large", Folder: "a folder", Symlink: "a link", SpecialFile: "a special file"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Change:
     after: Optional[Node]
 
 
-class View:
+class ImageView:
     """An image as it is, with the wanted nodes over it. Reads each path once; writes nothing."""
 
     def __init__(self, handle: Handle) -> None:
@@ -104,7 +104,7 @@ class View:
         """Return ``path`` with the links at its end followed (at most eight)."""
         for _hop in range(8):
             node = self.look(path)
-            if not isinstance(node, Link):
+            if not isinstance(node, Symlink):
                 return path
             path = posixpath.normpath(posixpath.join(posixpath.dirname(path), node.target))
         raise ImageError(object=path, reason="is a link that leads in a circle")
@@ -191,12 +191,12 @@ class View:
 
     def _is_folder(self, path: str) -> bool:
         node = self.current(path)
-        return self._handle.is_dir(path, followsymlinks=True) if isinstance(node, Link) else isinstance(node, Directory)
+        return self._handle.is_dir(path, followsymlinks=True) if isinstance(node, Symlink) else isinstance(node, Folder)
 
     def _read(self, path: str) -> Optional[Node]:
         handle = self._handle
         if path == "/":
-            return Directory(0o755)
+            return Folder(0o755)
         folder, name = posixpath.split(path)
         if not self._is_folder(folder):
             return None
@@ -205,10 +205,10 @@ class View:
             return None
         mode = status["st_mode"]
         if stat.S_ISLNK(mode):
-            return Link(handle.readlink(path))
+            return Symlink(handle.readlink(path))
         permissions, uid, gid = stat.S_IMODE(mode), status["st_uid"], status["st_gid"]
         if stat.S_ISDIR(mode):
-            return Directory(permissions, uid, gid)
+            return Folder(permissions, uid, gid)
         if stat.S_ISREG(mode):
             size = status["st_size"]
             if size > LIMIT:
@@ -216,7 +216,7 @@ class View:
             # pread: read_file takes 100 times as long for a small file.
             parts = [handle.pread(path, _CHUNK, offset) for offset in range(0, size, _CHUNK)]
             return File(b"".join(parts), permissions, uid, gid)
-        return Other(mode)
+        return SpecialFile(mode)
 
 
 def number(text: str) -> Optional[int]:
@@ -224,18 +224,18 @@ def number(text: str) -> Optional[int]:
     return int(text) if re.fullmatch("[0-9]{1,10}", text) else None
 
 
-def want_parents(view: View, path: str) -> None:
+def want_parents(view: ImageView, path: str) -> None:
     """State that the folders above ``path`` exist; those that are missing become root's, mode 0755."""
     missing = []
     folder = posixpath.dirname(path)
     while folder != "/" and view.look(folder) is None:
         missing.append(folder)
         folder = posixpath.dirname(folder)
-    node = view.look(view.resolve(folder)) if folder != "/" else Directory(0o755)
-    if not isinstance(node, Directory):
+    node = view.look(view.resolve(folder)) if folder != "/" else Folder(0o755)
+    if not isinstance(node, Folder):
         raise ImageError(object=path, value=folder, reason="can't be written: this part of its path is not a folder")
     for folder in missing:
-        view.want(folder, Directory(0o755))
+        view.want(folder, Folder(0o755))
 
 
 def _match(folder: str, pattern: str) -> bool:

@@ -35,7 +35,7 @@ from wnodes.model.states import JobState
 from wnodes.nameserver.client import NameserverClient
 
 from . import doctor, edge, systemd
-from .observed import NONE, JobMetrics
+from .metrics import NONE, JobMetrics
 from .rules import load_rules
 from .server import Entrance, Program, Tls, local_sockets, main, unix_socket
 
@@ -114,17 +114,17 @@ def undrain(request: Request) -> dict[str, Any]:
 
 def application(
     bait: Bait,
-    observed: JobMetrics | None = None,
+    metrics: JobMetrics | None = None,
     pulse: Pulse | None = None,
     answers: Callable[[], dict[str, int]] = dict,
 ) -> FastAPI:
     """Return what a bait tells over HTTP.
 
-    :param observed: figures of the jobs that are over
+    :param metrics: figures of the jobs that are over
     :param pulse: what drives the bait
     :param answers: returns the hooks' questions since the start by what became of them
     """
-    over = observed or JobMetrics(bait.config.host)
+    over = metrics or JobMetrics(bait.config.host)
     app = edge.application("bait")
     app.state.bait, app.state.pulse = bait, pulse or Pulse()
     app.include_router(router)
@@ -147,12 +147,12 @@ def application(
     return app
 
 
-def pool_figures(pool: Iterable[dict[str, Any]], observed: JobMetrics) -> Iterable[edge.Sample]:
+def pool_figures(pool: Iterable[dict[str, Any]], metrics: JobMetrics) -> Iterable[edge.Sample]:
     """Yield how many VMs wait for a job, and how many should, by image and flavour."""
     waiting: Counter[tuple[str, str]] = Counter()
     target: Counter[tuple[str, str]] = Counter()
     for shape in pool:
-        key = observed.shapes.fold(shape["tag"], shape["flavour"])
+        key = metrics.shapes.fold(shape["tag"], shape["flavour"])
         waiting[key] += shape["waiting"]
         target[key] += shape["target"]
     for (image, flavour), count in waiting.items():
@@ -185,11 +185,11 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     """Return the program around the real batch system."""
     directory = NameserverClient.connect(config.nameserver, "bait")
     hypervisor = HypervisorClient.local(os.path.join(config.run_dir, "hypervisor.sock"))
-    observed = JobMetrics(config.host)
+    metrics = JobMetrics(config.host)
     seams = (Slurm(config.slurm), hypervisor, directory)
     rules = node_rules(config)
     statics.leave(config.state_dir, rules, config.slurm.own_partitions)
-    bait = Bait(config, *seams, *journals(config), clock, failpoints, observed.observe, rules)
+    bait = Bait(config, *seams, *journals(config), clock, failpoints, metrics.observe, rules)
     hook = systemd.activated(HOOK)
     if hook is None:
         log.warning("systemd holds no hook socket for us: a restart of the bait would be noticed by jobs")
@@ -209,7 +209,7 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
         return local_sockets(os.path.join(config.run_dir, "bait.sock"))
 
     tls = Tls.of("bait", config.nameserver.pki_dir)
-    app = application(bait, observed, pulse, lambda: hooks.answers)
+    app = application(bait, metrics, pulse, lambda: hooks.answers)
     return Program(app, listen, start, stop, config.metrics_listen, config.manage_listen, tls, pulse)
 
 

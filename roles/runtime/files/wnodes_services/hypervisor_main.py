@@ -18,13 +18,13 @@ from wnodes import support
 from wnodes.engine.pulse import Pulse
 from wnodes.hypervisor.api import ConsolePart, HypervisorApi, HypervisorStatus
 from wnodes.hypervisor.config import HypervisorConfig
+from wnodes.hypervisor.maintenance import LeaseFigures
 from wnodes.hypervisor.service import Hypervisor
-from wnodes.hypervisor.upkeep import LeaseFigures
 from wnodes.image.cache import CacheEntry, ImageCache
 from wnodes.image.layer import LayerMaker
-from wnodes.image.sealed import SealedImages
+from wnodes.image.sealed_cache import SealedImageCache
 from wnodes.image.signature import Keyring
-from wnodes.image.trust import Trust
+from wnodes.image.trust import ReleaseTrust
 from wnodes.model.clock import Clock, Failpoints
 from wnodes.model.errors import ConfigError, NotFoundError, RequestError, UnavailableError
 from wnodes.model.image import CachedImage
@@ -35,7 +35,7 @@ from wnodes.virt.accel import KVM
 from wnodes.virt.libvirt_host import LibvirtHost
 
 from . import doctor, edge
-from .observed import VmMetrics
+from .metrics import VmMetrics
 from .server import Entrance, Program, Tls, local_sockets, main
 
 #: the longest that a caller may wait for events, in seconds
@@ -145,7 +145,7 @@ def status(api: Api) -> HypervisorStatus:
 def application(
     api: HypervisorApi,
     syslog_counts: Callable[[], dict[str, int]] = dict,
-    observed: VmMetrics | None = None,
+    metrics: VmMetrics | None = None,
     cached: Callable[[], Iterable[CacheEntry]] = tuple,
     evidence: Callable[[], dict[str, Part]] = dict,
     pulse: Pulse | None = None,
@@ -154,13 +154,13 @@ def application(
     """Return a hypervisor's calls over HTTP.
 
     :param syslog_counts: returns the VMs' log messages since the start by what became of them
-    :param observed: figures of the VMs that came and went
+    :param metrics: figures of the VMs that came and went
     :param cached: returns the images that are here
     :param evidence: returns what goes into a support bundle
     :param pulse: what drives the hypervisor
     :param leases: returns how the leases of the VMs are
     """
-    seen = observed or VmMetrics("")
+    seen = metrics or VmMetrics("")
     app = edge.application("hypervisor")
     app.state.hypervisor, app.state.evidence = api, evidence
     app.include_router(router)
@@ -231,25 +231,25 @@ def build(config: HypervisorConfig, clock: Clock, failpoints: Failpoints) -> Pro
 
     images, sealed = (os.path.join(config.state_dir, name) for name in ("images", "sealed"))
     cache = ImageCache(images, failpoints, limit_mib=config.image_cache_mib, in_use=in_use, clock=clock)
-    observed = VmMetrics(config.host)
+    metrics = VmMetrics(config.host)
     hypervisor = Hypervisor(
         config,
         LibvirtHost(config.libvirt_uri),
-        SealedImages(cache, sealed, config.seal, layer_maker(config.image_user), appliance, in_use),
+        SealedImageCache(cache, sealed, config.seal, layer_maker(config.image_user), appliance, in_use),
         NameserverClient.connect(config.nameserver, "hypervisor"),
-        Trust(
+        ReleaseTrust(
             Keyring(config.image_authority, config.image_signers, clock=clock),
             os.path.join(config.state_dir, "hypervisor", "versions.json"),
         ),
         clock=clock,
         failpoints=failpoints,
-        observe=observed.observe,
+        observe=metrics.observe,
     )
 
     def listen() -> list[Entrance]:
         return local_sockets(os.path.join(config.run_dir, "hypervisor.sock"))
 
-    tellers = (hypervisor.syslog_counts, observed, cache.contents, hypervisor.evidence)
+    tellers = (hypervisor.syslog_counts, metrics, cache.contents, hypervisor.evidence)
     app = application(hypervisor, *tellers, hypervisor.pulse, hypervisor.leases)
     tls = Tls.of("hypervisor", config.nameserver.pki_dir)
     started = (hypervisor.start, hypervisor.stop)

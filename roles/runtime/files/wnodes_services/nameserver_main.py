@@ -69,90 +69,90 @@ def view_of(request: Request) -> DirectoryView:
     return DirectoryView(request.app.state.directory, caller)
 
 
-View = Annotated[DirectoryView, Depends(view_of)]
+CallersView = Annotated[DirectoryView, Depends(view_of)]
 router = edge.router()
 
 
 @router.put("/leases/{holder}")
-def lease(view: View, holder: str, body: LeaseBody) -> Lease:
+def lease(view: CallersView, holder: str, body: LeaseBody) -> Lease:
     return view.lease(holder, body.owner, body.ttl_s, body.name)
 
 
 @router.post("/renewals")
-def renew(view: View, body: RenewBody) -> tuple[Lease, ...]:
+def renew(view: CallersView, body: RenewBody) -> tuple[Lease, ...]:
     return view.renew(body.owner, body.holders, body.ttl_s)
 
 
 @router.delete("/leases/{holder}")
-def release(view: View, holder: str, epoch: int) -> dict[str, bool]:
+def release(view: CallersView, holder: str, epoch: int) -> dict[str, bool]:
     return {"released": view.release(holder, epoch)}
 
 
 @router.get("/leases")
-def leases(view: View) -> tuple[Lease, ...]:
+def leases(view: CallersView) -> tuple[Lease, ...]:
     return view.leases()
 
 
 @router.put("/pool")
-def set_host_names(view: View, body: HostNames) -> dict[str, bool]:
+def set_host_names(view: CallersView, body: HostNames) -> dict[str, bool]:
     view.set_host_names(body)
     return {"ok": True}
 
 
 @router.get("/tags")
-def tags(view: View) -> tuple[TagEntry, ...]:
+def tags(view: CallersView) -> tuple[TagEntry, ...]:
     return view.tags()
 
 
 @router.get("/tags/{tag}")
-def tag(view: View, tag: str) -> TagEntry:
+def tag(view: CallersView, tag: str) -> TagEntry:
     return view.tag(tag)
 
 
 @router.post("/tags")
-def set_tags(view: View, body: TagsBody) -> tuple[TagEntry, ...]:
+def set_tags(view: CallersView, body: TagsBody) -> tuple[TagEntry, ...]:
     return view.set_tags(body.tags, body.release)
 
 
 @router.put("/tags/{tag}/rollout")
-def roll_out(view: View, tag: str, body: RolloutBody) -> TagEntry:
+def roll_out(view: CallersView, tag: str, body: RolloutBody) -> TagEntry:
     return view.roll_out(tag, body.rollout)
 
 
 @router.get("/tags/{tag}/history")
-def history(view: View, tag: str) -> tuple[TagEntry, ...]:
+def history(view: CallersView, tag: str) -> tuple[TagEntry, ...]:
     return view.history(tag)
 
 
 @router.delete("/tags/{tag}")
-def remove_tag(view: View, tag: str) -> dict[str, bool]:
+def remove_tag(view: CallersView, tag: str) -> dict[str, bool]:
     return {"removed": view.remove_tag(tag)}
 
 
 @router.get("/config/{scope:path}")
-def config_of(view: View, scope: str) -> dict[str, Any]:
+def config_of(view: CallersView, scope: str) -> dict[str, Any]:
     return view.config(scope)
 
 
 @router.put("/config/{scope:path}")
-def set_config(view: View, scope: str, body: dict[str, Any]) -> dict[str, bool]:
+def set_config(view: CallersView, scope: str, body: dict[str, Any]) -> dict[str, bool]:
     view.set_config(scope, body)
     return {"ok": True}
 
 
 @router.put("/heartbeats/{role}/{host}")
-def beat(view: View, role: str, host: str, body: dict[str, Any]) -> dict[str, bool]:
+def beat(view: CallersView, role: str, host: str, body: dict[str, Any]) -> dict[str, bool]:
     view.beat(Heartbeat(role, host, status=edge.writable(body)))
     return {"ok": True}
 
 
 @router.get("/heartbeats")
-def heartbeats(view: View) -> tuple[Heartbeat, ...]:
+def heartbeats(view: CallersView) -> tuple[Heartbeat, ...]:
     return view.heartbeats()
 
 
 @router.delete("/hosts/{host}")
-def forget(view: View, host: str) -> dict[str, tuple[str, ...]]:
+def forget(view: CallersView, host: str) -> dict[str, tuple[str, ...]]:
     return {"dropped": view.forget(host)}
 
 

@@ -323,11 +323,11 @@ async def serve(program: Program) -> None:
         alive.cancel()
 
 
-Build = Callable[[Any, Clock, Failpoints], Program]
+ProgramFactory = Callable[[Any, Clock, Failpoints], Program]
 
 
 def main(
-    role: str, config_class: type[Any], build: Build, check_more: Callable[[Any], object] = lambda config: None
+    role: str, config_class: type[Any], build: ProgramFactory, check_more: Callable[[Any], object] = lambda config: None
 ) -> None:
     """Be the process of ``wnodes-<role>``: ``[--check] [FILE]``.
 

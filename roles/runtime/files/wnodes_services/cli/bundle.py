@@ -27,7 +27,7 @@ from wnodes.nameserver.config import NameserverConfig
 
 from .. import config, version
 from . import nodes, site
-from .common import Hosts, Json, Timeout, complain, print_json, view_of
+from .common import HostsFilter, Json, Timeout, complain, print_json, view_of
 
 CONFIG = "/etc/wnodes/nameserver.yml"
 #: of what one service tells, all parts together
@@ -35,7 +35,7 @@ MAX_CHARS = 16 << 20
 
 
 def support_bundle(
-    hosts: Hosts = None,
+    hosts: HostsFilter = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="By default a new file in this folder.")] = None,
     timeout: Timeout = 40.0,
     as_json: Json = False,
@@ -73,21 +73,21 @@ def _private(path: Path) -> Any:
         ) from None  # fmt: skip
 
 
-def _collect(view: site.View, timeout_s: float) -> list[nodes.Outcome]:
+def _collect(view: site.SiteView, timeout_s: float) -> list[nodes.CallOutcome]:
     targets = [(role, host) for host in view.nodes for role in site.NODE_ROLES if view.of(role, host)]
 
-    def complain_of(outcome: nodes.Outcome) -> None:
+    def complain_of(outcome: nodes.CallOutcome) -> None:
         if outcome.error is not None:
             complain(outcome.error)
 
-    def call(target: nodes.Target) -> dict[str, str]:
+    def call(target: nodes.NodeService) -> dict[str, str]:
         # the client waits for as long as a bundle takes, and then for this
         return nodes.client(view, target, max(1.0, timeout_s - support.LIMIT_S)).bundle()
 
     return nodes.each(targets, call, timeout_s, complain_of)
 
 
-def _files(view: site.View, outcomes: Sequence[nodes.Outcome]) -> dict[str, str]:
+def _files(view: site.SiteView, outcomes: Sequence[nodes.CallOutcome]) -> dict[str, str]:
     """Return the texts of all files by their paths."""
     files = {"summary.json": json.dumps([_summary(one) for one in outcomes], indent=2) + "\n"}
     for outcome in outcomes:
@@ -113,7 +113,7 @@ def _kept(answer: dict[str, Any]) -> dict[str, str]:
     return kept
 
 
-def _summary(outcome: nodes.Outcome) -> dict[str, Any]:
+def _summary(outcome: nodes.CallOutcome) -> dict[str, Any]:
     role, host = outcome.target
     if outcome.error is not None:
         return {"host": host, "service": role, "error": outcome.error.as_dict()}

@@ -31,7 +31,7 @@ REFRESH_S = 1.0
 _SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def _complete(names: Callable[[site.View], list[str]]) -> Callable[[str], list[str]]:
+def _complete(names: Callable[[site.SiteView], list[str]]) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
         try:
             return [name for name in names(site.look(Clock())) if name.startswith(incomplete)]
@@ -41,7 +41,7 @@ def _complete(names: Callable[[site.View], list[str]]) -> Callable[[str], list[s
     return complete
 
 
-def vm_names(view: site.View) -> list[str]:
+def vm_names(view: site.SiteView) -> list[str]:
     """Return the names of the VMs that are there."""
     leases = (vm.get("lease") or {} for vm in view.vms if vm["state"] != "GONE")
     return [lease["name"] for lease in leases if lease.get("name")]
@@ -53,7 +53,7 @@ complete_jobs = _complete(lambda view: [job["lrms_id"] for job in view.jobs])
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 All = Annotated[bool, typer.Option("--all", help="Also what is over.")]
-Hosts = Annotated[
+HostsFilter = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="HOSTS",
@@ -69,7 +69,7 @@ def print_json(value: Any) -> None:
     print(json.dumps(encode(value), indent=2))
 
 
-def view_of(hosts: list[str] | None) -> site.View:
+def view_of(hosts: list[str] | None) -> site.SiteView:
     """Return what can be seen of the hosts that are meant.
 
     :raises NotFoundError: one means no host

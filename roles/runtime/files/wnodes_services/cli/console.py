@@ -58,7 +58,7 @@ def console(
         _follow(reader)
 
 
-def _find(view: site.View, key: str) -> tuple[str, str]:
+def _find(view: site.SiteView, key: str) -> tuple[str, str]:
     """Return node and request id of a VM."""
     for vm in reversed(view.vms):
         if key in (vm["request"]["id"], (vm.get("lease") or {}).get("name")):

@@ -15,8 +15,8 @@ from rich.console import Console
 from wnodes.model.clock import Clock
 from wnodes.model.errors import AuthError
 
-from . import checkup, show
-from .common import FOUND_PROBLEM, UNREACHABLE, Hosts, Json, Timeout, print_json
+from . import doctor_report, show
+from .common import FOUND_PROBLEM, UNREACHABLE, HostsFilter, Json, Timeout, print_json
 
 #: a boot that hangs takes 20 of them
 TIMEOUT_S = 60.0
@@ -25,7 +25,7 @@ PIPED = 100
 
 
 def doctor(
-    hosts: Hosts = None,
+    hosts: HostsFilter = None,
     as_json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Also what is well, and what could not be seen.")] = False,
     timeout: Timeout = TIMEOUT_S,
@@ -36,11 +36,11 @@ def doctor(
     # what the library logs is among its findings
     logging.getLogger("wnodes").addHandler(logging.NullHandler())
     with Console(stderr=True).status("") as status:
-        reports = checkup.examine(hosts or (), timeout, status.update)
+        reports = doctor_report.examine(hosts or (), timeout, status.update)
     if as_json:
         print_json({"now": Clock().now(), "hosts": [report.as_dict() for report in reports]})
     else:
-        show.console(PIPED).print(checkup.shown(reports, verbose))
+        show.console(PIPED).print(doctor_report.shown(reports, verbose))
     if any(report.unreachable for report in reports):
         raise typer.Exit(UNREACHABLE)
     if any(report.failed for report in reports):

@@ -39,7 +39,7 @@ AFTER_S, LONGEST_S = 600.0, 86400.0
 #: how parts of a wish are typed
 OPTIONS = {"drain: reason": "--reason", "drain: deadline_s": "--deadline", "drain: then": "--then"}
 
-Wanted = Annotated[
+HostsArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="HOSTS", help="Names, shell patterns (hv*), lists (node[01-04,7]).", autocompletion=complete_hosts
@@ -48,7 +48,7 @@ Wanted = Annotated[
 
 
 def drain(
-    hosts: Wanted,
+    hosts: HostsArgument,
     reason: Annotated[str, typer.Option(help="Why, for others.")],
     deadline: Annotated[str, typer.Option(metavar="TIME", help="How long jobs may go on, for example 2h.")] = "",
     then: Annotated[
@@ -81,7 +81,7 @@ def drain(
     raise typer.Exit(code)
 
 
-def undrain(hosts: Wanted, timeout: Timeout = 10.0, as_json: Json = False) -> None:
+def undrain(hosts: HostsArgument, timeout: Timeout = 10.0, as_json: Json = False) -> None:
     """Let nodes take jobs again (as root)."""
     told, outcomes = _call(hosts, lambda bait: bait.undrain(), timeout, as_json)
     if as_json:
@@ -95,12 +95,12 @@ def _limit_s(wish: DrainWish) -> float:
 
 def _call(
     hosts: Sequence[str], action: Any, timeout_s: float, quiet: bool
-) -> tuple[list[dict[str, Any]], list[nodes.Outcome]]:
+) -> tuple[list[dict[str, Any]], list[nodes.CallOutcome]]:
     view = view_of(list(hosts))
     if view.scope == "site" and not view.nodes:
         raise NotFoundError(object=", ".join(hosts), reason="is no node that takes jobs", hint="see `wnodes hosts`")
 
-    def tell(outcome: nodes.Outcome) -> None:
+    def tell(outcome: nodes.CallOutcome) -> None:
         if outcome.error is not None:
             complain(f"{outcome.host}: {outcome.error}")
         elif not quiet:
@@ -112,7 +112,7 @@ def _call(
     return [outcome.plain() for outcome in outcomes], outcomes
 
 
-def _bait(view: site.View, target: nodes.Target, limit_s: float) -> BaitClient:
+def _bait(view: site.SiteView, target: nodes.NodeService, limit_s: float) -> BaitClient:
     bait = nodes.client(view, target, limit_s)
     assert isinstance(bait, BaitClient)
     return bait
@@ -161,7 +161,7 @@ def _states(orders: Mapping[str, Any], timeout_s: float) -> tuple[dict[str, Any]
         return {}, dict.fromkeys(orders, str(error))
     state: dict[str, Any] = {}
     silent: dict[str, str] = {}
-    doubtful: list[nodes.Target] = []
+    doubtful: list[nodes.NodeService] = []
     for host, order in orders.items():
         bait = view.of("bait", host)
         told = bait.detail.get("drain") if bait else None
@@ -172,7 +172,7 @@ def _states(orders: Mapping[str, Any], timeout_s: float) -> tuple[dict[str, Any]
         else:  # a heartbeat that does not know the order may be older than it: the bait itself can say
             doubtful.append(("bait", host))
 
-    def tell(outcome: nodes.Outcome) -> None:
+    def tell(outcome: nodes.CallOutcome) -> None:
         if outcome.error is None:
             state[outcome.host] = outcome.answer["drain"]
         else:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +20,6 @@ from wnodes.image.recipe.operations import Recipe
 from wnodes.image.signature import Keyring, Signer
 from wnodes.image.workfolder import work_folder
 from wnodes.model.clock import Clock
-from wnodes.model.codec import encode
 from wnodes.model.errors import WnodesError
 from wnodes.model.hostlist import chosen
 from wnodes.model.image import TagEntry
@@ -29,10 +27,10 @@ from wnodes.nameserver import catalogue
 from wnodes.nameserver.garbage import Garbage, collect, find_garbage
 
 from . import show, site
+from .common import Json, print_json
 
 app = typer.Typer(help="Images of virtual machines (on the head node).", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Tag = Annotated[str, typer.Argument(help="Image tag.")]
 Authority = Annotated[str, typer.Option(help="Certificate authority of those who may sign.")]
 Key = Annotated[str, typer.Option(help="The signer's private key.")]
@@ -47,10 +45,6 @@ def _keyring(authority: str) -> Keyring:
     return Keyring(authority, clock=Clock())
 
 
-def _print_json(value: Any) -> None:
-    print(json.dumps(encode(value), indent=2))
-
-
 def _nodes() -> dict[str, dict[str, Any]]:
     """Return, by host and tag, how each node says that the tag stands there."""
     services = site.look(Clock()).services
@@ -63,7 +57,7 @@ def list_tags(as_json: Json = False) -> None:
     entries = [catalogue.described(entry) for entry in site.nameserver().tags()]
     nodes = _nodes()
     if as_json:
-        _print_json([{**entry, "nodes": {host: nodes[host].get(entry["tag"]) for host in nodes}} for entry in entries])
+        print_json([{**entry, "nodes": {host: nodes[host].get(entry["tag"]) for host in nodes}} for entry in entries])
     else:
         show.console().print(show.tags(entries, nodes, Clock().now()))
 
@@ -79,7 +73,7 @@ def show_tag(tag: Tag, authority: Authority = catalogue.AUTHORITY, as_json: Json
     now = {**catalogue.described(entry), "signer": _signer(entry, authority)} if entry else None
     nodes = {host: tags[tag] for host, tags in _nodes().items() if tag in tags}
     if as_json:
-        _print_json({"tag": tag, "now": now, "history": history, "nodes": nodes})
+        print_json({"tag": tag, "now": now, "history": history, "nodes": nodes})
     else:
         show.console().print(show.tag(tag, now, history, nodes))
 
@@ -104,8 +98,8 @@ def publish(
 ) -> None:
     """Point tags to an image, after checking its signature (as root)."""
     hosts = chosen(host, site.look(Clock()).nodes) if host else None
-    wish = catalogue.wish_for(str(source), tuple(tag or ()), hosts, _keyring(authority))
-    _point(wish, as_json)
+    desired = catalogue.desired_tags(str(source), tuple(tag or ()), hosts, _keyring(authority))
+    _point(desired, as_json)
 
 
 @app.command()
@@ -114,17 +108,17 @@ def retire(tag: Tag, as_json: Json = False) -> None:
     directory = site.nameserver()
     if not directory.history(tag):
         directory.tag(tag)  # says which there are
-    _point(catalogue.TagWish((tag,), None), as_json)
+    _point(catalogue.DesiredTags((tag,), None), as_json)
 
 
-def _point(wish: catalogue.TagWish, as_json: bool) -> None:
+def _point(desired: catalogue.DesiredTags, as_json: bool) -> None:
     directory = site.nameserver()
-    todo = catalogue.changes(directory, wish)
-    catalogue.apply(directory, wish, todo)
+    todo = catalogue.changes(directory, desired)
+    catalogue.apply(directory, desired, todo)
     if as_json:
-        _print_json({"changed": bool(todo), "tags": [catalogue.described(change.after) for change in todo]})
+        print_json({"changed": bool(todo), "tags": [catalogue.described(change.after) for change in todo]})
     else:
-        show.console().print(show.pointed(wish, todo))
+        show.console().print(show.pointed(desired, todo))
 
 
 @app.command()
@@ -136,7 +130,7 @@ def verify(
     """Check signatures, and read every file of the images again."""
     results = [_verified(name, authority) for name in tags or [entry.tag for entry in site.nameserver().tags()]]
     if as_json:
-        _print_json(results)
+        print_json(results)
     else:
         for result in results:
             show.console().print(f"{result['name']}: {result['error'] or 'good, signed by ' + result['signer']}")
@@ -172,7 +166,7 @@ def tag_image(
     folder, signer = str(source.resolve().parent), Signer(key, certificate)
     target = Target(folder, tuple(tags), before.cmdline, valid_days=valid_days, allowed=before.allowed, signer=signer)
     done = republish(str(source), target)
-    _print_json(done) if as_json else show.console().print(f"{done.path}: version {done.manifest.version}")
+    print_json(done) if as_json else show.console().print(f"{done.path}: version {done.manifest.version}")
 
 
 def _tell(line: str) -> None:
@@ -202,7 +196,7 @@ def import_image(
         done = Build(Engine(), work, image_format, base, Recipe(), target, checksum, _tell).run()
     assert done.published is not None
     if as_json:
-        _print_json(done.published)
+        print_json(done.published)
     else:
         show.console().print(f"{done.published.path}: now `wnodes images publish {done.published.path}`")
 
@@ -218,7 +212,7 @@ def gc(
     if not dry_run:
         collect(garbage)
     if as_json:
-        _print_json({"dry_run": dry_run, "deleted": garbage})
+        print_json({"dry_run": dry_run, "deleted": garbage})
     else:
         show.console().print(_collected(garbage, dry_run))
 

@@ -24,12 +24,12 @@ COMPLETE = "_WNODES_COMPLETE"
 
 #: command → the file beside this one that has it: as a function of its name, or a group of commands as ``app``
 COMMANDS = {
-    "status": "look",
-    "hosts": "look",
-    "jobs": "look",
-    "vms": "look",
-    "explain": "look",
-    "leases": "look",
+    "status": "queries",
+    "hosts": "queries",
+    "jobs": "queries",
+    "vms": "queries",
+    "explain": "queries",
+    "leases": "queries",
     "images": "images",
     "rules": "rules",
     "doctor": "doctor",
@@ -37,9 +37,9 @@ COMMANDS = {
     "undrain": "drain",
     "console": "console",
     "support-bundle": "bundle",
-    "forget": "lifecycle",
-    "backup": "lifecycle",
-    "restore": "lifecycle",
+    "forget": "directory",
+    "backup": "directory",
+    "restore": "directory",
 }
 
 

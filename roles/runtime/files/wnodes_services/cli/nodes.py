@@ -26,16 +26,16 @@ WORKERS = 32
 #: what a call may take beyond its limit: looking a name up, a handshake
 GRACE_S = 2.0
 
-#: a role and a host
-Target = tuple[str, str]
+#: the role of a service and its host
+NodeService = tuple[str, str]
 Client = BaitClient | HypervisorClient
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CallOutcome:
     """What became of one call."""
 
-    target: Target
+    target: NodeService
     answer: Any = None
     error: WnodesError | None = None
 
@@ -50,7 +50,7 @@ class Outcome:
         return {**said, **({"error": self.error.as_dict()} if self.error else self.answer)}
 
 
-def client(view: site.View, target: Target, limit_s: float) -> Client:
+def client(view: site.SiteView, target: NodeService, limit_s: float) -> Client:
     """Return a client of one service of one node: over its Unix socket there, else over mutual TLS.
 
     :raises UnavailableError: there is no way to it
@@ -72,22 +72,25 @@ def client(view: site.View, target: Target, limit_s: float) -> Client:
 
 
 def each(
-    targets: Sequence[Target], call: Callable[[Target], Any], limit_s: float, told: Callable[[Outcome], None]
-) -> list[Outcome]:
+    targets: Sequence[NodeService],
+    call: Callable[[NodeService], Any],
+    limit_s: float,
+    told: Callable[[CallOutcome], None],
+) -> list[CallOutcome]:
     """Make a call to each target, many at once; return what became of them in the targets' order.
 
     :param limit_s: how long one call may take
     :param told: called with each outcome as soon as it is there
     """
-    todo: queue.SimpleQueue[Target] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    todo: queue.SimpleQueue[NodeService] = queue.SimpleQueue()
+    done: queue.SimpleQueue[CallOutcome] = queue.SimpleQueue()
     for target in targets:
         todo.put(target)
     # daemons: a call that hangs in spite of its own limits must not keep the command from ending
     for _worker in range(min(WORKERS, len(targets))):
         threading.Thread(target=_work, args=(todo, done, call), daemon=True).start()
     end = time.monotonic() + (limit_s + GRACE_S) * math.ceil(len(targets) / WORKERS)
-    found: dict[Target, Outcome] = {}
+    found: dict[NodeService, CallOutcome] = {}
     while len(found) < len(targets):
         try:
             outcome = done.get(timeout=max(0.0, end - time.monotonic()))
@@ -101,28 +104,30 @@ def each(
                 object=f"{target[0]} of {target[1]}", reason=f"did not answer within {limit_s:g} s",
                 hint=f"give it longer with --timeout, or look there: `systemctl status wnodes-{target[0]}`",
             )  # fmt: skip
-            found[target] = Outcome(target, error=late)
+            found[target] = CallOutcome(target, error=late)
             told(found[target])
     return [found[target] for target in targets]
 
 
-def _work(todo: queue.SimpleQueue[Target], done: queue.SimpleQueue[Outcome], call: Callable[[Target], Any]) -> None:
+def _work(
+    todo: queue.SimpleQueue[NodeService], done: queue.SimpleQueue[CallOutcome], call: Callable[[NodeService], Any]
+) -> None:
     while True:
         try:
             target = todo.get_nowait()
         except queue.Empty:
             return
         try:
-            outcome = Outcome(target, call(target))
+            outcome = CallOutcome(target, call(target))
         except WnodesError as error:
-            outcome = Outcome(target, error=error)
+            outcome = CallOutcome(target, error=error)
         except Exception as error:  # an answer that makes no sense is that node's fault, not the others'
             what = f"{target[0]} of {target[1]}"
-            outcome = Outcome(target, error=UnavailableError(object=what, reason=f"answered nonsense: {error!r}"))
+            outcome = CallOutcome(target, error=UnavailableError(object=what, reason=f"answered nonsense: {error!r}"))
         done.put(outcome)
 
 
-def exit_code(outcomes: Sequence[Outcome]) -> int:
+def exit_code(outcomes: Sequence[CallOutcome]) -> int:
     """Return how a command ends after calls with these outcomes."""
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if any(isinstance(error, UnavailableError) for error in errors):

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 from collections.abc import Callable, Iterable
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -25,6 +24,7 @@ from wnodes.model.image import check_tag
 
 from ..rules import load_rules
 from . import show
+from .common import Json, print_json
 
 app = typer.Typer(help="Site rules: what jobs get by user, Unix group and partition.", no_args_is_help=True)
 
@@ -37,12 +37,6 @@ NO_RULES = (
 REFUSED = 1
 #: what a job can ask for
 WISHES = ("image", "cpus", "memory", "scratch")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(encode(value), indent=2))
 
 
 @app.command()
@@ -63,10 +57,10 @@ def check(
     except BrokenRules as error:
         if not as_json:
             raise
-        _print_json({"ok": False, "problems": [problem.as_dict() for problem in error.problems]})
+        print_json({"ok": False, "problems": [problem.as_dict() for problem in error.problems]})
         raise typer.Exit(REFUSED) from None
     if as_json:
-        _print_json({"ok": True, "problems": [], "rules": len(rules.rules)})
+        print_json({"ok": True, "problems": [], "rules": len(rules.rules)})
     elif _is_there(file):
         print(f"{name or file or RULES}: {len(rules.rules)} rules, all good")
     else:
@@ -95,7 +89,7 @@ def explain(
     wished = [_granted(one, decided, who) for one in wish or ()]
     if as_json:
         values = {KEYS.get(name, name): encode(value) for name, value in decided.named().items()}
-        _print_json({"user": user, "groups": who.groups, "partition": partition, "values": values, "wishes": wished})
+        print_json({"user": user, "groups": who.groups, "partition": partition, "values": values, "wishes": wished})
     else:
         if not _is_there(file):
             print(NO_RULES)

@@ -20,10 +20,10 @@ from wnodes.model.lease import Lease
 from wnodes.model.phases import PHASES
 from wnodes.model.vm import told_apart
 
-from .site import DOWN, OK, PROBLEM, View, seconds
+from .site import DOWN, OK, PROBLEM, SiteView, seconds
 
 if TYPE_CHECKING:  # most commands do without what it loads
-    from wnodes.nameserver.catalogue import TagChange, TagWish
+    from wnodes.nameserver.catalogue import DesiredTags, TagChange
 
 #: how a job's VM came, by its path
 CAME = {
@@ -62,7 +62,7 @@ def _empty(table: Table, text: str) -> RenderableType:
     return table if table.row_count else Text(text)
 
 
-def status(view: View) -> RenderableType:
+def status(view: SiteView) -> RenderableType:
     """Show who is alive, and what is wrong."""
     table = _table("HOST", "SERVICE", "STATE", "HEARD", "TELLS", numbers=("HEARD",))
     problems: list[RenderableType] = []
@@ -132,7 +132,7 @@ def _plain(value: Any) -> str:
     )
 
 
-def jobs(view: View, everything: bool) -> RenderableType:
+def jobs(view: SiteView, everything: bool) -> RenderableType:
     """Show jobs with the phase each is in."""
     table = _table("JOB", "USER", "IMAGE", "STATE", "SECONDS", "NODE", "VM", "EXIT", "NOW", numbers=("SECONDS", "EXIT"))
     for job in view.jobs:
@@ -150,7 +150,7 @@ def jobs(view: View, everything: bool) -> RenderableType:
     )
 
 
-def vms(view: View, everything: bool) -> RenderableType:
+def vms(view: SiteView, everything: bool) -> RenderableType:
     """Show VMs."""
     numbers = ("SECONDS", "CPUS", "MIB")
     table = _table(
@@ -280,15 +280,15 @@ def leases(entries: Iterable[Lease], now: float) -> RenderableType:
     return _empty(table, "no leases")
 
 
-def pointed(wish: TagWish, todo: Iterable[TagChange]) -> RenderableType:
+def pointed(desired: DesiredTags, todo: Iterable[TagChange]) -> RenderableType:
     """Show what became of tags."""
     lines = []
     for change in todo:
-        if wish.release is None:
+        if desired.release is None:
             lines.append(f"{change.tag} is retired")
         else:
-            where = f" on {', '.join(wish.hosts)}" if wish.hosts else ""
-            lines.append(f"{change.tag} → {wish.release.claims().digest}{where}")
+            where = f" on {', '.join(desired.hosts)}" if desired.hosts else ""
+            lines.append(f"{change.tag} → {desired.release.claims().digest}{where}")
     return Text("\n".join(lines) or "unchanged")
 
 

@@ -31,7 +31,7 @@ NODE_ROLES = ("bait", "hypervisor")
 
 
 @dataclass(frozen=True)
-class View:
+class SiteView:
     """What can be seen now.
 
     :param scope: ``site`` or ``node``
@@ -55,7 +55,7 @@ class View:
         """Return a service of a host, if it was ever heard of."""
         return next((one for one in self.services if (one.role, one.host) == (role, host)), None)
 
-    def narrowed(self, wanted: Sequence[str]) -> View:
+    def narrowed(self, wanted: Sequence[str]) -> SiteView:
         """Return what concerns the hosts meant by names, lists and patterns; all of it where none is given.
 
         :raises NotFoundError: one of them means no host
@@ -108,7 +108,7 @@ def nameserver() -> NameserverClient:
     return NameserverClient.local(path)
 
 
-def look(clock: Clock) -> View:
+def look(clock: Clock) -> SiteView:
     """Return what can be seen from here.
 
     :raises UnavailableError: there is no service of ours here, or the nameserver of this machine does not answer
@@ -125,7 +125,7 @@ def look(clock: Clock) -> View:
     return node_view(clock, unix_client("bait", socket("bait")), HypervisorClient.local(socket("hypervisor")))
 
 
-def site_view(directory: NameserverClient) -> View:
+def site_view(directory: NameserverClient) -> SiteView:
     """Return what the heartbeats at the nameserver say."""
     own = directory.status()
     now, limit_s = float(own["now"]), silence_limit_s(own)
@@ -136,10 +136,10 @@ def site_view(directory: NameserverClient) -> View:
         services.append(service(beat, now, limit_s))
         jobs += told(beat, "jobs")
         vms += [_vm(vm, beat.host) for vm in told(beat, "vms")]
-    return View("site", now, tuple(services), _with_vms(jobs, vms), _by_age(vms))
+    return SiteView("site", now, tuple(services), _with_vms(jobs, vms), _by_age(vms))
 
 
-def node_view(clock: Clock, bait: JsonClient, hypervisor: HypervisorClient) -> View:
+def node_view(clock: Clock, bait: JsonClient, hypervisor: HypervisorClient) -> SiteView:
     """Return what bait and hypervisor of this node say."""
     host = this_host()
     vms: list[dict[str, Any]] = []
@@ -162,7 +162,7 @@ def node_view(clock: Clock, bait: JsonClient, hypervisor: HypervisorClient) -> V
             continue
         jobs += status.get("jobs", ())
         services.append(service(Heartbeat(role, host, 0.0, status), 0.0, 1.0, heard=False))
-    return View("node", clock.now(), tuple(services), _with_vms(jobs, vms), _by_age(vms))
+    return SiteView("node", clock.now(), tuple(services), _with_vms(jobs, vms), _by_age(vms))
 
 
 def _vm(vm: dict[str, Any], host: str) -> dict[str, Any]:
@@ -180,12 +180,12 @@ def _by_age(items: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     return tuple(sorted(items, key=lambda item: item["history"][0]["at"] if item.get("history") else 0.0))
 
 
-def hosts(view: View) -> list[dict[str, Any]]:
+def hosts(view: SiteView) -> list[dict[str, Any]]:
     """Return what each node does, a line each."""
     return [_host(view, host) for host in view.nodes]
 
 
-def _host(view: View, host: str) -> dict[str, Any]:
+def _host(view: SiteView, host: str) -> dict[str, Any]:
     bait, hypervisor = (view.of(role, host) for role in NODE_ROLES)
     asked, has = (service.detail if service else {} for service in (bait, hypervisor))
     here = [service for service in (bait, hypervisor) if service]
@@ -217,7 +217,7 @@ def seconds(item: dict[str, Any], now: float) -> dict[str, float]:
     return spent
 
 
-def find_job(view: View, key: str) -> dict[str, Any] | None:
+def find_job(view: SiteView, key: str) -> dict[str, Any] | None:
     """Return the last record of a job by its id, the batch system's or ours, with those of its ``earlier`` attempts."""
     found = next((job for job in reversed(view.jobs) if key in (job["lrms_id"], job["id"])), None)
     if found is None:

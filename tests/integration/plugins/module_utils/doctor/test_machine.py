@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wnodes.doctor.catalogue import CHECKS
-from wnodes.doctor.check import HEAD, NODE, Outcome, Wanted
+from wnodes.doctor.check import HEAD, NODE, CheckOutcome, Wanted
 from wnodes.doctor.machine import Machine, size_mib
 from wnodes.model.errors import CommandFailed, NotFoundError, UnavailableError
 
@@ -71,4 +71,4 @@ def test_every_check_says_something_before_a_roll_out_of_whatever_machine_this_i
     found = [finding for check in CHECKS if check.fits(wanted) for finding in check.findings(machine, wanted)]
     strange = [str(finding) for finding in found if "could not be looked at" in finding.reason]
     assert strange == []
-    assert [str(finding) for finding in found if finding.outcome is Outcome.FAILURE and not finding.reason] == []
+    assert [str(finding) for finding in found if finding.outcome is CheckOutcome.FAILURE and not finding.reason] == []

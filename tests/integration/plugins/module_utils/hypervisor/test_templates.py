@@ -18,7 +18,7 @@ from tests.integration.libvirt_fixture import until
 from tests.integration.machine import Machine, running
 from tests.releases import TAG
 from wnodes.hypervisor.config import TemplateFlavour
-from wnodes.hypervisor.wish import wait
+from wnodes.hypervisor.desired_state import wait
 from wnodes.model.image import CachedImage, Release
 
 UP_S = 120.0

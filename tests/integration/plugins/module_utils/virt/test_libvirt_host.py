@@ -21,14 +21,14 @@ from tests.integration.libvirt_fixture import until
 from tests.integration.machine import Machine, running
 from tests.patience import patience
 from tests.releases import release
-from wnodes.hypervisor.wish import wait
+from wnodes.hypervisor.desired_state import wait
 from wnodes.model.errors import StateError, UnavailableError, VirtError
 from wnodes.model.image import CachedImage, Release
 from wnodes.model.resources import Resources
 from wnodes.model.states import VmState
 from wnodes.model.vm import GuestFile, GuestSetup
 from wnodes.virt.accel import AccelProbe
-from wnodes.virt.guest import Guest
+from wnodes.virt.guest import GuestAgent
 from wnodes.virt.libvirt_host import LibvirtHost
 from wnodes.virt.personality import personalise, personality
 
@@ -137,7 +137,7 @@ def test_a_hook_in_a_guest_to_whom_nobody_listens_ends_all_the_same(machine: Mac
 
 def test_a_clone_could_be_reseeded(machine: Machine) -> None:
     vm = machine.hypervisor.get("vm1")
-    guest = Guest(machine.host, vm.uuid)
+    guest = GuestAgent(machine.host, vm.uuid)
     wanted = personality(vm, clone=True)
     personalise(guest, wanted, time.time(), 60)
     assert machine.guest("cat /etc/machine-id").strip() == wanted.machine_id
@@ -146,7 +146,7 @@ def test_a_clone_could_be_reseeded(machine: Machine) -> None:
 def test_a_wrong_clock_is_set(machine: Machine) -> None:
     machine.guest("date -s @1000000000 >&2")
     vm = machine.hypervisor.get("vm1")
-    personalise(Guest(machine.host, vm.uuid), personality(vm), time.time(), 60)
+    personalise(GuestAgent(machine.host, vm.uuid), personality(vm), time.time(), 60)
     assert abs(int(machine.guest("date +%s")) - time.time()) < 10
 
 

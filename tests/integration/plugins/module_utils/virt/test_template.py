@@ -30,7 +30,7 @@ from wnodes.model.errors import ImageError, NotFoundError, VirtError
 from wnodes.model.image import CachedImage
 from wnodes.virt.base import HostEvent
 from wnodes.virt.domain import Interface
-from wnodes.virt.guest import Guest
+from wnodes.virt.guest import GuestAgent
 from wnodes.virt.personality import CLOCK_TOLERANCE_S, personalise, personality, right_clock, script
 from wnodes.virt.surroundings import Resolver, Surroundings
 from wnodes.virt.template import DESCRIPTION, MEMORY, Templates
@@ -132,7 +132,7 @@ def test_a_clone_takes_the_time_from_its_machine_whenever_it_was_told(site: Site
     site.guest(vm, script(personality(vm, clone=True), told))
     assert abs(site.clock_off(vm)) < 3.0
     site.guest(vm, f"date -u -s @{told}")
-    assert abs(right_clock(Guest(site.host, vm.uuid), time.time)) <= CLOCK_TOLERANCE_S
+    assert abs(right_clock(GuestAgent(site.host, vm.uuid), time.time)) <= CLOCK_TOLERANCE_S
     assert abs(site.clock_off(vm)) < 1.0
     site.end(vm)
 
@@ -146,7 +146,7 @@ def test_a_guest_has_what_its_node_has(site: Site) -> None:
         vm = site.vm(number)
         site.clone(vm)
         wanted = personality(vm, True, replace(node, locale=(locale, "LC_TIME=C")))
-        personalise(Guest(site.host, vm.uuid), wanted, time.time(), 60)
+        personalise(GuestAgent(site.host, vm.uuid), wanted, time.time(), 60)
         assert site.guest(vm, "getent hosts licences; date +%Z; cat /etc/timezone").split() == [
             *("192.0.2.9", "licences", "JST", "Asia/Tokyo")
         ]

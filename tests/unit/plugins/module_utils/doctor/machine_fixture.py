@@ -13,7 +13,7 @@ from typing import Any
 
 from wnodes.bait.config import BaitConfig
 from wnodes.doctor.catalogue import CHECKS
-from wnodes.doctor.check import HEAD, NODE, Finding, Outcome, Wanted
+from wnodes.doctor.check import HEAD, NODE, CheckOutcome, Finding, Wanted
 from wnodes.doctor.machine import Machine
 from wnodes.hypervisor.config import HypervisorConfig
 from wnodes.model.codec import decode
@@ -216,7 +216,7 @@ def bad(machine: Machine, wanted: Wanted) -> dict[str, Finding]:
     return {
         name: finding
         for name, finding in outcomes(machine, wanted).items()
-        if finding.outcome in (Outcome.FAILURE, Outcome.WARNING)
+        if finding.outcome in (CheckOutcome.FAILURE, CheckOutcome.WARNING)
     }
 
 

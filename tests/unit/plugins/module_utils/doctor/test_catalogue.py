@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.plugins.module_utils.doctor.machine_fixture import RELEASES, Recorded, bad, head, node, outcomes
 from wnodes.doctor.catalogue import CHECKS, counted, worst_first
-from wnodes.doctor.check import HEAD, NODE, Finding, Outcome, Wanted
+from wnodes.doctor.check import HEAD, NODE, CheckOutcome, Finding, Wanted
 from wnodes.process import Completed
 
 
@@ -57,7 +57,7 @@ def test_without_configuration_checks_have_nothing_to_say() -> None:
 
 
 def skipped(wanted: Wanted) -> set[str]:
-    return {name for name, found in outcomes(Recorded(), wanted).items() if found.outcome is Outcome.SKIPPED}
+    return {name for name, found in outcomes(Recorded(), wanted).items() if found.outcome is CheckOutcome.SKIPPED}
 
 
 def test_what_there_is_no_need_to_look_at_is_told_apart_from_what_is_well() -> None:
@@ -68,6 +68,9 @@ def test_what_there_is_no_need_to_look_at_is_told_apart_from_what_is_well() -> N
 
 
 def test_failures_come_first_and_are_counted() -> None:
-    found = [Finding(outcome, "it") for outcome in (Outcome.OK, Outcome.WARNING, Outcome.FAILURE, Outcome.OK)]
+    found = [
+        Finding(outcome, "it")
+        for outcome in (CheckOutcome.OK, CheckOutcome.WARNING, CheckOutcome.FAILURE, CheckOutcome.OK)
+    ]
     assert [finding.outcome.value for finding in worst_first(found)] == ["failure", "warning", "ok", "ok"]
     assert counted(found) == {"failure": 1, "warning": 1, "skipped": 0, "ok": 2}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.plugins.module_utils.doctor.machine_fixture import Recorded, bad, node, only, with_pool
-from wnodes.doctor.check import Outcome
+from wnodes.doctor.check import CheckOutcome
 from wnodes.doctor.disk import mount_of
 
 
@@ -39,16 +39,16 @@ def test_a_scratch_disk_that_never_fits_is_a_failure_and_too_many_of_them_a_warn
     flavour = {"tag": "worker_debian12_x86_64", "cpus": 1, "memory_mib": 500, "scratch_mib": 5000}
     assert bad(machine, with_pool(flavours=[{**flavour, "waiting": 2}])) == {}
     found = only(machine, with_pool(flavours=[{**flavour, "waiting": 3}]), "disk.scratch")
-    assert (found.outcome, found.value) == (Outcome.WARNING, "15000 MiB")
+    assert (found.outcome, found.value) == (CheckOutcome.WARNING, "15000 MiB")
     found = only(machine, with_pool(flavours=[{**flavour, "scratch_mib": 10_001}]), "disk.scratch")
-    assert (found.outcome, found.value) == (Outcome.FAILURE, "10001 MiB")
+    assert (found.outcome, found.value) == (CheckOutcome.FAILURE, "10001 MiB")
     assert "10000 MiB of disk" in found.reason
 
 
 def test_too_little_room_is_a_failure_and_caches_that_may_fill_the_disk_are_a_warning() -> None:
     machine = Recorded()
     machine.free = 1000
-    assert only(machine, node(), "disk.room").outcome is Outcome.FAILURE
+    assert only(machine, node(), "disk.room").outcome is CheckOutcome.FAILURE
     machine.free = 30_000
     found = only(machine, node(), "disk.room")
-    assert (found.outcome, found.value) == (Outcome.WARNING, "30000 MiB free, 200 MiB in caches")
+    assert (found.outcome, found.value) == (CheckOutcome.WARNING, "30000 MiB free, 200 MiB in caches")

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.plugins.module_utils.doctor.machine_fixture import Recorded, bad, node, only, outcomes
-from wnodes.doctor.check import Outcome
+from wnodes.doctor.check import CheckOutcome
 from wnodes.model.errors import VirtError
 from wnodes.virt.base import Versions
 
@@ -19,7 +19,7 @@ def test_a_libvirt_that_does_not_answer_is_a_failure_once_it_is_installed() -> N
     machine = Recorded()
     machine.libvirt = VirtError(object="libvirt", reason="Failed to connect socket\nmore")
     assert only(machine, node(), "libvirt.answers").reason == "does not answer: Failed to connect socket"
-    assert outcomes(machine, node(False))["libvirt.answers"].outcome is Outcome.SKIPPED
+    assert outcomes(machine, node(False))["libvirt.answers"].outcome is CheckOutcome.SKIPPED
 
 
 @pytest.mark.parametrize(("qemu", "libvirt", "seen"), [("7.2.0", "8.0.0", "8.0.0"), ("6.2.0", "9.0.0", "6.2.0")])
@@ -27,7 +27,7 @@ def test_versions_older_than_those_tested_are_a_warning(qemu: str, libvirt: str,
     machine = Recorded()
     machine.libvirt = Versions(qemu, libvirt, "")
     found = only(machine, node(), "libvirt.answers")
-    assert (found.outcome, found.value) == (Outcome.WARNING, seen)
+    assert (found.outcome, found.value) == (CheckOutcome.WARNING, seen)
 
 
 def test_control_groups_without_controllers_matter_where_templates_are_made() -> None:
@@ -66,4 +66,4 @@ def test_the_appliance_needs_a_kernel_with_modules_where_images_are_worked_on() 
     sealing = replace(wanted, hypervisor=replace(wanted.hypervisor, syslog_listen="10.0.0.11"))
     assert "linux-image-cloud-amd64" in only(machine, sealing, "libvirt.appliance").hint
     machine.modes["/lib/modules"] = 0  # as a service's sandbox has it
-    assert outcomes(machine, sealing)["libvirt.appliance"].outcome is Outcome.SKIPPED
+    assert outcomes(machine, sealing)["libvirt.appliance"].outcome is CheckOutcome.SKIPPED

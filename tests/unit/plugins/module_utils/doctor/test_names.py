@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.unit.plugins.module_utils.doctor.machine_fixture import Recorded, bad, head, node, only
-from wnodes.doctor.check import Outcome
+from wnodes.doctor.check import CheckOutcome
 from wnodes.nameserver.config import NameserverAccess
 
 
@@ -16,11 +16,11 @@ def test_a_name_that_is_another_machines_is_a_failure_and_one_that_does_not_reso
     machine = Recorded()
     machine.says["getent ahostsv4 hv1"] = ""
     found = only(machine, node(), "names.own")
-    assert (found.object, found.outcome) == ("host name hv1", Outcome.WARNING)
+    assert (found.object, found.outcome) == ("host name hv1", CheckOutcome.WARNING)
     machine = Recorded()
     machine.mine = {"10.0.0.12"}
     found = only(machine, node(), "names.own")
-    assert (found.value, found.outcome) == ("10.0.0.11", Outcome.FAILURE)
+    assert (found.value, found.outcome) == ("10.0.0.11", CheckOutcome.FAILURE)
 
 
 def test_a_name_that_means_the_machine_itself_only_and_one_without_a_way_back_are_warnings() -> None:
@@ -30,7 +30,7 @@ def test_a_name_that_means_the_machine_itself_only_and_one_without_a_way_back_ar
     machine = Recorded()
     machine.says["getent hosts 10.0.0.11"] = "10.0.0.11       old-name.example.org"
     found = only(machine, node(), "names.own")
-    assert (found.value, found.outcome) == ("old-name", Outcome.WARNING)
+    assert (found.value, found.outcome) == ("old-name", CheckOutcome.WARNING)
 
 
 def test_the_head_node_must_resolve_unless_it_is_an_address() -> None:
@@ -56,5 +56,5 @@ def test_fewer_names_than_cpus_are_a_warning_and_vms_are_not_counted() -> None:
     machine = Recorded()
     assert bad(machine, head(count=8)) == {}
     found = only(machine, head(count=7), "names.enough")
-    assert (found.value, found.outcome) == ("7", Outcome.WARNING)
+    assert (found.value, found.outcome) == ("7", CheckOutcome.WARNING)
     assert "8 CPUs" in found.reason

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.plugins.module_utils.doctor.machine_fixture import Recorded, bad, failing, node, only, outcomes
-from wnodes.doctor.check import Outcome
+from wnodes.doctor.check import CheckOutcome
 
 BRIDGE = "/sys/class/net/br.default/"
 
@@ -30,7 +30,7 @@ def test_a_bridge_that_is_none_or_leads_nowhere_is_a_failure(files: tuple[str, .
         del machine.files[BRIDGE + file]
     found = only(machine, node(), "network.bridge")
     assert says in found.reason
-    assert found.outcome is Outcome.FAILURE
+    assert found.outcome is CheckOutcome.FAILURE
 
 
 def test_a_bridge_that_is_down_is_a_failure() -> None:
@@ -42,7 +42,7 @@ def test_a_bridge_that_is_down_is_a_failure() -> None:
 def test_a_bridge_without_an_address_is_a_warning() -> None:
     machine = Recorded()
     machine.addressed = False
-    assert only(machine, node(), "network.bridge").outcome is Outcome.WARNING
+    assert only(machine, node(), "network.bridge").outcome is CheckOutcome.WARNING
 
 
 def test_an_uplink_that_can_not_be_taken_is_refused_with_what_the_role_would_say() -> None:
@@ -61,8 +61,8 @@ def test_before_the_roll_out_a_missing_bridge_is_missed_only_without_an_uplink()
     wanted = node()
     assert wanted.hypervisor is not None
     without = replace(wanted, hypervisor=replace(wanted.hypervisor, bridge=""))
-    assert outcomes(machine, without)["network.bridge"].outcome is Outcome.SKIPPED
-    assert outcomes(machine, node(False))["network.uplink"].outcome is Outcome.SKIPPED
+    assert outcomes(machine, without)["network.bridge"].outcome is CheckOutcome.SKIPPED
+    assert outcomes(machine, node(False))["network.uplink"].outcome is CheckOutcome.SKIPPED
 
 
 def test_a_packet_filter_that_drops_what_is_forwarded_is_a_warning_where_it_is_asked() -> None:
@@ -75,10 +75,10 @@ def test_a_packet_filter_that_drops_what_is_forwarded_is_a_warning_where_it_is_a
     machine.says["iptables"] = "-P FORWARD ACCEPT"
     assert bad(machine, node()) == {}
     machine.says["iptables"] = failing("exit code 4: Permission denied (you must be root)")
-    assert outcomes(machine, node())["network.packet_filter"].outcome is Outcome.SKIPPED
+    assert outcomes(machine, node())["network.packet_filter"].outcome is CheckOutcome.SKIPPED
 
 
 def test_vlans_are_told_for_information_only() -> None:
     machine = Recorded()
     del machine.files["/proc/net/vlan/config"]
-    assert outcomes(machine, node())["network.vlan"].outcome is Outcome.SKIPPED
+    assert outcomes(machine, node())["network.vlan"].outcome is CheckOutcome.SKIPPED

@@ -10,19 +10,19 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.plugins.module_utils.doctor.machine_fixture import Recorded, bad, failing, head, node, only, outcomes
-from wnodes.doctor.check import Outcome
+from wnodes.doctor.check import CheckOutcome
 from wnodes.model.errors import ConfigError
 
 
 @pytest.mark.parametrize(
     ("old", "new", "says", "outcome"),
     [
-        ("LoadState=loaded", "LoadState=not-found", "is not installed", Outcome.FAILURE),
-        ("ActiveState=active", "ActiveState=failed", "does not run", Outcome.FAILURE),
-        ("UnitFileState=enabled", "UnitFileState=disabled", "will not run after", Outcome.WARNING),
+        ("LoadState=loaded", "LoadState=not-found", "is not installed", CheckOutcome.FAILURE),
+        ("ActiveState=active", "ActiveState=failed", "does not run", CheckOutcome.FAILURE),
+        ("UnitFileState=enabled", "UnitFileState=disabled", "will not run after", CheckOutcome.WARNING),
     ],
 )
-def test_a_unit_that_is_not_as_it_must_be_is_named(old: str, new: str, says: str, outcome: Outcome) -> None:
+def test_a_unit_that_is_not_as_it_must_be_is_named(old: str, new: str, says: str, outcome: CheckOutcome) -> None:
     machine = Recorded()
     shown = str(machine.says["systemctl show"])
     machine.says["systemctl show"] = shown[::-1].replace(old[::-1], new[::-1], 1)[::-1]  # the last unit
@@ -35,7 +35,7 @@ def test_a_service_that_does_not_answer_is_told_once() -> None:
     machine = Recorded()
     machine.dead = {"bait"}
     assert only(machine, node(), "services.answers").object == "bait"
-    assert outcomes(machine, node())["services.well"].outcome is Outcome.SKIPPED
+    assert outcomes(machine, node())["services.well"].outcome is CheckOutcome.SKIPPED
 
 
 def test_an_old_version_and_a_configuration_that_is_not_in_effect_are_warnings() -> None:
@@ -71,7 +71,7 @@ def test_certificates_that_are_foreign_near_their_end_or_for_another_role_are_na
     assert found.reason.endswith("certificate has expired")
     machine = Recorded()
     machine.ended = True
-    assert only(machine, head(), "services.certificates").outcome is Outcome.WARNING
+    assert only(machine, head(), "services.certificates").outcome is CheckOutcome.WARNING
     machine = Recorded()
     machine.says["openssl x509"] = "notAfter=x\nDNS:bait.wnodes, DNS:hv1.bait.wnodes"
     assert only(machine, node(), "services.certificates").reason == "does not speak for hypervisor"
@@ -112,7 +112,7 @@ def test_a_hook_that_is_not_there_or_not_executable_is_a_failure(path: str) -> N
 def test_a_hook_that_was_changed_is_a_warning() -> None:
     machine = Recorded()
     machine.files["/usr/libexec/wnodes/hook/main.py"] += "print()\n"
-    assert only(machine, node(), "services.hook").outcome is Outcome.WARNING
+    assert only(machine, node(), "services.hook").outcome is CheckOutcome.WARNING
 
 
 def test_jobs_that_wait_for_a_bait_are_told() -> None:

@@ -20,9 +20,9 @@ from tests.unit.plugins.module_utils.doctor.machine_fixture import (
     spoiled,
 )
 from wnodes.doctor import slurm
-from wnodes.doctor.check import Outcome
+from wnodes.doctor.check import CheckOutcome
 
-FAILURE, WARNING = Outcome.FAILURE, Outcome.WARNING
+FAILURE, WARNING = CheckOutcome.FAILURE, CheckOutcome.WARNING
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -53,7 +53,7 @@ FAILURE, WARNING = Outcome.FAILURE, Outcome.WARNING
     ],
 )
 def test_a_wrong_setting_is_named_with_its_cure(
-    release: str, key: str, value: str, check: str, outcome: Outcome
+    release: str, key: str, value: str, check: str, outcome: CheckOutcome
 ) -> None:
     found = only(spoiled(release, key, value), node(), check)
     assert found.outcome is outcome
@@ -114,7 +114,7 @@ def test_root_that_may_not_submit_is_told_what_slurm_said() -> None:
 def test_rights_are_not_doubted_where_the_node_is_only_closed() -> None:
     machine = Recorded()
     machine.says["sbatch"] = failing("exit code 1: allocation failure: Requested node configuration is not available")
-    assert outcomes(machine, node())["slurm.rights"].outcome is Outcome.SKIPPED
+    assert outcomes(machine, node())["slurm.rights"].outcome is CheckOutcome.SKIPPED
 
 
 def test_values_of_numbered_keys_are_put_together() -> None:

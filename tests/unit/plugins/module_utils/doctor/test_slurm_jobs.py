@@ -23,10 +23,10 @@ from tests.unit.plugins.module_utils.doctor.machine_fixture import (
 )
 from wnodes.bait.config import BaitConfig
 from wnodes.doctor import slurm_jobs
-from wnodes.doctor.check import Outcome
+from wnodes.doctor.check import CheckOutcome
 from wnodes.model.codec import decode
 
-FAILURE, WARNING = Outcome.FAILURE, Outcome.WARNING
+FAILURE, WARNING = CheckOutcome.FAILURE, CheckOutcome.WARNING
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -43,7 +43,7 @@ FAILURE, WARNING = Outcome.FAILURE, Outcome.WARNING
     ],
 )
 def test_a_wrong_setting_is_named_with_what_it_does_and_its_cure(
-    release: str, key: str, value: str, check: str, outcome: Outcome
+    release: str, key: str, value: str, check: str, outcome: CheckOutcome
 ) -> None:
     found = only(spoiled(release, key, value), node(bait=with_home()), check)
     assert (found.outcome, found.object) == (outcome, key)
@@ -71,7 +71,7 @@ def test_other_ways_to_be_right_are_right(key: str, value: str) -> None:
 
 
 def test_how_long_a_job_waits_that_went_back_is_told() -> None:
-    assert outcomes(Recorded(), node())["slurm.cred_expire"].outcome is Outcome.OK
+    assert outcomes(Recorded(), node())["slurm.cred_expire"].outcome is CheckOutcome.OK
     (told,) = slurm_jobs.credentials({"AuthInfo": ["cred_expire=200"]}, node())
     assert "cred_expire=200: a job that goes back into the queue may wait 201 s" in told.value
 
@@ -87,7 +87,7 @@ def test_root_needs_an_association_where_they_are_enforced(enforced: str) -> Non
     assert "sacctmgr add user root cluster=wnlab" in found.hint
     machine.says["sacctmgr"] = failing("exit code 1: sacctmgr: error: Connection refused")
     del machine.says["sacctmgr -nP show assoc user=root cluster=wnlab"]
-    assert outcomes(machine, node())["slurm.accounting"].outcome is Outcome.SKIPPED
+    assert outcomes(machine, node())["slurm.accounting"].outcome is CheckOutcome.SKIPPED
 
 
 def limited(old: str, new: str, enforced: str = "NO") -> Recorded:

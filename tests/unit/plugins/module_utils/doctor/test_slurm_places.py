@@ -18,7 +18,7 @@ from tests.unit.plugins.module_utils.doctor.machine_fixture import (
     recorded,
     with_pool,
 )
-from wnodes.doctor.check import Finding, Outcome, Wanted
+from wnodes.doctor.check import CheckOutcome, Finding, Wanted
 
 
 def line_of(name: str, text: str) -> str:
@@ -103,14 +103,14 @@ def with_node(old: str, new: str, wanted: Wanted | None = None) -> Finding:
 @pytest.mark.parametrize("state", ["DOWN", "DOWN*", "UNKNOWN", "DOWN+NOT_RESPONDING"])
 def test_a_node_that_gets_no_jobs_is_a_failure(state: str) -> None:
     found = with_node("State=IDLE", f"State={state}")
-    assert found.outcome is Outcome.FAILURE
+    assert found.outcome is CheckOutcome.FAILURE
     assert "slurmd does not answer" in found.reason
 
 
 @pytest.mark.parametrize("state", ["IDLE*", "MIXED+NOT_RESPONDING", "IDLE+DRAIN+NOT_RESPONDING"])
 def test_a_node_that_missed_a_call_is_no_failure_yet(state: str) -> None:
     found = with_node("State=IDLE", f"State={state}")
-    assert (found.outcome, found.value) == (Outcome.WARNING, state)
+    assert (found.outcome, found.value) == (CheckOutcome.WARNING, state)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_slurm_that_said_nothing_is_not_taken_for_one_that_does_not_know_the_n
     machine.says["scontrol show -o node"] = failing(f"exit code 1: {said}")
     machine.says["sbatch"] = failing(f"exit code 1: sbatch: error: {said}")
     found = outcomes(machine, node())
-    assert [found[check].outcome for check in ("slurm.node", "slurm.rights")] == [Outcome.SKIPPED] * 2
+    assert [found[check].outcome for check in ("slurm.node", "slurm.rights")] == [CheckOutcome.SKIPPED] * 2
 
 
 def test_a_closed_node_is_a_warning_with_the_reason_and_who_opens_it() -> None:
@@ -136,7 +136,7 @@ def test_a_closed_node_is_a_warning_with_the_reason_and_who_opens_it() -> None:
     for reason, cure in (("disk is bad", "scontrol update NodeName=hv1"), ("wnodes: no libvirt", "opens by itself")):
         machine.says["scontrol show -o node"] = f"{shown} Reason={reason} [root@2026-11-21T19:01:26]"
         found = only(machine, node(), "slurm.node")
-        assert (found.outcome, found.reason) == (Outcome.WARNING, f"is closed: {reason}")
+        assert (found.outcome, found.reason) == (CheckOutcome.WARNING, f"is closed: {reason}")
         assert cure in found.hint
 
 

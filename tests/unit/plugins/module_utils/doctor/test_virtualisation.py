@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.plugins.module_utils.doctor.machine_fixture import Recorded, bad, node, only, outcomes
-from wnodes.doctor.check import Outcome, Wanted
+from wnodes.doctor.check import CheckOutcome, Wanted
 from wnodes.virt.accel import Accel
 
 
@@ -26,10 +26,10 @@ def without_flag(hypervisor: bool) -> Recorded:
     return machine
 
 
-@pytest.mark.parametrize(("accel", "outcome"), [("auto", Outcome.WARNING), ("kvm", Outcome.FAILURE)])
+@pytest.mark.parametrize(("accel", "outcome"), [("auto", CheckOutcome.WARNING), ("kvm", CheckOutcome.FAILURE)])
 @pytest.mark.parametrize(("nested", "cure"), [(True, "nested virtualisation"), (False, "firmware")])
 def test_a_processor_without_virtualisation_is_as_bad_as_the_site_says(
-    accel: str, outcome: Outcome, nested: bool, cure: str
+    accel: str, outcome: CheckOutcome, nested: bool, cure: str
 ) -> None:
     found = only(without_flag(nested), asking(accel), "virtualisation.cpu")
     assert found.outcome is outcome
@@ -40,7 +40,7 @@ def test_a_site_that_does_without_kvm_is_not_told_of_it() -> None:
     machine = without_flag(True)
     del machine.files["/dev/kvm"]
     found = outcomes(machine, asking("qemu"))
-    assert {found[f"virtualisation.{what}"].outcome for what in ("cpu", "kvm")} == {Outcome.SKIPPED}
+    assert {found[f"virtualisation.{what}"].outcome for what in ("cpu", "kvm")} == {CheckOutcome.SKIPPED}
 
 
 def test_a_device_that_is_not_there_and_a_guest_that_does_not_boot_are_named() -> None:
@@ -57,4 +57,4 @@ def test_a_device_that_is_not_there_and_a_guest_that_does_not_boot_are_named() -
 def test_nothing_is_booted_without_qemu_or_kernel(file: str) -> None:
     machine = Recorded()
     del machine.files[file]
-    assert outcomes(machine, node())["virtualisation.kvm"].outcome is Outcome.SKIPPED
+    assert outcomes(machine, node())["virtualisation.kvm"].outcome is CheckOutcome.SKIPPED

@@ -18,7 +18,7 @@ from wnodes.hypervisor.files import VmFiles
 from wnodes.hypervisor.service import Hypervisor
 from wnodes.image.fake import FakeTrust
 from wnodes.model.clock import Failpoints, FakeClock
-from wnodes.model.disk import Disk
+from wnodes.model.disk import DiskSpace
 from wnodes.model.errors import DirectoryError
 from wnodes.model.image import CachedImage, Image
 from wnodes.model.lease import NetworkSettings
@@ -26,7 +26,7 @@ from wnodes.model.resources import Resources
 from wnodes.model.vm import Mount, Vm, VmRequest
 from wnodes.nameserver.config import NameserverAccess
 from wnodes.process import Completed
-from wnodes.virt.fake import FakeHost
+from wnodes.virt.fake import FakeVmHost
 from wnodes.virt.guest import read_assignments
 from wnodes.virt.policy import domain_uuid
 from wnodes.virt.surroundings import NOWHERE
@@ -106,7 +106,7 @@ class Node:
 
     def __init__(self, folder: Path, names: int = 4, **config: object) -> None:
         self.clock, self.images, self.tools = FakeClock(), Images(folder / "images"), Tools()
-        self.host = FakeHost(self.clock.now)
+        self.host = FakeVmHost(self.clock.now)
         self.directory = SqliteDirectory(":memory:", self.clock)
         pool = tuple(HostName(f"vwn-{i}", f"52:54:00:00:01:{i:02x}", f"10.77.0.{i}") for i in range(100, 100 + names))
         self.directory.set_host_names(HostNames(NetworkSettings(24, "10.77.0.1", ("10.77.0.10",), "lab"), pool))
@@ -126,7 +126,7 @@ class Node:
         self.files = VmFiles(str(folder), self.tools.run)
         self.failpoints, self.problems = Failpoints(), ""
         self.available_mib, self.looks = 8192, 0
-        self.busy, self.surroundings, self.disk = 1.0, NOWHERE, Disk(200_000, 100_000)
+        self.busy, self.surroundings, self.disk = 1.0, NOWHERE, DiskSpace(200_000, 100_000)
         self.listening: dict[str, str] = {}
         self.observed: list[Vm] = []
         self._build()

@@ -22,9 +22,9 @@ from tests.unit.plugins.module_utils.hypervisor.node_fixture import (
     request,
     uuid,
 )
-from tests.unit.plugins.module_utils.hypervisor.test_life import PLACES_DOWN, PLACES_UP
+from tests.unit.plugins.module_utils.hypervisor.test_lifecycle import PLACES_DOWN, PLACES_UP
 from wnodes.engine.pulse import Vitals
-from wnodes.hypervisor.upkeep import LIMITS_S, RENEW
+from wnodes.hypervisor.maintenance import LIMITS_S, RENEW
 from wnodes.model.errors import NotFoundError, RequestError, StateError, VirtError, WnodesError
 from wnodes.model.image import Allowed
 from wnodes.model.resources import Resources
@@ -316,4 +316,4 @@ def test_a_loop_that_is_stuck_is_told_and_closes_no_node(node: Node) -> None:
 
 
 def test_only_steps_that_there_are_have_limits_and_the_renewal_has_one(node: Node) -> None:
-    assert {RENEW} < set(LIMITS_S) < set(node.hypervisor._upkeep.steps)
+    assert {RENEW} < set(LIMITS_S) < set(node.hypervisor._maintenance.steps)

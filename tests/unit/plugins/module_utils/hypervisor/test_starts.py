@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import Node, clone_told, mount, request, uuid
-from wnodes.hypervisor.life import RESTORED_S
+from wnodes.hypervisor.lifecycle import RESTORED_S
 from wnodes.model.errors import CommandFailed, ImageError, NotFoundError, UnavailableError
 from wnodes.virt.template import DISK, MEMORY
 

@@ -19,7 +19,7 @@ from tests.unit.plugins.module_utils.virt.template_fixture import killed_build
 from wnodes.hypervisor.api import TemplateStatus
 from wnodes.hypervisor.config import TemplateFlavour
 from wnodes.hypervisor.templates import LOOK_S, MARGIN_MIB, TEMPLATES
-from wnodes.model.disk import Disk
+from wnodes.model.disk import DiskSpace
 from wnodes.model.errors import VirtError
 from wnodes.model.resources import Resources
 from wnodes.virt.template import DESCRIPTION, MEMORY
@@ -102,7 +102,7 @@ def test_nothing_is_built_without_memory_that_is_really_free(node: Node) -> None
 
 
 def test_nothing_is_built_without_room_on_the_disk_beside_what_vms_may_fill(node: Node) -> None:
-    node.disk = Disk(200_000, node.config.min_free_mib + 500 + 900)
+    node.disk = DiskSpace(200_000, node.config.min_free_mib + 500 + 900)
     node.make(resources=Resources(1, 512, 900))
     node.run(100)
     assert node.templates == []
@@ -270,7 +270,7 @@ def test_a_build_is_no_orphan_however_long_it_takes(node: Node) -> None:
 
     def pause(seconds: float) -> None:
         node.clock.advance(10 * seconds)
-        node.hypervisor._upkeep._sweep()
+        node.hypervisor._maintenance._sweep()
         swept.append(any(domain.name.startswith("template.") for domain in node.host.domains.values()))
 
     node._pause = pause  # type: ignore[method-assign]
@@ -285,7 +285,7 @@ def test_what_a_killed_build_left_is_cleared_at_the_start(node: Node) -> None:
     killed_build(node.host, node.make)
     assert len(node.host.domains) == 2
     node.restart()
-    node.hypervisor._upkeep.steps[TEMPLATES]()
+    node.hypervisor._maintenance.steps[TEMPLATES]()
     assert list(node.host.domains) == [uuid()]
     assert node.templates == []
 
@@ -293,7 +293,7 @@ def test_what_a_killed_build_left_is_cleared_at_the_start(node: Node) -> None:
 def test_a_stop_does_not_wait_for_a_build(node: Node) -> None:
     node.host.busy = 1.0
     looks = node.looks
-    node.failpoints.set("hypervisor.template", node.hypervisor._upkeep.templates.stop)
+    node.failpoints.set("hypervisor.template", node.hypervisor._maintenance.templates.stop)
     node.make()
     node.run(LOOK_S)
     assert (node.looks, node.templates, list(node.host.domains)) == (looks, [], [uuid()])

@@ -14,7 +14,7 @@ from typing import Union
 from wnodes.image.disk import DiskTools, Overlay
 from wnodes.image.recipe.engine import Engine
 from wnodes.image.recipe.fake import FakeHandle
-from wnodes.image.recipe.view import Directory, File, Link
+from wnodes.image.recipe.view import File, Folder, Symlink
 
 STATUS = """Package: apt
 Status: install ok installed
@@ -40,7 +40,7 @@ def image() -> FakeHandle:
             "/etc/nsswitch.conf": "passwd: files\nhosts: files\n",
             "/etc/machine-id": "",
             "/root/keep": "",
-            "/lib": Link("usr/lib"),
+            "/lib": Symlink("usr/lib"),
             "/usr/lib/systemd/system/munge.service": "[Install]\nWantedBy=multi-user.target\nAlias=key.service\n",
             "/usr/lib/systemd/system/plain.service": "[Service]\nExecStart=/bin/true\n",
             "/usr/lib/systemd/system/getty@.service": "[Install]\nWantedBy=getty.target\nDefaultInstance=tty1\n",
@@ -52,7 +52,7 @@ def image() -> FakeHandle:
             "/boot/initrd.img-6.1.0-12-cloud-amd64": "initrd",
             "/bin/sh": File(b"", 0o755),
             "/usr/share/zoneinfo/Europe/Rome": "TZif2",
-            "/tmp": Directory(0o1777),
+            "/tmp": Folder(0o1777),
         }
     )
 
@@ -71,7 +71,7 @@ def enterprise_linux() -> FakeHandle:
             "/usr/bin/apt-get": "",
             "/usr/lib/systemd/system/sshd.service": "[Install]\nWantedBy=multi-user.target\n",
             "/usr/share/zoneinfo/Europe/Rome": "TZif2",
-            "/tmp": Directory(0o1777),
+            "/tmp": Folder(0o1777),
         }
     )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.releases import MANIFEST, RELEASE, TAG, release
-from wnodes.image.trust import Trust
+from wnodes.image.trust import ReleaseTrust
 from wnodes.model.errors import ConfigError, ImageError, UnavailableError
 from wnodes.model.image import Manifest, Release
 
@@ -43,24 +43,24 @@ def version(number: int, **more: object) -> Release:
 
 
 def test_an_older_version_is_refused_also_after_a_restart(verifier: Verifier, path: str) -> None:
-    trust = Trust(verifier, path)
+    trust = ReleaseTrust(verifier, path)
     for number in (1, 2, 2):
         assert trust.admit(version(number), TAG).version == number
-    for again in (trust, Trust(verifier, path)):
+    for again in (trust, ReleaseTrust(verifier, path)):
         with pytest.raises(ImageError, match=r"rolled back.*version 2 was seen here"):
             again.admit(version(1), TAG)
         assert again.admit(version(2), TAG).version == 2
 
 
 def test_two_statements_of_one_version_are_a_forgery(verifier: Verifier, path: str) -> None:
-    trust = Trust(verifier, path)
+    trust = ReleaseTrust(verifier, path)
     trust.admit(version(2), TAG)
     with pytest.raises(ImageError, match="another statement of a version seen before"):
         trust.admit(version(2, cmdline="init=/bin/sh"), TAG)
 
 
 def test_each_tag_has_versions_of_its_own(verifier: Verifier, path: str) -> None:
-    trust = Trust(verifier, path)
+    trust = ReleaseTrust(verifier, path)
     trust.admit(version(9), TAG)
     assert trust.admit(version(1), "other_debian12_x86_64").version == 1
 
@@ -69,7 +69,7 @@ def test_a_refusal_is_in_the_log_once_and_so_is_its_end(
     verifier: Verifier, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    trust = Trust(verifier, path)
+    trust = ReleaseTrust(verifier, path)
     verifier.error = ImageError(object="image", reason="has expired")
     for _attempt in range(3):
         with pytest.raises(ImageError):
@@ -84,7 +84,7 @@ def test_a_refusal_is_in_the_log_once_and_so_is_its_end(
 
 
 def test_what_can_not_be_remembered_is_not_admitted(verifier: Verifier, tmp_path: Path) -> None:
-    trust = Trust(verifier, str(tmp_path / "missing" / "versions.json"))
+    trust = ReleaseTrust(verifier, str(tmp_path / "missing" / "versions.json"))
     with pytest.raises(UnavailableError, match="can't be noted"):
         trust.admit(RELEASE, TAG)
 
@@ -93,4 +93,4 @@ def test_what_can_not_be_remembered_is_not_admitted(verifier: Verifier, tmp_path
 def test_a_damaged_memory_is_not_forgotten_silently(verifier: Verifier, path: str, text: str) -> None:
     Path(path).write_text(text)
     with pytest.raises(ConfigError, match=r"versions\.json"):
-        Trust(verifier, path)
+        ReleaseTrust(verifier, path)

@@ -15,7 +15,7 @@ import pytest
 from wnodes.model.errors import CommandFailed, NetworkError, StateError
 from wnodes.net import networkd
 from wnodes.net.linux_bridge import LinuxBridge
-from wnodes.net.plan import Difference
+from wnodes.net.plan import BridgeDifference
 from wnodes.process import Completed
 
 MAC = "52:54:00:00:00:01"
@@ -155,7 +155,7 @@ def network(node: Node) -> LinuxBridge:
     return LinuxBridge(node.folder, 5, node.run, node.events)  # type: ignore[arg-type]
 
 
-def wish(network: LinuxBridge, present: bool = True) -> Difference:
+def planned(network: LinuxBridge, present: bool = True) -> BridgeDifference:
     return network.bridge_difference("br.default", "eth0", present)
 
 
@@ -164,7 +164,7 @@ def ours(node: Node) -> set[str]:
 
 
 def test_create_change_nothing_delete(node: Node, network: LinuxBridge) -> None:
-    difference = wish(network)
+    difference = planned(network)
     assert difference.changed
     assert ours(node) == set()  # only computed so far
 
@@ -182,51 +182,51 @@ def test_create_change_nothing_delete(node: Node, network: LinuxBridge) -> None:
     assert node.devices["br.default"]["mac"] == MAC
     assert {(node.folder / file).stat().st_mode & 0o777 for file in FILES} == {0o644}
 
-    again = wish(network)
+    again = planned(network)
     assert not again.changed
     node.calls.clear()
     network.apply(again)
     assert node.calls == []
 
-    away = wish(network, present=False)
+    away = planned(network, present=False)
     assert away.changed
     network.apply(away)
     assert ours(node) == set()
     assert list(node.devices) == ["eth0"]
     assert node.devices["eth0"]["lines"]["Address"] == ["192.0.2.10/24"]
-    assert not wish(network, present=False).changed
+    assert not planned(network, present=False).changed
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_that_was_edited_or_lost_is_written_again(node: Node, network: LinuxBridge, file: str) -> None:
-    network.apply(wish(network))
+    network.apply(planned(network))
     (node.folder / file).unlink()
-    difference = wish(network)
+    difference = planned(network)
     assert list(difference.files) == [str(node.folder / file)]
     network.apply(difference)
-    assert not wish(network).changed
+    assert not planned(network).changed
 
 
 def test_a_device_deleted_by_hand_comes_back(node: Node, network: LinuxBridge) -> None:
-    network.apply(wish(network))
+    network.apply(planned(network))
     del node.devices["br.default"]
-    difference = wish(network)
+    difference = planned(network)
     assert (difference.files, difference.live[:1]) == ({}, ("br.default: no such device",))
     network.apply(difference)
     assert ("systemctl", "restart", "systemd-networkd.service") in node.calls
-    assert not wish(network).changed
+    assert not planned(network).changed
 
 
 def test_an_uplink_taken_out_by_hand_goes_back(node: Node, network: LinuxBridge) -> None:
-    network.apply(wish(network))
+    network.apply(planned(network))
     node.devices["eth0"]["master"] = ""
-    difference = wish(network)
+    difference = planned(network)
     assert (difference.files, difference.live) == ({}, ("eth0: not a port of br.default",))
     before = (node.folder / FILES[2]).stat().st_mtime_ns
     network.apply(difference)
     # networkd reads a file again only if it is newer
     assert (node.folder / FILES[2]).stat().st_mtime_ns > before
-    assert not wish(network).changed
+    assert not planned(network).changed
 
 
 def test_a_bridge_of_the_sites_own_making_is_left_alone(node: Node, network: LinuxBridge) -> None:
@@ -234,11 +234,11 @@ def test_a_bridge_of_the_sites_own_making_is_left_alone(node: Node, network: Lin
         "br.default": {"mac": MAC, "kind": "bridge", "lines": {"Address": ["192.0.2.10/24"]}},
         "eth0": {"mac": MAC, "master": "br.default"},
     }
-    assert not wish(network).changed
+    assert not planned(network).changed
 
 
 def test_when_the_bridge_does_not_come_up_all_is_as_before(node: Node, network: LinuxBridge) -> None:
-    difference = wish(network)
+    difference = planned(network)
     node.deaf.add("br.default")
     with pytest.raises(NetworkError) as caught:
         network.apply(difference)
@@ -250,10 +250,10 @@ def test_when_the_bridge_does_not_come_up_all_is_as_before(node: Node, network: 
 
 
 def test_a_bridge_that_was_there_is_not_deleted_on_the_way_back(node: Node, network: LinuxBridge) -> None:
-    network.apply(wish(network))
+    network.apply(planned(network))
     (node.folder / FILES[2]).write_text("")
     node.reload()
-    difference = wish(network)
+    difference = planned(network)
     node.deaf.add("eth0")
     with pytest.raises(NetworkError, match="eth0: not a port"):
         network.apply(difference)
@@ -262,7 +262,7 @@ def test_a_bridge_that_was_there_is_not_deleted_on_the_way_back(node: Node, netw
 
 
 def test_a_way_back_that_fails_too_is_told(node: Node, network: LinuxBridge) -> None:
-    difference = wish(network)
+    difference = planned(network)
     node.refuses.add("reload")
     with pytest.raises(NetworkError, match="exit code 1: no; going back failed too"):
         network.apply(difference)
@@ -270,7 +270,7 @@ def test_a_way_back_that_fails_too_is_told(node: Node, network: LinuxBridge) -> 
 
 
 def test_an_uplink_without_its_address_on_the_way_back_is_told(node: Node, network: LinuxBridge) -> None:
-    difference = wish(network)
+    difference = planned(network)
     (node.folder / "10-eth0.network").unlink()
     node.deaf.add("br.default")
     with pytest.raises(NetworkError, match="written back, but has no address yet"):
@@ -280,33 +280,33 @@ def test_an_uplink_without_its_address_on_the_way_back_is_told(node: Node, netwo
 def test_what_networkd_does_not_manage_is_refused(node: Node, network: LinuxBridge) -> None:
     node.managed = False
     with pytest.raises(NetworkError, match="does not manage it"):
-        wish(network)
+        planned(network)
 
 
 def test_moving_to_another_uplink_is_refused(node: Node, network: LinuxBridge) -> None:
-    network.apply(wish(network))
+    network.apply(planned(network))
     node.devices["eth1"] = {"mac": MAC}
     with pytest.raises(StateError, match="another uplink than eth1; remove the bridge first"):
         network.bridge_difference("br.default", "eth1")
 
 
 def test_a_bridge_with_vms_stays(node: Node, network: LinuxBridge) -> None:
-    network.apply(wish(network))
+    network.apply(planned(network))
     node.devices["vnet0"] = {"mac": "fe:54:00:00:00:02", "kind": "tun", "master": "br.default"}
     with pytest.raises(StateError, match="vnet0"):
-        wish(network, present=False)
+        planned(network, present=False)
 
 
 def test_files_that_can_not_be_read_or_written_are_named(node: Node, network: LinuxBridge) -> None:
-    difference = wish(network)
+    difference = planned(network)
     (node.folder / FILES[0]).mkdir()
     with pytest.raises(NetworkError, match=FILES[0]):
         network.apply(difference)
     with pytest.raises(NetworkError, match="can't be read"):
-        wish(network)
+        planned(network)
 
 
 def test_strange_words_of_networkctl_are_an_error(node: Node, network: LinuxBridge) -> None:
     node._networkctl = lambda *words: ["what?"]  # type: ignore[method-assign,assignment,return-value]
     with pytest.raises(NetworkError, match="can't be understood"):
-        wish(network)
+        planned(network)

@@ -10,7 +10,7 @@ import pytest
 from wnodes.model.errors import NetworkError, StateError
 from wnodes.net.plan import (
     Addressing,
-    Difference,
+    BridgeDifference,
     Link,
     Route,
     missing,
@@ -78,12 +78,14 @@ def test_a_bridge_in_use_is_not_taken_away() -> None:
 
 
 def test_the_diff_shows_files_and_devices() -> None:
-    difference = Difference("b", "eth0", True, SPEAKS, {"/x": (None, "new\n"), "/y": ("old\n", "y\n")}, ("b: gone",))
+    difference = BridgeDifference(
+        "b", "eth0", True, SPEAKS, {"/x": (None, "new\n"), "/y": ("old\n", "y\n")}, ("b: gone",)
+    )
     assert difference.changed
     assert difference.as_diff() == {"before": "# /y\nold\n\nb: gone\n", "after": "# /x\nnew\n\n# /y\ny\n"}
 
 
 def test_no_difference_is_no_change() -> None:
-    difference = Difference("b", "eth0", True, SPEAKS)
+    difference = BridgeDifference("b", "eth0", True, SPEAKS)
     assert not difference.changed
     assert difference.as_diff() == {"before": "", "after": ""}

@@ -19,12 +19,12 @@ from wnodes.model.states import VmState
 from wnodes.model.vm import Mount, Vm, VmRequest
 from wnodes.process import Completed
 from wnodes.virt.domain import Domain
-from wnodes.virt.fake import FakeHost
-from wnodes.virt.policy import Files, HostFacts, domain_uuid, make_domain
+from wnodes.virt.fake import FakeVmHost
+from wnodes.virt.policy import HostFacts, VmPaths, domain_uuid, make_domain
 from wnodes.virt.template import Templates
 
 
-def killed_build(host: FakeHost, build: Callable[[], object]) -> None:
+def killed_build(host: FakeVmHost, build: Callable[[], object]) -> None:
     """Let ``build`` be killed when memory is to be saved: nothing that would tidy up has any effect from there on."""
 
     def killed(*_args: object) -> None:
@@ -42,7 +42,7 @@ class Node:
     """A node: what it runs, it notes, and makes the file that is the last word."""
 
     def __init__(self, folder: Path, scratch_mib: int = 0) -> None:
-        self.folder, self.host, self.clock = folder, FakeHost(), FakeClock()
+        self.folder, self.host, self.clock = folder, FakeVmHost(), FakeClock()
         self.ran: list[Sequence[str]] = []
         self.busy = 1.0
         self.image = self._image()
@@ -77,7 +77,7 @@ class Node:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         scratch = str(folder / "scratch.raw") if self.resources.scratch_mib else ""
-        files = Files(str(folder / "root.qcow2"), scratch, str(folder / "console.log"), str(folder / "channel.sock"))
+        files = VmPaths(str(folder / "root.qcow2"), scratch, str(folder / "console.log"), str(folder / "channel.sock"))
         vm = self.vm(name)
         assert vm.lease is not None
         return make_domain(vm.request, vm.lease, self.image, files, HostFacts("qemu", "", OVERHEADS))

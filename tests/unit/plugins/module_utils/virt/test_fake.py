@@ -13,11 +13,11 @@ import pytest
 from tests.unit.plugins.module_utils.virt.test_policy import REQUEST, domain
 from wnodes.model.errors import ImageError, NotFoundError, UnavailableError, VirtError
 from wnodes.virt.base import HostEvent
-from wnodes.virt.fake import FakeHost
+from wnodes.virt.fake import FakeVmHost
 
 
 def test_domains_start_once_and_end() -> None:
-    host, events = FakeHost(), []
+    host, events = FakeVmHost(), []
     host.subscribe(events.append)
     made = domain(REQUEST, "qemu")
     host.start(made)
@@ -30,14 +30,14 @@ def test_domains_start_once_and_end() -> None:
 
 
 def test_foreign_domains_are_never_destroyed() -> None:
-    host = FakeHost()
+    host = FakeVmHost()
     host.add_foreign("f", "somebody")
     with pytest.raises(VirtError, match="not ours"):
         host.destroy("f")
 
 
 def test_a_host_that_is_down_answers_nothing() -> None:
-    host = FakeHost()
+    host = FakeVmHost()
     host.down = True
     for call in (host.ping, host.list, lambda: host.find("u"), lambda: host.agent("u", "guest-ping", {}, 1)):
         with pytest.raises(UnavailableError) as caught:
@@ -46,7 +46,7 @@ def test_a_host_that_is_down_answers_nothing() -> None:
 
 
 def test_a_domain_is_saved_once_and_restored_as_others(tmp_path: Path) -> None:
-    host, path = FakeHost(), str(tmp_path / "memory")
+    host, path = FakeVmHost(), str(tmp_path / "memory")
     bare = replace(domain(REQUEST, "qemu"), interfaces=())
     host.start(bare)
     host.save(bare.uuid, path)
@@ -58,7 +58,7 @@ def test_a_domain_is_saved_once_and_restored_as_others(tmp_path: Path) -> None:
 
 
 def test_restoring_and_attaching_twice_is_once(tmp_path: Path) -> None:
-    host, path, made = FakeHost(), str(tmp_path / "memory"), domain(REQUEST, "qemu")
+    host, path, made = FakeVmHost(), str(tmp_path / "memory"), domain(REQUEST, "qemu")
     host.start(replace(made, uuid="template", name="template"))
     host.save("template", path)
     for _time in range(2):

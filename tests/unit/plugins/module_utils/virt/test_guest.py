@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from wnodes.model.errors import RequestError, VirtError
 from wnodes.model.vm import GuestFile, GuestSetup
-from wnodes.virt.fake import FakeDomain, FakeHost
-from wnodes.virt.guest import CALL_S, PIECE, PING_S, Guest, assignments, read_assignments, setup_script
+from wnodes.virt.fake import FakeDomain, FakeVmHost
+from wnodes.virt.guest import CALL_S, PIECE, PING_S, GuestAgent, assignments, read_assignments, setup_script
 
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)))
 
 
 @pytest.fixture
-def host() -> FakeHost:
-    host = FakeHost()
+def host() -> FakeVmHost:
+    host = FakeVmHost()
     host.domains["u"] = FakeDomain("u", "vwn-100", None, booted=True)
     return host
 
@@ -63,16 +63,16 @@ def test_a_file_written_in_place_is_told_byte_by_byte(content: bytes, mode: int)
     assert re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), told.encode()) == content
 
 
-def test_a_failed_setup_says_how_and_never_what_the_files_hold(host: FakeHost) -> None:
+def test_a_failed_setup_says_how_and_never_what_the_files_hold(host: FakeVmHost) -> None:
     host.fails_setup = "command failed with exit code 5: systemctl start munge"
     with pytest.raises(VirtError, match="exit code 5") as caught:
-        Guest(host, "u").setup(GuestSetup((GuestFile("/key", "s3cr3t"),)), 10)
+        GuestAgent(host, "u").setup(GuestSetup((GuestFile("/key", "s3cr3t"),)), 10)
     assert "s3cr3t" not in str(caught.value)
     assert "s3cr3t" in host.domains["u"].scripts[0]
 
 
 @pytest.mark.parametrize("size", [10, PIECE + 1, 8 * PIECE])
-def test_a_script_of_any_size_comes_whole_in_messages_that_an_agent_takes(host: FakeHost, size: int) -> None:
+def test_a_script_of_any_size_comes_whole_in_messages_that_an_agent_takes(host: FakeVmHost, size: int) -> None:
     sizes, agent = [], host.agent
 
     def told(uuid: str, command: str, arguments: dict[str, Any], timeout_s: float) -> Any:
@@ -82,36 +82,38 @@ def test_a_script_of_any_size_comes_whole_in_messages_that_an_agent_takes(host: 
     host.agent = told  # type: ignore[method-assign]
     script = "# " + secrets.token_hex(size // 2)
     for _again in range(2):
-        assert Guest(host, "u").run(script, 10).rc == 0
+        assert GuestAgent(host, "u").run(script, 10).rc == 0
     assert host.domains["u"].scripts == [script, script]
     assert max(sizes) <= 128 * 1024
 
 
-def test_a_script_of_which_a_piece_can_not_be_kept_is_not_run(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_of_which_a_piece_can_not_be_kept_is_not_run(
+    host: FakeVmHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(host, "_left", lambda *_left: {"pid": 1})
     host._results[1] = (1, "", "No space left on device")
-    assert Guest(host, "u").run("# " + secrets.token_hex(4 * PIECE), 10).stderr == "No space left on device"
+    assert GuestAgent(host, "u").run("# " + secrets.token_hex(4 * PIECE), 10).stderr == "No space left on device"
     assert host.domains["u"].scripts == []
 
 
-def test_a_silent_agent_is_an_error(host: FakeHost) -> None:
+def test_a_silent_agent_is_an_error(host: FakeVmHost) -> None:
     host.mute = True
-    for call in (Guest(host, "u").ping, lambda: Guest(host, "u").run("true", 1)):
+    for call in (GuestAgent(host, "u").ping, lambda: GuestAgent(host, "u").run("true", 1)):
         with pytest.raises(VirtError, match="not connected"):
             call()
 
 
-def test_a_script_over_time_is_given_up(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_over_time_is_given_up(host: FakeVmHost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "_status", lambda _domain, _arguments: {"exited": False})
     waits: list[float] = []
     with pytest.raises(VirtError, match=r"did not end within 0\.05 s"):
-        Guest(host, "u", waits.append, lambda: 1.0).run("sleep 100", 0.05)
+        GuestAgent(host, "u", waits.append, lambda: 1.0).run("sleep 100", 0.05)
     assert waits[0] < waits[-1] <= 0.1
     with pytest.raises(VirtError, match=r"did not end within 0\.15 s"):
-        Guest(host, "u", waits.append, lambda: 3.0).run("sleep 100", 0.05)
+        GuestAgent(host, "u", waits.append, lambda: 3.0).run("sleep 100", 0.05)
 
 
-def test_an_agent_is_given_time_on_a_busy_node(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_is_given_time_on_a_busy_node(host: FakeVmHost, monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[float] = []
     agent = host.agent
 
@@ -120,13 +122,13 @@ def test_an_agent_is_given_time_on_a_busy_node(host: FakeHost, monkeypatch: pyte
         return agent(uuid, command, arguments, timeout_s)
 
     monkeypatch.setattr(host, "agent", told)
-    guest = Guest(host, "u", stretch=lambda: 3.0)
+    guest = GuestAgent(host, "u", stretch=lambda: 3.0)
     guest.ping()
     guest.run("true", 1)
     assert limits == [3 * PING_S, 3 * CALL_S, 3 * CALL_S]
 
 
-def test_a_script_goes_on_while_the_agent_says_nothing(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_goes_on_while_the_agent_says_nothing(host: FakeVmHost, monkeypatch: pytest.MonkeyPatch) -> None:
     status, silent = host._status, [True, True]
 
     def late(domain: FakeDomain, arguments: dict[str, Any]) -> Any:
@@ -136,27 +138,27 @@ def test_a_script_goes_on_while_the_agent_says_nothing(host: FakeHost, monkeypat
         return status(domain, arguments)
 
     monkeypatch.setattr(host, "_status", late)
-    assert Guest(host, "u", lambda _seconds: None).run("true", 5).rc == 0
+    assert GuestAgent(host, "u", lambda _seconds: None).run("true", 5).rc == 0
 
 
-def test_a_script_whose_guest_is_gone_is_over(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_whose_guest_is_gone_is_over(host: FakeVmHost, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(_domain: FakeDomain, _arguments: dict[str, Any]) -> Any:
         del host.domains["u"]
         raise VirtError(object="domain u", reason="is gone")
 
     monkeypatch.setattr(host, "_status", gone)
     with pytest.raises(VirtError, match="is gone"):
-        Guest(host, "u").run("true", 60)
+        GuestAgent(host, "u").run("true", 60)
 
 
-def test_an_answer_that_is_none_is_an_error(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_none_is_an_error(host: FakeVmHost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "_exec", lambda _domain, _arguments: {})
     with pytest.raises(VirtError, match="answered without 'pid'"):
-        Guest(host, "u").run("true", 1)
+        GuestAgent(host, "u").run("true", 1)
 
 
-def test_output_that_is_not_base64_is_no_output(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_that_is_not_base64_is_no_output(host: FakeVmHost, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = {"exited": True, "exitcode": 3, "out-data": "?", "err-data": "/w=="}
     monkeypatch.setattr(host, "_status", lambda _domain, _arguments: answer)
-    output = Guest(host, "u").run("true", 1)
+    output = GuestAgent(host, "u").run("true", 1)
     assert (output.rc, output.stdout, output.stderr) == (3, "", "�")

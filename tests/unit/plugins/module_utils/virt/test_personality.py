@@ -17,8 +17,8 @@ from wnodes.model.errors import VirtError
 from wnodes.model.resources import Resources
 from wnodes.model.states import VmState
 from wnodes.model.vm import Mount, Vm
-from wnodes.virt.fake import FakeDomain, FakeHost
-from wnodes.virt.guest import Guest, read_assignments
+from wnodes.virt.fake import FakeDomain, FakeVmHost
+from wnodes.virt.guest import GuestAgent, read_assignments
 from wnodes.virt.personality import (
     CLOCK_TOLERANCE_S,
     LOOKS,
@@ -113,38 +113,38 @@ def test_without_a_lease_there_is_nothing_to_become() -> None:
 
 
 def test_the_seed_is_never_told() -> None:
-    host = FakeHost()
+    host = FakeVmHost()
     host.domains["u"] = FakeDomain("u", "vwn-100", None, booted=True)
     wanted = personality(VM)
     host.lies = {"hostname": "x"}
     with pytest.raises(VirtError, match="hostname is x") as caught:
-        personalise(Guest(host, "u"), wanted, 1000.0, 5.0)
+        personalise(GuestAgent(host, "u"), wanted, 1000.0, 5.0)
     assert wanted.seed not in str(caught.value)
 
 
-def ready(host: FakeHost, clone: bool = True) -> float:
+def ready(host: FakeVmHost, clone: bool = True) -> float:
     """Personalise a guest whose node's clock says 1000; return by how much its clock is off then."""
     host.domains["u"] = FakeDomain("u", "vwn-100", None, booted=True)
     begun = time.monotonic()
-    personalise(Guest(host, "u"), personality(VM, clone=clone), 1000.0, 5.0)
-    return Guest(host, "u").clock() - 1000.0 - (time.monotonic() - begun)
+    personalise(GuestAgent(host, "u"), personality(VM, clone=clone), 1000.0, 5.0)
+    return GuestAgent(host, "u").clock() - 1000.0 - (time.monotonic() - begun)
 
 
 @given(st.lists(st.floats(min_value=0, max_value=3600), max_size=1))
 def test_however_late_a_script_comes_the_clock_is_right(late: list[float]) -> None:
-    host = FakeHost()
+    host = FakeVmHost()
     host.late = late
     assert abs(ready(host)) < CLOCK_TOLERANCE_S + 0.1
 
 
 def test_without_a_clock_of_its_machine_a_late_guest_is_moved_by_what_it_is_off() -> None:
-    host = FakeHost()
+    host = FakeVmHost()
     host.rtc, host.late = None, [300.0]
     assert abs(ready(host)) < CLOCK_TOLERANCE_S + 0.1
 
 
 def test_a_clock_that_is_right_by_the_machines_own_is_not_set_again() -> None:
-    host = FakeHost()
+    host = FakeVmHost()
     host.late = [7.4]
     ready(host)
     assert len(host.domains["u"].scripts) == 1
@@ -152,29 +152,29 @@ def test_a_clock_that_is_right_by_the_machines_own_is_not_set_again() -> None:
 
 @pytest.mark.parametrize("rtc", [None, -7200.0, 7200.0])
 def test_a_machine_whose_own_clock_is_wrong_or_missing_does_without(rtc: float | None) -> None:
-    host = FakeHost()
+    host = FakeVmHost()
     host.rtc = rtc
     assert abs(ready(host)) < CLOCK_TOLERANCE_S + 0.1
 
 
 def test_a_clock_that_stays_a_bit_off_is_no_reason_to_throw_a_vm_away(caplog: pytest.LogCaptureFixture) -> None:
-    host = FakeHost()
+    host = FakeVmHost()
     host.rtc, host.late, host.moves_clocks = None, [20.0], False
     assert ready(host) == pytest.approx(-20.0, abs=0.1)
     assert "its clock is off by -20.0 s" in caplog.text
 
 
 def test_a_clock_that_the_batch_system_would_not_believe_is_told() -> None:
-    host = FakeHost()
+    host = FakeVmHost()
     host.rtc, host.late, host.moves_clocks = None, [40.0], False
     with pytest.raises(VirtError, match="clock is off by -40 s"):
         ready(host)
 
 
 def test_a_script_looks_longer_on_a_busy_node() -> None:
-    host = FakeHost()
+    host = FakeVmHost()
     host.domains["u"] = FakeDomain("u", "vwn-100", None, booted=True)
-    personalise(Guest(host, "u"), personality(VM), 1000.0, 5.0, lambda: 4.0)
+    personalise(GuestAgent(host, "u"), personality(VM), 1000.0, 5.0, lambda: 4.0)
     assert read_assignments(host.domains["u"].scripts[0])["looks"] == str(4 * LOOKS)
 
 

@@ -20,7 +20,7 @@ from wnodes.model.lease import Lease, NetworkSettings
 from wnodes.model.resources import Overheads, Resources
 from wnodes.model.vm import Mount, VmRequest
 from wnodes.virt.domain import Domain, to_xml
-from wnodes.virt.policy import Files, HostFacts, check_request, domain_uuid, make_domain
+from wnodes.virt.policy import HostFacts, VmPaths, check_request, domain_uuid, make_domain
 
 GOLDEN = Path(__file__).parent / "golden"
 IMAGE = Image(
@@ -46,7 +46,7 @@ OVERHEADS = Overheads(192, 256, 0, 0)
 def domain(request: VmRequest, accel: str, bridge: str = "br.default", image: CachedImage = CACHED) -> Domain:
     folder = f"/var/lib/wnodes/vms/{request.id}"
     scratch = f"{folder}/scratch.raw" if request.resources.scratch_mib else ""
-    files = Files(f"{folder}/root.qcow2", scratch, f"{folder}/console.log", f"{folder}/channel.sock")
+    files = VmPaths(f"{folder}/root.qcow2", scratch, f"{folder}/console.log", f"{folder}/channel.sock")
     return make_domain(request, LEASE, image, files, HostFacts(accel, bridge, OVERHEADS))
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The wish is obeyed; ``auto`` believes only a kernel that booted."""
+"""The setting is obeyed; ``auto`` believes only a kernel that booted."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from wnodes.image.recipe.accel import decide
 
 
-@pytest.mark.parametrize("wish", ["kvm", "tcg"])
-def test_a_wish_is_obeyed_without_a_probe(wish: str) -> None:
-    assert decide(wish, lambda _kernel, _digest: pytest.fail("probed")) == wish
+@pytest.mark.parametrize("setting", ["kvm", "tcg"])
+def test_a_setting_is_obeyed_without_a_probe(setting: str) -> None:
+    assert decide(setting, lambda _kernel, _digest: pytest.fail("probed")) == setting
 
 
 @pytest.mark.parametrize(("boots", "expected"), [(True, "kvm"), (False, "tcg")])

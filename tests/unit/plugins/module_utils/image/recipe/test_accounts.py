@@ -14,7 +14,7 @@ from wnodes.image.recipe.accounts import plan_accounts
 from wnodes.image.recipe.fake import FakeHandle
 from wnodes.image.recipe.operations import FileOp, GroupOp, Recipe, UserOp
 from wnodes.image.recipe.plan import plan_rest
-from wnodes.image.recipe.view import Directory, File, LargeFile, Link, Node, Other, View
+from wnodes.image.recipe.view import File, Folder, ImageView, LargeFile, Node, SpecialFile, Symlink
 from wnodes.model.errors import ImageError
 
 PASSWD, GROUP, SHADOW, GSHADOW = "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow"
@@ -24,7 +24,7 @@ def added(
     handle: FakeHandle, *, groups: tuple[GroupOp, ...] = (), users: tuple[UserOp, ...] = ()
 ) -> dict[str, list[str]]:
     """Plan, and return for each account file that changes the lines that are new."""
-    view = View(handle)
+    view = ImageView(handle)
     plan_accounts(view, groups, users)
     lines = {}
     for change in view.changes():
@@ -37,7 +37,7 @@ def added(
 
 def test_a_new_user_gets_a_group_a_home_and_a_locked_account() -> None:
     handle = image()
-    view = View(handle)
+    view = ImageView(handle)
     plan_accounts(view, (), (UserOp("alice", comment="Alice"),))
     assert added(handle, users=(UserOp("alice", comment="Alice"),)) == {
         PASSWD: ["alice:x:1000:1000:Alice:/home/alice:/bin/sh"],
@@ -45,8 +45,8 @@ def test_a_new_user_gets_a_group_a_home_and_a_locked_account() -> None:
         SHADOW: ["alice:!::0:99999:7:::"],
         GSHADOW: ["alice:!::"],
     }
-    assert view.look("/home/alice") == Directory(0o700, 1000, 1000)
-    assert view.look("/home") == Directory(0o755)
+    assert view.look("/home/alice") == Folder(0o700, 1000, 1000)
+    assert view.look("/home") == Folder(0o755)
 
 
 def test_a_new_system_user_gets_neither_home_nor_shell() -> None:
@@ -57,9 +57,9 @@ def test_a_new_system_user_gets_neither_home_nor_shell() -> None:
     assert added(handle, users=(UserOp("condor", system=True, home="/var/lib/condor"),))[PASSWD] == [
         "condor:x:999:999::/var/lib/condor:/usr/sbin/nologin"
     ]
-    view = View(handle)
+    view = ImageView(handle)
     plan_accounts(view, (), (UserOp("condor", system=True), UserOp("slurm", system=True, home="/var/lib/slurm")))
-    folders = [change.path for change in view.changes() if isinstance(change.after, Directory)]
+    folders = [change.path for change in view.changes() if isinstance(change.after, Folder)]
     assert folders == ["/var", "/var/lib", "/var/lib/slurm"]
 
 
@@ -188,9 +188,9 @@ def test_what_can_not_be_is_refused_and_named(ops: dict[str, Any], named: str, r
 @pytest.mark.parametrize(
     ("node", "said"),
     [
-        (Other(0o10644), "special file"),
-        (Link("/dev/zero"), "a link"),
-        (Directory(0o755), "a folder"),
+        (SpecialFile(0o10644), "special file"),
+        (Symlink("/dev/zero"), "a link"),
+        (Folder(0o755), "a folder"),
         (LargeFile(1 << 50, 0o644), "too large"),
         (File(b"a\xff:x:0:0::/:/bin/sh\n", 0o644), "UTF-8"),
         (File(b"root:x:0\n", 0o644), "fields"),
@@ -199,7 +199,7 @@ def test_what_can_not_be_is_refused_and_named(ops: dict[str, Any], named: str, r
 def test_account_files_that_are_none_are_refused(path: str, node: Node, said: str) -> None:
     handle = image()
     # The fake's tree has no large files, the view has.
-    view = View(handle)
+    view = ImageView(handle)
     view.want(path, node)
     with pytest.raises(ImageError) as caught:
         plan_accounts(view, (GroupOp("new"),), ())

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import FakeTools, engine, image, raw
+from wnodes.image.recipe.appliance import Handle
 from wnodes.image.recipe.engine import Engine
 from wnodes.image.recipe.fake import FakeHandle
-from wnodes.image.recipe.guest import Handle
 from wnodes.image.recipe.operations import CommandOp, FileOp, Recipe
 from wnodes.image.recipe.view import File
 from wnodes.model.errors import ImageError

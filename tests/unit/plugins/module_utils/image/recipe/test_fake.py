@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from wnodes.image.recipe.fake import FakeHandle
-from wnodes.image.recipe.view import File, Link
+from wnodes.image.recipe.view import File, Symlink
 
 
 @pytest.fixture
 def handle() -> FakeHandle:
-    made = FakeHandle({"/etc/motd": "hello", "/lib": Link("usr/lib"), "/usr/lib/x": "1"})
+    made = FakeHandle({"/etc/motd": "hello", "/lib": Symlink("usr/lib"), "/usr/lib/x": "1"})
     made.remount("/", rw=True)
     return made
 

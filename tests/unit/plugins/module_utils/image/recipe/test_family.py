@@ -9,7 +9,7 @@ import pytest
 
 from wnodes.image.recipe.fake import FakeHandle
 from wnodes.image.recipe.family import DEBIAN, RHEL, family
-from wnodes.image.recipe.view import Link, Other, View
+from wnodes.image.recipe.view import ImageView, SpecialFile, Symlink
 from wnodes.model.errors import ImageError
 
 
@@ -20,7 +20,7 @@ from wnodes.model.errors import ImageError
         ({"/etc/os-release": "ID=ubuntu\nID_LIKE=debian\n"}, DEBIAN),
         ({"/etc/os-release": "ID=linuxmint\nID_LIKE='ubuntu debian'\n"}, DEBIAN),
         ({"/etc/os-release": 'ID="almalinux"\nID_LIKE="rhel centos fedora"\n'}, RHEL),
-        ({"/etc/os-release": Link("../usr/lib/os-release"), "/usr/lib/os-release": "ID=fedora\n"}, RHEL),
+        ({"/etc/os-release": Symlink("../usr/lib/os-release"), "/usr/lib/os-release": "ID=fedora\n"}, RHEL),
         ({"/usr/lib/os-release": "ID=fedora\n"}, RHEL),
         ({"/etc/os-release": "ID=arch\n", "/etc/debian_version": ""}, None),
         ({"/etc/os-release": ""}, None),
@@ -30,10 +30,10 @@ from wnodes.model.errors import ImageError
     ],
 )
 def test_a_tree_says_what_it_is(tree: dict[str, str], found: str) -> None:
-    assert family(View(FakeHandle(tree))) == found  # type: ignore[arg-type]
+    assert family(ImageView(FakeHandle(tree))) == found  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("node", [Link("os-release"), Other(0o10644)])
-def test_what_is_no_file_is_refused(node: Link) -> None:
+@pytest.mark.parametrize("node", [Symlink("os-release"), SpecialFile(0o10644)])
+def test_what_is_no_file_is_refused(node: Symlink) -> None:
     with pytest.raises(ImageError, match=r"circle|special file"):
-        family(View(FakeHandle({"/etc/os-release": node})))
+        family(ImageView(FakeHandle({"/etc/os-release": node})))

@@ -22,7 +22,7 @@ from wnodes.image.recipe.fake import FakeHandle
 from wnodes.image.recipe.operations import CommandOp, Recipe, ScriptOp
 from wnodes.image.recipe.packages import Apt, Dnf, Upgrade, package_manager
 from wnodes.image.recipe.plan import plan_packages
-from wnodes.image.recipe.view import Directory, Link, Other
+from wnodes.image.recipe.view import Folder, SpecialFile, Symlink
 from wnodes.model.errors import ImageError
 
 ALL = Recipe(packages=("new",), packages_absent=("kept", "never"), upgrade=True, network=True)
@@ -30,7 +30,7 @@ ALL = Recipe(packages=("new",), packages_absent=("kept", "never"), upgrade=True,
 
 def debian() -> FakeHandle:
     handle = image()
-    handle.put("/usr/sbin", Directory(0o755))
+    handle.put("/usr/sbin", Folder(0o755))
     handle.on_command = AptStub({"apt": "2", "kept": "1"}, {"apt": "3", "kept": "2", "new": "1"})
     return handle
 
@@ -87,7 +87,7 @@ def test_what_is_fetched_lies_on_the_scratch_drive_and_the_image_s_own_files_com
 ) -> None:
     assert callable(make)
     handle = make()
-    handle.put("/tmp/own", Link("x"))
+    handle.put("/tmp/own", Symlink("x"))
     engine(handle).customise(raw(tmp_path), "raw", ALL)
     assert [call for call in handle.calls if "sdb" in call or "umount" in call] == [
         "mkfs ext2 /dev/sdb",
@@ -114,8 +114,8 @@ def test_rpm_can_be_asked_with_and_without_the_network(tmp_path: Path) -> None:
         assert foretold.actions() == ["remove package kept"]
 
 
-@pytest.mark.parametrize("node", [Link("/var/tmp"), Other(0o10644)])
-def test_a_tmp_that_is_no_folder_is_not_covered(tmp_path: Path, node: Link) -> None:
+@pytest.mark.parametrize("node", [Symlink("/var/tmp"), SpecialFile(0o10644)])
+def test_a_tmp_that_is_no_folder_is_not_covered(tmp_path: Path, node: Symlink) -> None:
     handle = debian()
     handle.tree["/tmp"] = node
     with pytest.raises(ImageError) as caught:
@@ -136,7 +136,7 @@ def test_an_upgrade_that_brings_in_another_package_names_it() -> None:
 def test_no_service_starts_meanwhile_and_the_rule_is_gone_even_after_a_failure(there: bool) -> None:
     handle = debian()
     if there:
-        handle.put("/usr/sbin/policy-rc.d", Link("own"))
+        handle.put("/usr/sbin/policy-rc.d", Symlink("own"))
     handle.remount("/", rw=True)
 
     def fail(handle: FakeHandle, command: object) -> str:

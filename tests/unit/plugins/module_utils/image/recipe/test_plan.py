@@ -28,8 +28,8 @@ from wnodes.image.recipe.operations import (
     UserOp,
 )
 from wnodes.image.recipe.packages import Upgrade
-from wnodes.image.recipe.plan import Difference, plan_rest
-from wnodes.image.recipe.view import Directory, File, Link
+from wnodes.image.recipe.plan import ImageDifference, plan_rest
+from wnodes.image.recipe.view import File, Folder, Symlink
 from wnodes.model.errors import ImageError
 
 ETC = "/etc/systemd/system"
@@ -40,7 +40,7 @@ KEY = "ssh-ed25519 AAAA me"
 CASES: dict[str, tuple[Recipe, dict[str, Any]]] = {
     "a new file with its folders": (
         Recipe(files=(FileOp("/opt/a/b", "x", mode="0640", owner="munge", group="102"),)),
-        {"/opt": Directory(0o755), "/opt/a": Directory(0o755), "/opt/a/b": File(b"x", 0o640, 101, 102)},
+        {"/opt": Folder(0o755), "/opt/a": Folder(0o755), "/opt/a/b": File(b"x", 0o640, 101, 102)},
     ),
     "a file instead of a link": (Recipe(files=(FileOp("/lib", "x"),)), {"/lib": File(b"x", 0o644)}),
     "only a mode": (Recipe(files=(FileOp("/root/keep", "", mode="4755"),)), {"/root/keep": File(b"", 0o4755)}),
@@ -70,13 +70,13 @@ CASES: dict[str, tuple[Recipe, dict[str, Any]]] = {
     ),
     "ssh keys": (
         Recipe(ssh_keys=(SshKeys("root", (KEY, KEY)),)),
-        {"/root/.ssh": Directory(0o700), "/root/.ssh/authorized_keys": File(f"{KEY}\n".encode(), 0o600)},
+        {"/root/.ssh": Folder(0o700), "/root/.ssh/authorized_keys": File(f"{KEY}\n".encode(), 0o600)},
     ),
     "a unit enabled": (
         Recipe(units=Units(enable=("munge.service",))),
         {
-            f"{ETC}/multi-user.target.wants/munge.service": Link("/usr/lib/systemd/system/munge.service"),
-            f"{ETC}/key.service": Link("/usr/lib/systemd/system/munge.service"),
+            f"{ETC}/multi-user.target.wants/munge.service": Symlink("/usr/lib/systemd/system/munge.service"),
+            f"{ETC}/key.service": Symlink("/usr/lib/systemd/system/munge.service"),
         },
     ),
     "a unit that is written and enabled": (
@@ -84,19 +84,19 @@ CASES: dict[str, tuple[Recipe, dict[str, Any]]] = {
             files=(FileOp(f"{ETC}/own.service", "[Install]\nRequiredBy=basic.target\n"),),
             units=Units(enable=("own.service",)),
         ),
-        {f"{ETC}/basic.target.requires/own.service": Link(f"{ETC}/own.service")},
+        {f"{ETC}/basic.target.requires/own.service": Symlink(f"{ETC}/own.service")},
     ),
     "an instance enabled": (
         Recipe(units=Units(enable=("getty@ttyS0.service",))),
-        {f"{ETC}/getty.target.wants/getty@ttyS0.service": Link("/usr/lib/systemd/system/getty@.service")},
+        {f"{ETC}/getty.target.wants/getty@ttyS0.service": Symlink("/usr/lib/systemd/system/getty@.service")},
     ),
-    "a unit masked": (Recipe(units=Units(mask=("any.timer",))), {f"{ETC}/any.timer": Link("/dev/null")}),
+    "a unit masked": (Recipe(units=Units(mask=("any.timer",))), {f"{ETC}/any.timer": Symlink("/dev/null")}),
     "deleted": (Recipe(delete=("/root", "/absent")), {"/root": None, "/root/keep": None}),
     "a user with a group": (
         Recipe(groups=(GroupOp("g", gid=7),), users=(UserOp("u", uid=8, group="g"),)),
-        {"/home/u": Directory(0o700, 8, 7)},
+        {"/home/u": Folder(0o700, 8, 7)},
     ),
-    "a time zone": (Recipe(timezone="Europe/Rome"), {"/etc/localtime": Link("/usr/share/zoneinfo/Europe/Rome")}),
+    "a time zone": (Recipe(timezone="Europe/Rome"), {"/etc/localtime": Symlink("/usr/share/zoneinfo/Europe/Rome")}),
     "name servers": (Recipe(dns=Dns(("192.0.2.1",))), {"/etc/resolv.conf": File(b"nameserver 192.0.2.1\n", 0o644)}),
     "a script": (
         Recipe(scripts=(SCRIPT,)),
@@ -113,7 +113,7 @@ def touching(handle: FakeHandle, command: object) -> str:
     return ""
 
 
-def do(handle: FakeHandle, recipe: Recipe) -> Difference:
+def do(handle: FakeHandle, recipe: Recipe) -> ImageDifference:
     handle.on_command = touching
     difference = plan_rest(handle, recipe)
     handle.remount("/", rw=True)
@@ -158,7 +158,7 @@ def test_the_diff_shows_attributes_and_text_and_hides_bulk() -> None:
 
 
 def test_the_diff_tells_versions_and_scripts() -> None:
-    difference = Difference(
+    difference = ImageDifference(
         removals=("old",), upgrades=(Upgrade("a", "1", "2"), Upgrade("b", "", "1")), packages=("c",), scripts=(SCRIPT,)
     )
     assert [(entry["before_header"], entry["before"], entry["after"]) for entry in difference.diff()] == [
@@ -220,7 +220,7 @@ def test_keys_that_are_there_stay_unless_exclusive() -> None:
 )
 def test_syslog_goes_through_rsyslog_where_there_is_one(host: str, protocol: str, rule: str) -> None:
     handle = image()
-    handle.tree["/etc/rsyslog.d"] = Directory(0o755)
+    handle.tree["/etc/rsyslog.d"] = Folder(0o755)
     do(handle, Recipe(remote_syslog=RemoteSyslog(host, protocol=protocol)))
     assert handle.read_file("/etc/rsyslog.d/50-wnodes-remote.conf").decode() == rule
 
@@ -231,7 +231,9 @@ def test_syslog_comes_from_the_journal_where_there_is_no_rsyslog() -> None:
     unit = handle.read_file(f"{ETC}/wnodes-syslog.service").decode()
     assert "send-journal logs 601 tcp" in unit
     assert handle.tree[journal_sender.SCRIPT_PATH] == File(journal_sender.SCRIPT.encode(), 0o755)
-    assert handle.tree[f"{ETC}/multi-user.target.wants/wnodes-syslog.service"] == Link(f"{ETC}/wnodes-syslog.service")
+    assert handle.tree[f"{ETC}/multi-user.target.wants/wnodes-syslog.service"] == Symlink(
+        f"{ETC}/wnodes-syslog.service"
+    )
 
 
 def test_what_is_deleted_is_deleted_again_after_commands() -> None:
@@ -260,7 +262,7 @@ def test_what_is_deleted_is_deleted_again_after_commands() -> None:
 def test_what_the_image_can_not_take_is_refused_and_named(recipe: Recipe, named: str) -> None:
     handle = image()
     handle.tree["/binary"] = File(b"\xff\0", 0o644)
-    handle.tree["/circle"] = Link("/circle")
+    handle.tree["/circle"] = Symlink("/circle")
     with pytest.raises(ImageError) as caught:
         plan_rest(handle, recipe)
     assert caught.value.object == named

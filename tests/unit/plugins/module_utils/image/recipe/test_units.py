@@ -11,23 +11,23 @@ from tests.unit.plugins.module_utils.image.image_fixture import image
 from wnodes.image.recipe.engine import apply
 from wnodes.image.recipe.fake import FakeHandle
 from wnodes.image.recipe.operations import Units
-from wnodes.image.recipe.plan import Difference
+from wnodes.image.recipe.plan import ImageDifference
 from wnodes.image.recipe.units import plan_units
-from wnodes.image.recipe.view import Change, File, Link, View
+from wnodes.image.recipe.view import Change, File, ImageView, Symlink
 from wnodes.model.errors import ImageError
 
 ETC = "/etc/systemd/system"
 
 
 def plan(handle: FakeHandle, units: Units) -> tuple[Change, ...]:
-    view = View(handle)
+    view = ImageView(handle)
     plan_units(view, units)
     changes: tuple[Change, ...] = view.changes()
     return changes
 
 
-def do(handle: FakeHandle, units: Units) -> Difference:
-    difference = Difference(changes=plan(handle, units))
+def do(handle: FakeHandle, units: Units) -> ImageDifference:
+    difference = ImageDifference(changes=plan(handle, units))
     handle.remount("/", rw=True)
     apply(handle, difference)
     handle.remount("/", rw=False)
@@ -44,7 +44,7 @@ def test_a_unit_disabled_loses_every_link_that_starts_it() -> None:
 def test_a_link_that_enables_counts_whichever_way_it_spells_the_folder() -> None:
     handle = image()
     for path in (f"{ETC}/multi-user.target.wants/munge.service", f"{ETC}/key.service"):
-        handle.put(path, Link("/lib/systemd/system/munge.service"))
+        handle.put(path, Symlink("/lib/systemd/system/munge.service"))
     assert not plan(handle, Units(enable=("munge.service",)))
 
 

@@ -10,64 +10,64 @@ import stat
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import image
-from wnodes.image.recipe.view import LIMIT, Change, Directory, File, LargeFile, Link, Node, Other, View
+from wnodes.image.recipe.view import LIMIT, Change, File, Folder, ImageView, LargeFile, Node, SpecialFile, Symlink
 from wnodes.model.errors import ImageError
 
 
 def test_each_kind_of_node_is_told_apart() -> None:
     handle = image()
-    handle.put("/dev/null", Other(stat.S_IFCHR | 0o666))
-    view = View(handle)
-    assert view.current("/lib") == Link("usr/lib")
-    assert view.current("/root") == Directory(0o755)
+    handle.put("/dev/null", SpecialFile(stat.S_IFCHR | 0o666))
+    view = ImageView(handle)
+    assert view.current("/lib") == Symlink("usr/lib")
+    assert view.current("/root") == Folder(0o755)
     assert view.current("/bin/sh") == File(b"", 0o755)
-    assert view.current("/dev/null") == Other(stat.S_IFCHR | 0o666)
+    assert view.current("/dev/null") == SpecialFile(stat.S_IFCHR | 0o666)
     for absent in ("/absent", "/absent/below", "/root/keep/below-a-file"):
         assert view.current(absent) is None
 
 
 def test_what_is_wanted_lies_over_what_is_there() -> None:
-    view = View(image())
+    view = ImageView(image())
     view.want("/root/keep", None)
-    view.want("/new", Link("x"))
+    view.want("/new", Symlink("x"))
     assert view.look("/root/keep") is None
-    assert view.look("/new") == Link("x")
+    assert view.look("/new") == Symlink("x")
     assert view.changes() == (
-        Change("/new", None, Link("x")),
+        Change("/new", None, Symlink("x")),
         Change("/root/keep", File(b"", 0o644), None),
     )
 
 
 def test_wanting_what_is_there_is_no_change() -> None:
-    view = View(image())
-    view.want("/lib", Link("usr/lib"))
+    view = ImageView(image())
+    view.want("/lib", Symlink("usr/lib"))
     view.want("/absent", None)
     assert view.changes() == ()
 
 
 def test_links_are_followed_to_their_end() -> None:
     handle = image()
-    handle.put("/etc/a", Link("b"))
-    handle.put("/etc/b", Link("/root/keep"))
-    assert View(handle).resolve("/etc/a") == "/root/keep"
-    handle.put("/etc/b", Link("a"))
+    handle.put("/etc/a", Symlink("b"))
+    handle.put("/etc/b", Symlink("/root/keep"))
+    assert ImageView(handle).resolve("/etc/a") == "/root/keep"
+    handle.put("/etc/b", Symlink("a"))
     with pytest.raises(ImageError, match="circle"):
-        View(handle).resolve("/etc/a")
+        ImageView(handle).resolve("/etc/a")
 
 
 def test_names_are_those_that_will_be_there() -> None:
     handle = image()
-    handle.put("/etc/x.wants/u", Link("1"))
-    handle.put("/etc/y.wants/u", Link("1"))
-    view = View(handle)
+    handle.put("/etc/x.wants/u", Symlink("1"))
+    handle.put("/etc/y.wants/u", Symlink("1"))
+    view = ImageView(handle)
     view.want("/etc/y.wants/u", None)
-    view.want("/etc/z.wants/u", Link("1"))
-    view.want("/etc/z.other/u", Link("1"))
+    view.want("/etc/z.wants/u", Symlink("1"))
+    view.want("/etc/z.other/u", Symlink("1"))
     assert view.names("/etc/*.wants/u") == ["/etc/x.wants/u", "/etc/z.wants/u"]
 
 
 def test_users_and_numbers() -> None:
-    view = View(image())
+    view = ImageView(image())
     assert view.ids("munge", "7") == (101, 7)
     assert view.user("munge") == (101, 102, "/nonexistent")
     view.want("/etc/passwd", File(b"new:x:5:6::/home/new:/bin/sh\n", 0o644))
@@ -86,12 +86,12 @@ def test_a_file_is_read_in_parts_and_one_too_large_not_at_all() -> None:
         return read(path, count, offset)
 
     handle.pread = pread  # type: ignore[method-assign]
-    assert View(handle).current("/part") == File(content, 0o644)
+    assert ImageView(handle).current("/part") == File(content, 0o644)
     assert len(asked) == 3
     assert max(asked) < 4 << 20  # an answer of the appliance is not longer
 
     handle.put("/large", File(b"x" * (LIMIT + 1), 0o600, 1, 2))
-    view = View(handle)
+    view = ImageView(handle)
     assert view.current("/large") == LargeFile(LIMIT + 1, 0o600, 1, 2)
     assert len(asked) == 3
     with pytest.raises(ImageError) as caught:
@@ -117,7 +117,7 @@ def test_large_files_are_compared_by_their_sum_and_only_if_the_size_is_right(
     sums: list[str] = []
     checksum = handle.checksum
     handle.checksum = lambda kind, path: sums.append(path) or checksum(kind, path)  # type: ignore[method-assign, func-returns-value]
-    view = View(handle)
+    view = ImageView(handle)
     view.want("/large", wanted)
     assert (view.changes() == ()) is same
     assert (sums == ["/large"]) is summed
@@ -127,9 +127,9 @@ def test_large_files_are_compared_by_their_sum_and_only_if_the_size_is_right(
     ("node", "said"),
     [
         (None, "not in the image"),
-        (Directory(0o755), "a folder"),
-        (Other(0o10644), "a special file"),
-        (Link("x"), "link"),
+        (Folder(0o755), "a folder"),
+        (SpecialFile(0o10644), "a special file"),
+        (Symlink("x"), "link"),
     ],
 )
 def test_only_plain_files_have_text(node: Node | None, said: str) -> None:
@@ -137,7 +137,7 @@ def test_only_plain_files_have_text(node: Node | None, said: str) -> None:
     if node is not None:
         handle.put("/etc/thing", node)
     with pytest.raises(ImageError) as caught:
-        View(handle).text("/etc/thing")
+        ImageView(handle).text("/etc/thing")
     assert caught.value.object == "/etc/thing"
     assert said in str(caught.value)
 
@@ -147,5 +147,5 @@ def test_a_user_without_numbers_or_a_home_is_refused(line: str) -> None:
     handle = image()
     handle.put("/etc/passwd", File(line.encode(), 0o644))
     with pytest.raises(ImageError) as caught:
-        View(handle).user("bad")
+        ImageView(handle).user("bad")
     assert caught.value.value == "bad"

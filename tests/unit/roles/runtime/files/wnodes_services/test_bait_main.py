@@ -22,7 +22,7 @@ from wnodes.model.resources import Resources
 from wnodes.model.states import JobState
 from wnodes.model.vm import Move
 from wnodes_services import bait_main, edge
-from wnodes_services.observed import JobMetrics, Shapes
+from wnodes_services.metrics import JobMetrics, ShapeLabels
 
 
 @pytest.fixture
@@ -126,13 +126,13 @@ def test_what_the_nets_catch_is_in_the_metrics(calling: Any, app: Any, site: Sit
 
 
 def test_a_job_that_is_over_is_in_the_metrics(calling: Any) -> None:
-    observed = JobMetrics("hv1")
-    site = Site(observe=observed.observe)
+    metrics = JobMetrics("hv1")
+    site = Site(observe=metrics.observe)
     number, _answer = site.dispatch()
     site.run()
     site.lrms.finish(number)
     site.run()
-    text = calling(bait_main.application(site.bait, observed)).ask("GET", "/metrics")[1].decode()
+    text = calling(bait_main.application(site.bait, metrics)).ask("GET", "/metrics")[1].decode()
     assert f'wnodes_jobs_total{{image="{TAG}",node="hv1",outcome="FINISHED"' in text
     assert "wnodes_job_start_seconds_count" in text
     assert 'phase="hook"' in text
@@ -149,11 +149,9 @@ def test_the_pool_tells_what_waits_and_what_should(calling: Any, site: Site, mon
 
 
 def test_shapes_that_share_a_label_are_added_up() -> None:
-    observed = JobMetrics("hv1", Shapes(flavours=0))
+    metrics = JobMetrics("hv1", ShapeLabels(flavours=0))
     pool = [{"tag": TAG, "flavour": str(size), "target": 2, "waiting": 1, "coming": 0} for size in range(3)]
-    figures = [
-        (name, labels["flavour"], value) for name, _text, labels, value in bait_main.pool_figures(pool, observed)
-    ]
+    figures = [(name, labels["flavour"], value) for name, _text, labels, value in bait_main.pool_figures(pool, metrics)]
     assert figures == [("wnodes_pool_waiting", "other", 3), ("wnodes_pool_target", "other", 6)]
 
 

@@ -14,7 +14,7 @@ from tests.unit.plugins.module_utils.bait.bait_fixture import Site
 from tests.unit.plugins.module_utils.doctor.machine_fixture import NOW, Recorded
 from wnodes.bait.client import BaitClient
 from wnodes.doctor.catalogue import CHECKS
-from wnodes.doctor.check import HEAD, NODE, Outcome
+from wnodes.doctor.check import HEAD, NODE, CheckOutcome
 from wnodes.hypervisor.client import HypervisorClient
 from wnodes.hypervisor.fake import FakeHypervisor
 from wnodes.model.errors import AuthError, NotFoundError
@@ -53,14 +53,14 @@ def test_a_machine_is_what_it_has_configuration_files_of(etc: Path) -> None:
 def test_a_healthy_machine_that_is_head_and_node_is_looked_at_as_both(etc: Path) -> None:
     (etc / "nameserver.yml").write_text(NAMESERVER)
     found = list(doctor.look(CHECKS))
-    assert [str(finding) for finding in found if finding.outcome in (Outcome.FAILURE, Outcome.WARNING)] == []
+    assert [str(finding) for finding in found if finding.outcome in (CheckOutcome.FAILURE, CheckOutcome.WARNING)] == []
     assert {"names.enough", "names.own"} <= {finding.check for finding in found}
     assert len(set(found)) == len(found)
 
 
 def test_a_broken_file_is_a_finding_and_the_other_checks_are_made(etc: Path) -> None:
     (etc / "bait.yml").write_text("colour: red\n")
-    found = [finding for finding in doctor.look(CHECKS) if finding.outcome is Outcome.FAILURE]
+    found = [finding for finding in doctor.look(CHECKS) if finding.outcome is CheckOutcome.FAILURE]
     assert [finding.object for finding in found] == [f"{etc}/bait.yml: colour"]
 
 

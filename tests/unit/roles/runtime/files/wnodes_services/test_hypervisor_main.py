@@ -22,7 +22,7 @@ from wnodes.model.resources import Resources
 from wnodes.model.states import VmState
 from wnodes.model.vm import GuestFile, GuestSetup, Mount, VmEvent, VmRequest, VmUser
 from wnodes_services import edge, hypervisor_main
-from wnodes_services.observed import VmMetrics
+from wnodes_services.metrics import VmMetrics
 
 REQUEST = VmRequest("r1", "alice", "worker_debian12_x86_64", Resources(1, 512, 10), (Mount("/home", "/home"),))
 
@@ -136,12 +136,12 @@ def test_metrics_tell_what_became_of_log_messages(calling: Any, fake: FakeHyperv
 
 
 def test_metrics_of_a_node_with_its_images_and_what_came_and_went(calling: Any, fake: FakeHypervisor) -> None:
-    observed = VmMetrics("hv1")
+    metrics = VmMetrics("hv1")
     images = (NodeImage("a_b_c", "d" * 64, 1, "ready"), NodeImage("d_e_f", "", 0, "refused"))
     fake.status = lambda: HypervisorStatus(True, images=images)  # type: ignore[method-assign]
     fake.create(REQUEST)
-    observed.observe(fake.destroy("r1"))
-    app = hypervisor_main.application(fake, observed=observed, cached=lambda: [CacheEntry("d", 700, 0.0, True)] * 2)
+    metrics.observe(fake.destroy("r1"))
+    app = hypervisor_main.application(fake, metrics=metrics, cached=lambda: [CacheEntry("d", 700, 0.0, True)] * 2)
     text = calling(app).ask("GET", "/metrics")[1].decode()
     assert 'wnodes_images{node="hv1",state="ready"} 1.0' in text
     assert 'wnodes_images{node="hv1",state="refused"} 1.0' in text

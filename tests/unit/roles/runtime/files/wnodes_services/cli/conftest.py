@@ -60,7 +60,7 @@ class Cli:
         self.see(WELL)
 
     def see(self, *services: site.Service) -> None:
-        view = site.View("site", 1000.0, services, JOBS, (VM, {**VM, "state": "GONE"}))
+        view = site.SiteView("site", 1000.0, services, JOBS, (VM, {**VM, "state": "GONE"}))
         self._monkeypatch.setattr(site, "look", lambda clock: view)
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:

@@ -33,8 +33,8 @@ class Service:
 @pytest.fixture
 def answers(
     wnodes: Cli, directory: Directory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> dict[nodes.Target, Any]:
-    told: dict[nodes.Target, Any] = {
+) -> dict[nodes.NodeService, Any]:
+    told: dict[nodes.NodeService, Any] = {
         ("bait", "hv1"): {
             "status.json": "{}",
             "sinfo.txt": "left out: no sinfo\n",
@@ -61,7 +61,7 @@ def contents(path: Path) -> dict[str, str]:
 
 
 def test_the_bundle_is_private_and_has_each_service_s_files(
-    wnodes: Cli, answers: dict[nodes.Target, Any], tmp_path: Path
+    wnodes: Cli, answers: dict[nodes.NodeService, Any], tmp_path: Path
 ) -> None:
     code, out, _err = wnodes("support-bundle", "--json")
     told = json.loads(out)
@@ -78,7 +78,7 @@ def test_the_bundle_is_private_and_has_each_service_s_files(
 
 
 def test_a_service_that_can_not_be_reached_is_a_note_and_the_exit_code(
-    wnodes: Cli, answers: dict[nodes.Target, Any], tmp_path: Path
+    wnodes: Cli, answers: dict[nodes.NodeService, Any], tmp_path: Path
 ) -> None:
     answers["bait", "hv2"] = UnavailableError(object="bait of hv2", reason="does not answer")
     code, out, err = wnodes("support-bundle", "--output", str(tmp_path / "b.tar.gz"))
@@ -87,12 +87,12 @@ def test_a_service_that_can_not_be_reached_is_a_note_and_the_exit_code(
     assert contents(tmp_path / "b.tar.gz")["hv2/bait/LEFT-OUT.txt"] == "left out: bait of hv2: does not answer\n"
 
 
-def test_hosts_narrow_it(wnodes: Cli, answers: dict[nodes.Target, Any], tmp_path: Path) -> None:
+def test_hosts_narrow_it(wnodes: Cli, answers: dict[nodes.NodeService, Any], tmp_path: Path) -> None:
     wnodes("support-bundle", "hv2", "--output", str(tmp_path / "b.tar.gz"))
     assert not any(name.startswith("hv1") for name in contents(tmp_path / "b.tar.gz"))
 
 
-def test_a_file_that_is_there_is_left_alone(wnodes: Cli, answers: dict[nodes.Target, Any], tmp_path: Path) -> None:
+def test_a_file_that_is_there_is_left_alone(wnodes: Cli, answers: dict[nodes.NodeService, Any], tmp_path: Path) -> None:
     (tmp_path / "b.tar.gz").write_text("precious")
     code, _out, err = wnodes("support-bundle", "--output", str(tmp_path / "b.tar.gz"))
     assert (code, "name a new file with --output" in err) == (2, True)
@@ -100,7 +100,7 @@ def test_a_file_that_is_there_is_left_alone(wnodes: Cli, answers: dict[nodes.Tar
 
 
 def test_who_is_not_root_is_told_so(
-    wnodes: Cli, answers: dict[nodes.Target, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    wnodes: Cli, answers: dict[nodes.NodeService, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert wnodes("support-bundle")[0] == 1

@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 
 from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import Cli, Directory
-from wnodes.doctor.check import HEAD, NODE, Check, Finding, Outcome
+from wnodes.doctor.check import HEAD, NODE, Check, CheckOutcome, Finding
 from wnodes.model.codec import encode
 from wnodes.model.errors import UnavailableError
-from wnodes_services.cli import checkup, nodes, site
+from wnodes_services.cli import doctor_report, nodes, site
 
-OK = Finding(Outcome.OK, "[bold]clock[/bold]", "0.1 s ahead", check="clock.difference")
-BAD = Finding(Outcome.FAILURE, "PrologFlags", "", "prologs run too late", "set PrologFlags=Alloc", "slurm.prolog_flags")
-ODD = Finding(Outcome.WARNING, "Slurm", "23.11", "was not tried", "try it", "slurm.version")
+OK = Finding(CheckOutcome.OK, "[bold]clock[/bold]", "0.1 s ahead", check="clock.difference")
+BAD = Finding(
+    CheckOutcome.FAILURE, "PrologFlags", "", "prologs run too late", "set PrologFlags=Alloc", "slurm.prolog_flags"
+)
+ODD = Finding(CheckOutcome.WARNING, "Slurm", "23.11", "was not tried", "try it", "slurm.version")
 
 
 class Node:
@@ -29,9 +31,9 @@ class Node:
     def __init__(self) -> None:
         self.findings: tuple[Finding, ...] = (OK, ODD)
         self.version, self.silent = "", False
-        self.asked: list[tuple[nodes.Target, float]] = []
+        self.asked: list[tuple[nodes.NodeService, float]] = []
 
-    def client(self, _view: site.View, target: nodes.Target, limit_s: float) -> Any:
+    def client(self, _view: site.SiteView, target: nodes.NodeService, limit_s: float) -> Any:
         node = self
 
         class Client:
@@ -56,8 +58,8 @@ def own(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
         begin(next(iter(checks)))
         return iter(found)
 
-    monkeypatch.setattr(checkup.here, "look", look)
-    monkeypatch.setattr(checkup.here, "roles", lambda: (NODE,))
+    monkeypatch.setattr(doctor_report.here, "look", look)
+    monkeypatch.setattr(doctor_report.here, "roles", lambda: (NODE,))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "head", "", "", "")))
     return found
@@ -68,8 +70,8 @@ def node(monkeypatch: pytest.MonkeyPatch, directory: Directory, own: list[Findin
     """Make this machine the head node of a site with the nodes hv1 and hv2."""
     made = Node()
     services = tuple(site.Service("bait", host, site.OK, (), 1.0, {}) for host in ("hv1", "hv2"))
-    monkeypatch.setattr(checkup.here, "roles", lambda: (HEAD,))
-    monkeypatch.setattr(site, "site_view", lambda directory: site.View("site", 1000.0, services, (), ()))
+    monkeypatch.setattr(doctor_report.here, "roles", lambda: (HEAD,))
+    monkeypatch.setattr(site, "site_view", lambda directory: site.SiteView("site", 1000.0, services, (), ()))
     monkeypatch.setattr(nodes, "client", made.client)
     return made
 
@@ -108,8 +110,8 @@ def test_the_head_asks_all_nodes_within_their_deadline(wnodes: Cli, node: Node) 
 
 
 def test_hosts_that_are_named_are_asked_alone(wnodes: Cli, node: Node) -> None:
-    for wish in ("hv2", "hv[2-2]", "*2"):
-        assert [host["host"] for host in json.loads(wnodes("doctor", "--json", wish)[1])["hosts"]] == ["hv2"]
+    for pattern in ("hv2", "hv[2-2]", "*2"):
+        assert [host["host"] for host in json.loads(wnodes("doctor", "--json", pattern)[1])["hosts"]] == ["hv2"]
     code, _out, err = wnodes("doctor", "hv9")
     assert code == 1
     assert "host hv9: there is no such host here; known hosts: head, hv1, hv2" in err
@@ -124,7 +126,7 @@ def test_a_node_that_can_not_be_asked_is_told_apart_from_one_that_is_ill(wnodes:
 def test_without_its_nameserver_the_head_node_still_looks_at_itself(
     wnodes: Cli, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def silent(directory: Directory) -> site.View:
+    def silent(directory: Directory) -> site.SiteView:
         raise UnavailableError(object="nameserver", reason="does not answer")
 
     monkeypatch.setattr(site, "site_view", silent)

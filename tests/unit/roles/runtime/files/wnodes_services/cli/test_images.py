@@ -13,9 +13,9 @@ import pytest
 
 from tests.releases import MANIFEST, TAG, release
 from tests.unit.roles.runtime.files.wnodes_services.cli.conftest import WELL, Cli, Directory
-from wnodes.image.build import Build, Outcome
+from wnodes.image.build import Build, BuildResult
 from wnodes.image.publish import Published
-from wnodes.image.recipe.plan import Difference
+from wnodes.image.recipe.plan import ImageDifference
 from wnodes.model.errors import ImageError
 from wnodes.model.image import Manifest, Release, Rollout
 from wnodes_services.cli import images, site
@@ -209,10 +209,10 @@ def test_an_import_passes_gate_and_last_look_and_says_what_to_do_next(
 ) -> None:
     builds: list[Build] = []
 
-    def run(build: Build) -> Outcome:
+    def run(build: Build) -> BuildResult:
         builds.append(build)
         Path(build.path).touch()
-        return Outcome(True, Difference(), Published(True, "/images/digest", MANIFEST))
+        return BuildResult(True, ImageDifference(), Published(True, "/images/digest", MANIFEST))
 
     monkeypatch.setattr(images.Build, "run", run)
     monkeypatch.chdir(tmp_path)

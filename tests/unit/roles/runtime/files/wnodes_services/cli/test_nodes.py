@@ -17,19 +17,19 @@ from wnodes.model.errors import AuthError, NotFoundError, UnavailableError
 from wnodes_services.cli import nodes, site
 
 
-def targets(*hosts: str) -> list[nodes.Target]:
+def targets(*hosts: str) -> list[nodes.NodeService]:
     return [("bait", host) for host in hosts]
 
 
 def test_each_node_has_its_outcome_in_order_and_is_told_when_it_is_there() -> None:
-    def call(target: nodes.Target) -> str:
+    def call(target: nodes.NodeService) -> str:
         if target[1] == "hv2":
             raise UnavailableError(object="bait of hv2", reason="does not answer")
         if target[1] == "hv3":
             raise KeyError("drain")
         return target[1]
 
-    told: list[nodes.Outcome] = []
+    told: list[nodes.CallOutcome] = []
     outcomes = nodes.each(targets("hv1", "hv2", "hv3", "hv4"), call, 5.0, told.append)
     assert [outcome.answer for outcome in outcomes] == ["hv1", None, None, "hv4"]
     assert "answered nonsense: KeyError('drain')" in str(outcomes[2].error)
@@ -41,10 +41,10 @@ def test_a_node_that_hangs_does_not_keep_the_others(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(nodes, "GRACE_S", 0.05)
     forever = threading.Event()
 
-    def call(target: nodes.Target) -> Any:
+    def call(target: nodes.NodeService) -> Any:
         return {} if target[1] == "hv1" else forever.wait(60.0)
 
-    told: list[nodes.Outcome] = []
+    told: list[nodes.CallOutcome] = []
     outcomes = nodes.each(targets("hv1", "hv2"), call, 0.05, told.append)
     forever.set()
     assert (outcomes[0].error, len(told)) == (None, 2)
@@ -70,7 +70,7 @@ def test_no_more_than_a_bounded_number_of_nodes_is_called_at_once(monkeypatch: p
     ],
 )
 def test_the_worst_outcome_is_the_exit_code(errors: tuple[Any, ...], code: int) -> None:
-    assert nodes.exit_code([nodes.Outcome(("bait", "hv1"), None, error) for error in errors]) == code
+    assert nodes.exit_code([nodes.CallOutcome(("bait", "hv1"), None, error) for error in errors]) == code
 
 
 @pytest.fixture(autouse=True)
@@ -84,9 +84,9 @@ def test_who_is_not_root_is_told_so_before_any_key_is_read(monkeypatch: pytest.M
         nodes.client(view("site", manage="hv1:8445"), ("bait", "hv1"), 7.0)
 
 
-def view(scope: str, **detail: str) -> site.View:
+def view(scope: str, **detail: str) -> site.SiteView:
     services = tuple(site.Service(role, "hv1", site.OK, (), 0.0, detail) for role in site.NODE_ROLES)
-    return site.View(scope, 0.0, services, (), ())
+    return site.SiteView(scope, 0.0, services, (), ())
 
 
 def test_other_nodes_are_called_where_their_heartbeats_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,10 +104,10 @@ def test_other_nodes_are_called_where_their_heartbeats_say(monkeypatch: pytest.M
     [
         (view("site"), "not open to managers; the nodes' runtime_manage_address"),
         (view("site", manage="hv1:http"), "not open to managers"),
-        (site.View("site", 0.0, (), (), ()), "was never heard of"),
+        (site.SiteView("site", 0.0, (), (), ()), "was never heard of"),
     ],
 )
-def test_a_node_without_a_way_to_it_says_why(seen: site.View, said: str) -> None:
+def test_a_node_without_a_way_to_it_says_why(seen: site.SiteView, said: str) -> None:
     with pytest.raises(UnavailableError, match=said):
         nodes.client(seen, ("bait", "hv1"), 7.0)
 

@@ -26,14 +26,14 @@ def printed(capsys: pytest.CaptureFixture[str], what: object) -> str:
 
 def test_problems_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
     service = site.Service("bait", "hv1", site.PROBLEM, ("[red]lrms[/red]",), 0.0, {})
-    out = printed(capsys, show.status(site.View("site", 0.0, (service,), (), ())))
+    out = printed(capsys, show.status(site.SiteView("site", 0.0, (service,), (), ())))
     assert "hv1 bait: [red]lrms[/red]" in out
     assert "0 virtual jobs under way, 0 virtual machines" in out
 
 
 def test_zero_is_told_as_zero_and_nothing_as_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     service = site.Service("nameserver", "head", site.OK, (), 0.0, {"names": 20, "leased": 0, "accel": "", "tags": []})
-    out = printed(capsys, show.status(site.View("site", 0.0, (service,), (), ())))
+    out = printed(capsys, show.status(site.SiteView("site", 0.0, (service,), (), ())))
     assert "names 20, leased 0, accel unknown yet, images: none" in out
 
 
@@ -54,24 +54,24 @@ def test_a_bait_tells_how_many_of_its_vms_wait(
     capsys: pytest.CaptureFixture[str], kinds: tuple[dict[str, object], ...], said: str
 ) -> None:
     service = site.Service("bait", "hv1", site.OK, (), 0.0, {"tags": [TAG], "pool": kinds})
-    shown = printed(capsys, show.status(site.View("site", 0.0, (service,), (), ()))).splitlines()
+    shown = printed(capsys, show.status(site.SiteView("site", 0.0, (service,), (), ()))).splitlines()
     assert shown[1].endswith(f"images: {TAG}, {said}")
 
 
 def test_a_bait_without_waiting_vms_tells_of_none(capsys: pytest.CaptureFixture[str]) -> None:
     service = site.Service("bait", "hv1", site.OK, (), 0.0, {"tags": [TAG], "pool": ()})
-    assert "waiting" not in printed(capsys, show.status(site.View("site", 0.0, (service,), (), ())))
+    assert "waiting" not in printed(capsys, show.status(site.SiteView("site", 0.0, (service,), (), ())))
 
 
 def test_a_vm_that_is_nobodys_yet_waits(capsys: pytest.CaptureFixture[str]) -> None:
     vms = ({**VM, "request": {**VM["request"], "owner": owner}} for owner in ("alice", ""))
-    first, second = printed(capsys, show.vms(site.View("site", 1000.0, (), (), tuple(vms)), False)).splitlines()[1:]
+    first, second = printed(capsys, show.vms(site.SiteView("site", 1000.0, (), (), tuple(vms)), False)).splitlines()[1:]
     assert f"{TAG}  alice " in first
     assert f"{TAG}  (waiting) " in second
 
 
 def test_empty_lists_say_so(capsys: pytest.CaptureFixture[str]) -> None:
-    view = site.View("site", 0.0, (), (), ())
+    view = site.SiteView("site", 0.0, (), (), ())
     assert "no virtual jobs under way" in printed(capsys, show.jobs(view, False))
     assert "no virtual machines" in printed(capsys, show.vms(view, False))
     assert "wnodes images publish" in printed(capsys, show.tags((), {}, 0.0))

@@ -83,7 +83,7 @@ def hypervisor(*states: str) -> site.Service:
     ],
 )
 def test_a_site_on_which_no_job_can_have_a_vm_says_so(services: tuple[site.Service, ...], said: str) -> None:
-    hints = site.View("site", NOW, services, (), ()).hints
+    hints = site.SiteView("site", NOW, services, (), ()).hints
     assert [said in hint for hint in hints] == [True] * bool(said)
 
 
@@ -122,7 +122,7 @@ def test_seconds_count_up_to_now_unless_it_is_over() -> None:
 
 def test_the_last_job_of_an_id_is_found() -> None:
     reused, first, again = {**job("7", ("A", 0.5)), "uid": 2002}, job("7", ("A", 1.0)), job("7", ("A", 2.0))
-    view = site.View("site", NOW, (), (reused, first, again), ())
+    view = site.SiteView("site", NOW, (), (reused, first, again), ())
     assert site.find_job(view, "7") == {**again, "earlier": [first]}
     assert site.find_job(view, "r7") == {**again, "earlier": [first]}
     assert site.find_job(view, "8") is None

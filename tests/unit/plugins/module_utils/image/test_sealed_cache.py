@@ -15,7 +15,7 @@ import pytest
 
 from tests.releases import MANIFEST
 from wnodes.image.recipe.operations import Recipe, RemoteSyslog
-from wnodes.image.sealed import SealedImages
+from wnodes.image.sealed_cache import SealedImageCache
 from wnodes.model.errors import ImageError
 from wnodes.model.image import CachedImage, Image
 
@@ -58,8 +58,8 @@ class Node:
         self.root, self.maker = root, Maker()
         self.used: set[str] = set()
 
-    def sealed(self, recipe: Recipe = SYSLOG) -> SealedImages:
-        return SealedImages(Cache(), str(self.root), recipe, self.maker, lambda cached: "qemu", lambda: self.used)
+    def sealed(self, recipe: Recipe = SYSLOG) -> SealedImageCache:
+        return SealedImageCache(Cache(), str(self.root), recipe, self.maker, lambda cached: "qemu", lambda: self.used)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def node(tmp_path: Path) -> Node:
 
 def test_a_new_program_of_ours_makes_a_new_layer(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     before = node.sealed().ensure(IMAGE)
-    monkeypatch.setattr("wnodes.image.sealed.SCRIPT", "another one")
+    monkeypatch.setattr("wnodes.image.sealed_cache.SCRIPT", "another one")
     assert node.sealed().ensure(IMAGE).disk != before.disk
     assert len(node.maker.made) == 2
 

@@ -16,9 +16,9 @@ from ..model.errors import ImageError, NotFoundError, VirtError
 from ..model.image import CachedImage
 from ..model.states import VmState
 from ..model.vm import CONSOLE, RESTORE, Vm
-from ..virt.guest import Guest
+from ..virt.guest import GuestAgent
 from ..virt.personality import personalise, personality, right_clock
-from .parts import TRASH, Parts
+from .context import TRASH, HypervisorContext
 from .registry import Superseded
 from .starts import StartFailed, Starts
 
@@ -39,14 +39,14 @@ UP_POLL_S = 30.0
 _STARTING = (VmState.STARTING, VmState.PERSONALISING)
 
 
-class Life:
-    """The steps of a VM's life."""
+class VmLifecycle:
+    """The steps of a VM's lifecycle."""
 
-    def __init__(self, parts: Parts, starts: Starts) -> None:
-        self._p, self._vms, self._starts = parts, parts.vms, starts
+    def __init__(self, context: HypervisorContext, starts: Starts) -> None:
+        self._context, self._vms, self._starts = context, context.vms, starts
         self._slots = threading.Lock()
         self._clock_due: Dict[str, float] = {}
-        self._fetches = threading.BoundedSemaphore(parts.config.max_starting)
+        self._fetches = threading.BoundedSemaphore(context.config.max_starting)
         self._steps: Dict[VmState, Callable[[Vm], Optional[float]]] = {
             VmState.PLANNED: self._planned,
             VmState.IMAGE: self._image,
@@ -69,16 +69,16 @@ class Life:
             return 0.0
 
     def _since(self, vm: Vm) -> float:
-        return self._p.clock.since(vm.history[-1].at)
+        return self._context.clock.since(vm.history[-1].at)
 
     def _break(self, vm: Vm, reason: str) -> float:
-        console = self._p.files.console_tail(vm.id)
+        console = self._context.files.console_tail(vm.id)
         self._vms.move(vm, VmState.BROKEN, f"{reason}{CONSOLE}{console}" if console else reason)
         return 0.0
 
     def _planned(self, vm: Vm) -> float:
-        ttl_s, owner = self._p.config.lease_ttl_s, self._p.config.host
-        lease = self._p.effect("lease", lambda: self._p.nameserver.lease(vm.id, owner, ttl_s))
+        ttl_s, owner = self._context.config.lease_ttl_s, self._context.config.host
+        lease = self._context.effect("lease", lambda: self._context.nameserver.lease(vm.id, owner, ttl_s))
         self._vms.move(vm, VmState.IMAGE, lease=lease)
         return 0.0
 
@@ -86,8 +86,8 @@ class Life:
         if vm.image is None:
             tag = vm.request.tag
             try:
-                release = self._p.nameserver.tag(tag).release_for(self._p.config.host)
-                manifest = self._p.trust.admit(release, tag)
+                release = self._context.nameserver.tag(tag).release_for(self._context.config.host)
+                manifest = self._context.trust.admit(release, tag)
             except NotFoundError:
                 return self._break(vm, f"image tag {tag} is not known to the nameserver any more")
             except ImageError as error:
@@ -97,7 +97,7 @@ class Life:
         if not self._fetches.acquire(blocking=False):
             return SLOT_POLL_S
         try:
-            accel = self._p.accel(self._cached(vm))
+            accel = self._context.accel(self._cached(vm))
         except ImageError as error:
             return self._break(vm, str(error))
         finally:
@@ -110,12 +110,12 @@ class Life:
 
     def _cached(self, vm: Vm) -> CachedImage:
         assert vm.image is not None
-        return self._p.images.ensure(vm.image)
+        return self._context.images.ensure(vm.image)
 
     def _may_start(self, vm: Vm) -> bool:
         """Return whether ``vm`` is among the oldest that the free start slots are enough for."""
         active = self._vms.active()
-        free = self._p.config.max_starting - sum(other.state in _STARTING for other in active)
+        free = self._context.config.max_starting - sum(other.state in _STARTING for other in active)
         waiting = [other.id for other in active if other.state is VmState.IMAGE and other.image is not None]
         return vm.id in waiting[: max(0, free)]
 
@@ -124,7 +124,7 @@ class Life:
             vm = self._starts.bring_up(vm)
         except StartFailed as error:
             return self._break(vm, str(error))
-        self._p.channels.add(vm.id, self._p.files.of(vm.id, False).channel)
+        self._context.channels.add(vm.id, self._context.files.of(vm.id, False).channel)
         try:
             self._guest(vm).ping()
         except VirtError as error:
@@ -134,7 +134,7 @@ class Life:
 
     def _not_up(self, vm: Vm, error: VirtError) -> float:
         restored = vm.path == RESTORE
-        limit_s = (RESTORED_S if restored else self._p.config.boot_timeout_s) * self._p.stretch()
+        limit_s = (RESTORED_S if restored else self._context.config.boot_timeout_s) * self._context.stretch()
         if self._starts.seconds_up(vm) <= limit_s:
             return BOOT_POLL_S
         late = f"its guest agent did not answer within {limit_s:.3g} s: {error.reason}"
@@ -145,23 +145,24 @@ class Life:
 
     def _ended(self, vm: Vm, gone: str) -> str:
         """Return why a VM that ought to run does not, ``gone`` if its domain is not there; empty: it runs."""
-        found = self._p.host.find(vm.uuid)
+        found = self._context.host.find(vm.uuid)
         if found is None or not found.active:
             return gone
         return f"QEMU has stopped it: {found.stalled}" if found.stalled else ""
 
-    def _guest(self, vm: Vm) -> Guest:
-        return Guest(self._p.host, vm.uuid, stretch=self._p.stretch)
+    def _guest(self, vm: Vm) -> GuestAgent:
+        return GuestAgent(self._context.host, vm.uuid, stretch=self._context.stretch)
 
     def _personalising(self, vm: Vm) -> float:
         ended = self._ended(vm, "its domain ended while it was personalised")
         if ended:
             return self._break(vm, ended)
-        limit_s, now, stretch = self._p.config.personalise_timeout_s, self._p.clock.wall, self._p.stretch
-        wanted = personality(vm, vm.path == RESTORE, self._p.surroundings())
+        limit_s, now = self._context.config.personalise_timeout_s, self._context.clock.wall
+        stretch = self._context.stretch
+        wanted = personality(vm, vm.path == RESTORE, self._context.surroundings())
         guest = self._guest(vm)
         try:
-            seconds = self._p.effect("personalise", lambda: personalise(guest, wanted, now(), limit_s, stretch))
+            seconds = self._context.effect("personalise", lambda: personalise(guest, wanted, now(), limit_s, stretch))
         except VirtError as error:
             self._starts.unfit(vm)
             return self._break(vm, str(error))
@@ -174,15 +175,15 @@ class Life:
         ended = self._ended(vm, "its domain is gone: QEMU ended or the guest switched itself off")
         if ended:
             return self._break(vm, ended)
-        if self._p.clock.now() >= self._clock_due.get(vm.id, 0.0):
+        if self._context.clock.now() >= self._clock_due.get(vm.id, 0.0):
             self._right_clock(vm)
         return UP_POLL_S
 
     def _right_clock(self, vm: Vm) -> None:
         """Keep a guest's clock right: nothing in it does, and on a node that is too busy for it it falls behind."""
-        self._clock_due[vm.id] = self._p.clock.now() + CLOCK_S
+        self._clock_due[vm.id] = self._context.clock.now() + CLOCK_S
         try:
-            off = right_clock(self._guest(vm), self._p.clock.now, USED_TOLERANCE_S)
+            off = right_clock(self._guest(vm), self._context.clock.now, USED_TOLERANCE_S)
         except VirtError as error:
             log.debug("vm=%s its clock was not looked at: %s", vm.id, error)
             return
@@ -190,20 +191,20 @@ class Life:
             log.warning("vm=%s its clock is off by %.1f s", vm.id, off)
 
     def _broken(self, vm: Vm) -> float:
-        left = self._p.config.broken_keep_s - self._since(vm)
+        left = self._context.config.broken_keep_s - self._since(vm)
         if left > 0:
             return left
         self._vms.move(vm, VmState.RECYCLING)
         return 0.0
 
     def _recycling(self, vm: Vm) -> Optional[float]:
-        self._p.channels.remove(vm.id)
-        self._p.effect("destroy", lambda: self._p.host.destroy(vm.uuid))
-        self._p.files.discard(vm.id)
-        self._p.care(TRASH)
+        self._context.channels.remove(vm.id)
+        self._context.effect("destroy", lambda: self._context.host.destroy(vm.uuid))
+        self._context.files.discard(vm.id)
+        self._context.wake_maintenance(TRASH)
         lease = vm.lease
         if lease is not None:
-            held = self._p.effect("release", lambda: self._p.nameserver.release(vm.id, lease.epoch))
+            held = self._context.effect("release", lambda: self._context.nameserver.release(vm.id, lease.epoch))
             if not held:
                 log.info("vm=%s its lease of %s had run out already", vm.id, lease.name)
         self._vms.move(vm, VmState.GONE)

@@ -73,7 +73,7 @@ def test_an_id_that_no_bait_knows_is_not_found(wnodes: Cli, key: str) -> None:
 
 
 def test_a_node_speaks_for_itself_alone(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site, "look", lambda clock: site.View("node", 1000.0, (WELL,), (), ()))
+    monkeypatch.setattr(site, "look", lambda clock: site.SiteView("node", 1000.0, (WELL,), (), ()))
     code, _out, err = wnodes("explain", "99")
     assert (code, "job 99: the bait of this node does not know it" in err, "on the head node, or" in err) == (1, 1, 1)
 
@@ -87,7 +87,7 @@ def test_what_is_no_id_is_wrong_usage(wnodes: Cli, key: str) -> None:
 
 def test_explain_says_which_rule_made_a_value_what_it_is(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     ruled = job("7", "HELD", ruled={"image": "/etc/wnodes/rules.yml:3"})
-    monkeypatch.setattr(site, "look", lambda clock: site.View("site", 1000.0, (), (ruled,), ()))
+    monkeypatch.setattr(site, "look", lambda clock: site.SiteView("site", 1000.0, (), (ruled,), ()))
     assert "image (/etc/wnodes/rules.yml:3)" in wnodes("explain", "7")[1]
 
 
@@ -95,7 +95,7 @@ def test_a_console_has_a_heading_of_its_own(wnodes: Cli, monkeypatch: pytest.Mon
     failed = {**VM, "state": "BROKEN", "reason": "did not boot", "console": "Booting\nKernel panic"}
     before = job("7", "CLOSED", outcome="RETURNED", reason="did not boot", console="Booting\nKernel panic")
     again = job("7", "HELD", history=[{"state": "RECEIVED", "at": 998.0}])
-    view = site.View("site", 1000.0, (), (before, again), (failed,))
+    view = site.SiteView("site", 1000.0, (), (before, again), (failed,))
     monkeypatch.setattr(site, "look", lambda clock: view)
     for command, heading in (("vms", "of vwn-100"), ("explain 7", "of its VM before, 19")):
         lines = wnodes(*command.split())[1].splitlines()
@@ -107,7 +107,7 @@ def test_a_console_has_a_heading_of_its_own(wnodes: Cli, monkeypatch: pytest.Mon
 def test_explain_tells_of_earlier_attempts(wnodes: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     again = {**job("7", "HELD"), "history": [{"state": "RECEIVED", "at": 998.0}, {"state": "HELD", "at": 999.0}]}
     before = job("7", "CLOSED", outcome="RETURNED", reason="the guest did not answer")
-    monkeypatch.setattr(site, "look", lambda clock: site.View("site", 1000.0, (), (before, again), ()))
+    monkeypatch.setattr(site, "look", lambda clock: site.SiteView("site", 1000.0, (), (before, again), ()))
     assert "on hv1: RETURNED: the guest did not answer" in wnodes("explain", "7")[1]
 
 

@@ -16,9 +16,9 @@ from ..model.phases import flavour
 from ..model.resources import Resources
 from ..model.states import VmState
 from ..model.vm import Vm
-from ..virt.template import Description, Kept, Template, Templates
+from ..virt.template import StoredTemplate, Template, TemplateDescription, Templates
 from .catalogue import Catalogue
-from .parts import Parts
+from .context import HypervisorContext
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _UP = (VmState.STARTING, VmState.PERSONALISING, VmState.READY, VmState.IN_USE)
 
 
 @dataclass(frozen=True)
-class Kind:
+class VmKind:
     """What VMs have in common that start from one template: digest of their image, size, accelerator."""
 
     digest: str
@@ -37,13 +37,13 @@ class Kind:
         return f"image={self.digest[:12]} flavour={flavour(self.resources)}"
 
 
-def kind_of(vm: Vm) -> Kind:
+def kind_of(vm: Vm) -> VmKind:
     """Return what kind of VM this is; its image must be known."""
     assert vm.image is not None
-    return Kind(vm.image.digest, vm.request.resources, vm.accel)
+    return VmKind(vm.image.digest, vm.request.resources, vm.accel)
 
 
-class Stock:
+class TemplateStore:
     """The templates of this node. May be used by any thread.
 
     :param wait: waits between two looks at a template's guest
@@ -51,24 +51,28 @@ class Stock:
     """
 
     def __init__(
-        self, parts: Parts, catalogue: Catalogue, wait: Callable[[float], None], removed: Callable[[], None]
+        self,
+        context: HypervisorContext,
+        catalogue: Catalogue,
+        wait: Callable[[float], None],
+        removed: Callable[[], None],
     ) -> None:
-        self._p, self._catalogue, self._removed = parts, catalogue, removed
-        config = parts.config
+        self._context, self._catalogue, self._removed = context, catalogue, removed
+        config = context.config
         #: bytes that templates may take; 0: there shall be none
         self.limit = config.template_cache_mib << 20
         self._templates = Templates(
             os.path.join(config.state_dir, "templates"),
-            parts.host,
+            context.host,
             config.overheads,
-            parts.clock,
-            parts.files.run,
+            context.clock,
+            context.files.run,
             wait,
             config.boot_timeout_s,
-            parts.stretch,
+            context.stretch,
         )
         #: by key, as of the last look; never changed in place
-        self.kept: Dict[str, Kept] = {}
+        self.kept: Dict[str, StoredTemplate] = {}
 
     @property
     def building(self) -> str:
@@ -89,7 +93,7 @@ class Stock:
         """Remove what an earlier process left half done."""
         self._templates.clear()
 
-    def find(self, image: CachedImage, kind: Kind) -> Optional[Template]:
+    def find(self, image: CachedImage, kind: VmKind) -> Optional[Template]:
         """Return what VMs of this kind can start from, or None; one that is damaged is removed.
 
         :raises UnavailableError: nothing is known: the host or the disk does not answer
@@ -105,7 +109,7 @@ class Stock:
         """Note that a VM starts from it."""
         self._templates.record_use(template)
 
-    def build(self, image: CachedImage, kind: Kind) -> Template:
+    def build(self, image: CachedImage, kind: VmKind) -> Template:
         """Build one; see :meth:`Templates.build`."""
         template = self._templates.build(image, kind.resources, kind.accel)
         self.kept = self._templates.all()
@@ -125,9 +129,9 @@ class Stock:
         if wanted:
             self._removed()
 
-    def keys(self, kind: Kind) -> Tuple[str, ...]:
+    def keys(self, kind: VmKind) -> Tuple[str, ...]:
         """Return the keys of all that were made for VMs of this kind."""
-        guest = self._p.config.overheads.guest(kind.resources)
+        guest = self._context.config.overheads.guest(kind.resources)
         wanted = (kind.digest, guest.cpus, guest.memory_mib, guest.scratch_mib, kind.accel)
         found = []
         for key, entry in self._templates.all().items():
@@ -141,7 +145,7 @@ class Stock:
     def prune(self) -> None:
         """Remove those that no VM will ever start from, then those used least recently until all have room."""
         self.kept = self._templates.all()
-        vms = [vm for vm in self._p.vms.active() if vm.image is not None]
+        vms = [vm for vm in self._context.vms.active() if vm.image is not None]
         # of these there are copies here, so that nothing is fetched
         here = {image.digest: image for image in self._catalogue.ready().values()}
         here.update((vm.image.digest, vm.image) for vm in vms if vm.image is not None and vm.state in _UP)
@@ -152,7 +156,9 @@ class Stock:
                 self.remove(key, reason)
         self.make_room()
 
-    def _useless(self, key: str, description: Optional[Description], here: Dict[str, Image], useful: Set[str]) -> str:
+    def _useless(
+        self, key: str, description: Optional[TemplateDescription], here: Dict[str, Image], useful: Set[str]
+    ) -> str:
         """Return why no VM will ever start from a template, empty where one may."""
         if description is None:
             return "its description can't be read"
@@ -162,11 +168,11 @@ class Stock:
         image = here.get(shape.image)
         if image is None:
             return ""
-        memory_mib = self._p.config.overheads.within(shape.memory_mib)
+        memory_mib = self._context.config.overheads.within(shape.memory_mib)
         try:
-            cached = self._p.images.ensure(image)
+            cached = self._context.images.ensure(image)
             resources = Resources(shape.cpus, memory_mib, shape.scratch_mib)
-            today = self._templates.shape(cached, resources, self._p.accel(cached))
+            today = self._templates.shape(cached, resources, self._context.accel(cached))
         except (ImageError, UnavailableError):
             return ""
         return "" if today.key == key else "it was made on another QEMU, libvirt or processor, or of other settings"

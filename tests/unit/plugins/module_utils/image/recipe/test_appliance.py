@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import engine, image, raw
-from wnodes.image.recipe.guest import libguestfs, open_guest
+from wnodes.image.recipe.appliance import libguestfs, open_image
 from wnodes.image.recipe.operations import FileOp, Recipe
 from wnodes.model.errors import ConfigError, ImageError
 
@@ -27,17 +27,17 @@ def test_missing_bindings_are_explained(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(("accel", "settings"), [("kvm", "settings "), ("tcg", "settings force_tcg")])
 def test_kvm_is_used_only_where_it_is_said_to_work(accel: str, settings: str) -> None:
     handle = image()
-    with open_guest("/disk", "raw", readonly=True, accel=accel, factory=lambda: handle):
+    with open_image("/disk", "raw", readonly=True, accel=accel, factory=lambda: handle):
         assert settings in handle.calls
 
 
 def test_nothing_can_be_written_until_asked() -> None:
     handle = image()
-    with open_guest("/disk", "raw", readonly=False, factory=lambda: handle) as guest:
+    with open_image("/disk", "raw", readonly=False, factory=lambda: handle) as opened:
         with pytest.raises(RuntimeError, match="Read-only"):
             handle.write("/etc/motd", b"")
-        guest.writable()
-        guest.writable()
+        opened.writable()
+        opened.writable()
         handle.write("/etc/motd", b"")
     assert handle.calls.count("remount /") == 1
 

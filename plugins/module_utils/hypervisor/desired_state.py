@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A VM as somebody wishes it to be: the difference first, then what makes it true, then the wait."""
+"""The desired state of a VM: its difference from what is, then what makes it true, then the wait."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOK_S = 5.0
 
 
 @dataclass(frozen=True)
-class Difference:
+class VmDifference:
     """What is and what shall be; None stands for no VM."""
 
     before: Optional[VmRequest]
@@ -54,7 +54,7 @@ def find(api: HypervisorApi, vm_id: str) -> Optional[Vm]:
     return None if vm.state is VmState.GONE else vm
 
 
-def difference(api: HypervisorApi, vm_id: str, wanted: Optional[VmRequest]) -> Difference:
+def difference(api: HypervisorApi, vm_id: str, wanted: Optional[VmRequest]) -> VmDifference:
     """Return what separates the VM ``vm_id`` from ``wanted`` (None: it shall not be).
 
     :raises StateError: it is there and can't become ``wanted``
@@ -65,7 +65,7 @@ def difference(api: HypervisorApi, vm_id: str, wanted: Optional[VmRequest]) -> D
             raise StateError(
                 object=f"VM {vm_id}", reason="was there and is gone", hint="ask for a new one by another id"
             )
-        return Difference(None, wanted)
+        return VmDifference(None, wanted)
     if wanted is not None:
         if vm.state in (VmState.BROKEN, VmState.RECYCLING):
             raise StateError(
@@ -81,15 +81,15 @@ def difference(api: HypervisorApi, vm_id: str, wanted: Optional[VmRequest]) -> D
                 hint="a VM is never changed: use another id",
             )
     # what is on its way down already needs nothing more from us
-    return Difference(None if vm.state is VmState.RECYCLING else vm.request, wanted)
+    return VmDifference(None if vm.state is VmState.RECYCLING else vm.request, wanted)
 
 
-def apply(api: HypervisorApi, vm_id: str, wish: Difference) -> None:
+def apply(api: HypervisorApi, vm_id: str, difference: VmDifference) -> None:
     """Make the difference go away, or at least begin to."""
-    if not wish.changed:
+    if not difference.changed:
         return
-    if wish.after is not None:
-        api.create(wish.after)
+    if difference.after is not None:
+        api.create(difference.after)
     else:
         api.destroy(vm_id)
 

@@ -64,7 +64,7 @@ class Handle(Protocol):
 Factory = Callable[[], Handle]
 
 
-class Guest:
+class OpenImage:
     """An open image: ``handle`` with its file systems mounted read-only until :meth:`writable` is called."""
 
     def __init__(self, handle: Handle, mounts: Sequence[Tuple[str, str]]) -> None:
@@ -116,7 +116,7 @@ def libguestfs() -> Handle:
 
 
 @contextlib.contextmanager
-def open_guest(
+def open_image(
     disk: str,
     format: str,
     *,
@@ -125,12 +125,12 @@ def open_guest(
     scratch: bool = False,
     accel: str = "tcg",
     factory: Factory = libguestfs,
-) -> Iterator[Guest]:
+) -> Iterator[OpenImage]:
     """Launch one appliance on ``disk`` and mount what is inside.
 
     :param disk: path of the image; with ``readonly`` it is not written to, whatever is done inside
     :param format: ``qcow2`` or ``raw``; never guessed
-    :param scratch: whether :meth:`Guest.scratch` will be used
+    :param scratch: whether :meth:`OpenImage.scratch` will be used
     :param accel: ``kvm`` or ``tcg``
     :raises ImageError: anything that goes wrong in the appliance; nothing is lost by closing then
     """
@@ -147,7 +147,7 @@ def open_guest(
         mounts = _find(handle, disk)
         for mountpoint, device in mounts:
             handle.mount_ro(device, mountpoint)
-        yield Guest(handle, mounts)
+        yield OpenImage(handle, mounts)
         handle.umount_all()
         handle.shutdown()
     except RuntimeError as error:

@@ -18,7 +18,7 @@ def silent(_line: str) -> None:
     """Say nothing."""
 
 
-class Meter:
+class TransferProgress:
     """Turns a transfer's reports (bytes done, bytes in all or None) into lines, one a second.
 
     :param what: the step's name

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wnodes.doctor.catalogue import CHECKS, counted, worst_first
-from wnodes.doctor.check import HEAD, Finding, Outcome, warning
+from wnodes.doctor.check import HEAD, CheckOutcome, Finding, warning
 from wnodes.model.codec import decode, encode
 from wnodes.model.errors import UnavailableError, WnodesError
 from wnodes.model.hostlist import chosen
@@ -28,7 +28,12 @@ from . import nodes, site
 #: seconds for a connection; the answer has the rest of the time
 CONNECT_S = 10.0
 
-_COLOURS = {Outcome.FAILURE: "bold red", Outcome.WARNING: "yellow", Outcome.SKIPPED: "dim", Outcome.OK: "green"}
+_COLOURS = {
+    CheckOutcome.FAILURE: "bold red",
+    CheckOutcome.WARNING: "yellow",
+    CheckOutcome.SKIPPED: "dim",
+    CheckOutcome.OK: "green",
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Report:
     @property
     def failed(self) -> bool:
         """Whether a check failed there."""
-        return any(finding.outcome is Outcome.FAILURE for finding in self.findings)
+        return any(finding.outcome is CheckOutcome.FAILURE for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -53,17 +58,17 @@ class Report:
         return {"host": self.host, **found, "unreachable": [error.as_dict() for error in self.unreachable]}
 
 
-def examine(wishes: Sequence[str], timeout_s: float, begin: Callable[[str], None]) -> list[Report]:
+def examine(patterns: Sequence[str], timeout_s: float, begin: Callable[[str], None]) -> list[Report]:
     """Return what is known of the machines: of all on the head node, of this one elsewhere.
 
     :param begin: told what is done next
-    :raises NotFoundError: a wish means no host, or nothing of ours is installed here
+    :raises NotFoundError: a pattern means no host, or nothing of ours is installed here
     """
     own, view = os.uname().nodename, None
     if HEAD in here.roles():
         with suppress(UnavailableError):  # the head node's own checks tell why
             view = site.site_view(site.nameserver())
-    hosts = chosen(wishes, dict.fromkeys((own, *(view.nodes if view else ()))))
+    hosts = chosen(patterns, dict.fromkeys((own, *(view.nodes if view else ()))))
     reports = []
     if own in hosts:
         found = here.look(CHECKS, lambda check: begin(f"{own}: {check.name} …"))
@@ -72,11 +77,11 @@ def examine(wishes: Sequence[str], timeout_s: float, begin: Callable[[str], None
     return reports + (ask(view, others, timeout_s, begin) if view and others else [])
 
 
-def ask(view: site.View, hosts: Sequence[str], timeout_s: float, begin: Callable[[str], None]) -> list[Report]:
+def ask(view: site.SiteView, hosts: Sequence[str], timeout_s: float, begin: Callable[[str], None]) -> list[Report]:
     """Ask the services of nodes; each tells what it can see."""
     connect_s = min(CONNECT_S, timeout_s)
 
-    def call(target: nodes.Target) -> tuple[Finding, ...]:
+    def call(target: nodes.NodeService) -> tuple[Finding, ...]:
         client = nodes.client(view, target, connect_s)
         try:
             answer = client.doctor(timeout_s - connect_s)
@@ -88,7 +93,7 @@ def ask(view: site.View, hosts: Sequence[str], timeout_s: float, begin: Callable
     targets = [(role, host) for host in hosts for role in site.NODE_ROLES]
     left = set(targets)
 
-    def told(outcome: nodes.Outcome) -> None:
+    def told(outcome: nodes.CallOutcome) -> None:
         left.discard(outcome.target)
         begin(f"{len(left)} of {len(targets)} services have not answered yet …")
 
@@ -125,7 +130,7 @@ def shown(reports: Iterable[Report], verbose: bool) -> RenderableType:
         for error in report.unreachable:
             table.add_row(Text("unreachable", style="bold red"), "", _told(error.object, error.value, error))
         for finding in report.findings:
-            if verbose or finding.outcome in (Outcome.FAILURE, Outcome.WARNING):
+            if verbose or finding.outcome in (CheckOutcome.FAILURE, CheckOutcome.WARNING):
                 state = Text(finding.outcome.value, style=_COLOURS[finding.outcome])
                 table.add_row(state, finding.check, _told(finding.object, finding.value, finding))
         if table.row_count:

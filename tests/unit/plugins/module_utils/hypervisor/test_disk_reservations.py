@@ -13,7 +13,7 @@ import pytest
 from tests.releases import MANIFEST
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import Node, request, uuid
 from wnodes.jsonhttp import error_from
-from wnodes.model.disk import Disk
+from wnodes.model.disk import DiskSpace
 from wnodes.model.errors import NoRoomError, RequestError, UnavailableError
 from wnodes.model.resources import Resources
 from wnodes.model.states import VmState
@@ -22,13 +22,13 @@ from wnodes.model.vm import VmRequest
 FULL = NoRoomError(object="node", reason="no room")
 
 
-def wish(vm_id: str, scratch_mib: int) -> VmRequest:
+def vm_request(vm_id: str, scratch_mib: int) -> VmRequest:
     return request(vm_id, resources=Resources(1, 512, scratch_mib))
 
 
 def has(node: Node, free_mib: int, total_mib: int = 200_000) -> None:
     """Let the disk have so much beside what stays free."""
-    node.disk = Disk(total_mib, free_mib + node.config.min_free_mib)
+    node.disk = DiskSpace(total_mib, free_mib + node.config.min_free_mib)
 
 
 def test_vms_are_made_until_the_disk_is_promised_away_and_again_when_one_went(node: Node) -> None:
@@ -36,18 +36,20 @@ def test_vms_are_made_until_the_disk_is_promised_away_and_again_when_one_went(no
     root_mib = MANIFEST.virtual_size >> 20
     has(node, 2 * (1000 + root_mib))
     for vm_id in ("r1", "r2"):
-        node.hypervisor.create(wish(vm_id, 1000))
+        node.hypervisor.create(vm_request(vm_id, 1000))
         node.run()
     with pytest.raises(NoRoomError, match="0 MiB are left") as caught:
-        node.hypervisor.create(wish("r3", 1000))
+        node.hypervisor.create(vm_request("r3", 1000))
     assert caught.value.transient
     assert caught.value.object == "VM request r3"
     assert "tried again" in caught.value.hint
-    assert node.hypervisor.create(wish("r2", 1000)).state is VmState.READY, "one that is there needs no room again"
+    assert node.hypervisor.create(vm_request("r2", 1000)).state is VmState.READY, (
+        "one that is there needs no room again"
+    )
     assert [vm.id for vm in node.hypervisor.list()] == ["r1", "r2"], "it left nothing"
     node.hypervisor.destroy("r1")
     node.run()
-    assert node.hypervisor.create(wish("r3", 1000)).state is VmState.PLANNED
+    assert node.hypervisor.create(vm_request("r3", 1000)).state is VmState.PLANNED
 
 
 def test_what_a_vm_has_written_is_not_booked_a_second_time(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,30 +57,30 @@ def test_what_a_vm_has_written_is_not_booked_a_second_time(node: Node, monkeypat
     node.config = replace(node.config, overlay_mib=500)
     node.restart()
     node.run()
-    node.hypervisor.create(wish("r1", 1000))
+    node.hypervisor.create(vm_request("r1", 1000))
     node.run()
     has(node, 2000)  # it has filled 1000 of its 1500 MiB
     monkeypatch.setattr(node.files, "size_mib", lambda _vm_id: 1000)
-    node.hypervisor.create(wish("r2", 1000))
+    node.hypervisor.create(vm_request("r2", 1000))
     monkeypatch.setattr(node.files, "size_mib", lambda _vm_id: 9000)  # more than was booked gives nobody more
     has(node, 1499)
     with pytest.raises(NoRoomError):
-        node.hypervisor.create(wish("r3", 1000))
+        node.hypervisor.create(vm_request("r3", 1000))
 
 
 def test_what_never_fits_is_refused_for_good(node: Node) -> None:
     has(node, 1000, total_mib=50_000)
     with pytest.raises(RequestError, match="ask for a smaller scratch disk or another node"):
-        node.hypervisor.create(wish("r1", 50_000))
+        node.hypervisor.create(vm_request("r1", 50_000))
 
 
 def test_a_disk_that_can_not_be_looked_at_is_no_disk_without_room(node: Node) -> None:
-    def broken(_folder: str) -> Disk:
+    def broken(_folder: str) -> DiskSpace:
         raise OSError(5, "Input/output error")
 
     node.hypervisor._disk._look = broken
     with pytest.raises(UnavailableError, match="Input/output error") as caught:
-        node.hypervisor.create(wish("r1", 1))
+        node.hypervisor.create(vm_request("r1", 1))
     assert not isinstance(caught.value, NoRoomError)
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The disk's books: what each VM may yet write is kept free for it, so that none is stopped by the others.
+"""Reservations of the disk: what each VM may yet write is kept free for it, so that none is stopped by the others.
 
 A VM's files are empty at first. If the disk were full when the guest writes, QEMU would stop it, and all others, too.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Callable, Iterable, Optional
 
-from ..model.disk import Disk, disk
+from ..model.disk import DiskSpace, disk
 from ..model.errors import NoRoomError, RequestError, UnavailableError
 from ..model.image import Image
 from ..model.resources import Resources
@@ -20,13 +20,13 @@ from .config import HypervisorConfig
 from .files import VmFiles
 
 
-class DiskBooks:
+class DiskReservations:
     """What VMs were promised of the disk below ``state_dir``, against what it has.
 
     :param look: tells what a folder's file system has
     """
 
-    def __init__(self, config: HypervisorConfig, files: VmFiles, look: Callable[[str], Disk] = disk) -> None:
+    def __init__(self, config: HypervisorConfig, files: VmFiles, look: Callable[[str], DiskSpace] = disk) -> None:
         self._config, self._files, self._look = config, files, look
 
     def booked_mib(self, resources: Resources, image: Optional[Image]) -> int:
@@ -78,7 +78,7 @@ class DiskBooks:
                 hint="it is tried again when VMs have ended",
             )
 
-    def _seen(self) -> Disk:
+    def _seen(self) -> DiskSpace:
         try:
             return self._look(self._config.state_dir)
         except OSError as error:

@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.image.image_fixture import enterprise_linux, image
+from wnodes.image.inspection import check_publishable, extract_boot, meant_keys
 from wnodes.image.recipe.fake import FakeHandle
 from wnodes.image.recipe.operations import FileOp, Recipe, SshKeys
-from wnodes.image.recipe.view import LIMIT, Directory, File, Link, Node, Other
-from wnodes.image.seal import check_sealed, extract_boot, meant_keys
+from wnodes.image.recipe.view import LIMIT, File, Folder, Node, SpecialFile, Symlink
 from wnodes.model.errors import ImageError
 
 
 def test_a_clean_image_passes() -> None:
     handle = image()
     handle.put("/etc/ssh/ssh_host_rsa_key.pub", File(b"public", 0o644))
-    handle.put("/var/lib/dbus/machine-id", Link("/etc/machine-id"))
-    check_sealed(handle)
+    handle.put("/var/lib/dbus/machine-id", Symlink("/etc/machine-id"))
+    check_publishable(handle)
 
 
 def test_a_group_without_a_password_is_no_open_door() -> None:
-    check_sealed(enterprise_linux())
+    check_publishable(enterprise_linux())
 
 
 # where, content, what is said of it
@@ -77,7 +77,7 @@ def test_secrets_and_identities_are_found(path: str, content: str, said: str) ->
     handle = with_service_user()
     handle.put(path, File(content.encode(), 0o600))
     with pytest.raises(ImageError) as caught:
-        check_sealed(handle)
+        check_publishable(handle)
     assert said in caught.value.value
     assert path.split("/i-1")[0] in caught.value.value
     assert caught.value.value.count("(") == 1
@@ -87,25 +87,25 @@ def test_secrets_and_identities_are_found(path: str, content: str, said: str) ->
 def test_an_empty_file_holds_nothing(path: str) -> None:
     handle = with_service_user()
     handle.put(path, File(b"", 0o600))
-    check_sealed(handle)
+    check_publishable(handle)
 
 
 def test_what_a_link_leads_to_counts() -> None:
     handle = image()
-    handle.put("/etc/shadow", Link("../opt/shadow"))
+    handle.put("/etc/shadow", Symlink("../opt/shadow"))
     handle.put("/opt/shadow", File(b"root::1::::::\n", 0o600))
     with pytest.raises(ImageError, match="empty password of root"):
-        check_sealed(handle)
+        check_publishable(handle)
 
 
 @pytest.mark.parametrize("path", ["/etc/shadow", "/etc/passwd"])
-@pytest.mark.parametrize("node", [Other(0o10600), Directory(0o755), File(b"x" * (LIMIT + 1), 0o600)])
+@pytest.mark.parametrize("node", [SpecialFile(0o10600), Folder(0o755), File(b"x" * (LIMIT + 1), 0o600)])
 def test_what_can_not_be_looked_into_is_not_published(path: str, node: Node) -> None:
     handle = image()
     handle.put(path, node)
     handle.put("/etc/munge/munge.key", File(b"x", 0o400))
     with pytest.raises(ImageError) as caught:
-        check_sealed(handle)
+        check_publishable(handle)
     assert f"{path} (no plain file" in caught.value.value
     assert "munge key" in caught.value.value
 
@@ -115,13 +115,13 @@ def test_an_image_made_to_keep_us_busy_is_refused_in_a_few_words() -> None:
     handle.glob_expand = lambda pattern: [f"/etc/{number}.keytab" for number in range(10**4)] * ("keytab" in pattern)  # type: ignore[method-assign]
     handle.put("/etc/shadow", File(b"".join(b"u%d::\n" % number for number in range(10**4)), 0o600))
     with pytest.raises(ImageError) as caught:
-        check_sealed(handle)
+        check_publishable(handle)
     assert "/etc/*.keytab (a Kerberos key table, 10000 times)" in caught.value.value
     assert len(caught.value.value) < 10**6
     homes = "".join(f"u{number}:x:0:0::/srv/{number}:/bin/sh\n" for number in range(10**4))
     handle.put("/etc/passwd", File(homes.encode(), 0o644))
     with pytest.raises(ImageError, match="too many homes"):
-        check_sealed(handle)
+        check_publishable(handle)
 
 
 @pytest.mark.parametrize("home", ["/srv/*", "/srv/{a,b}", "/srv/a b"])
@@ -129,7 +129,7 @@ def test_a_home_with_a_strange_name_is_said_and_not_expanded(home: str) -> None:
     handle = image()
     handle.put("/etc/passwd", File(f"root:x:0:0::/root:/bin/sh\nu:x:1:1::{home}:/bin/sh\n".encode(), 0o644))
     with pytest.raises(ImageError) as caught:
-        check_sealed(handle)
+        check_publishable(handle)
     assert home in caught.value.value
 
 
@@ -141,16 +141,16 @@ def test_keys_of_root_that_the_recipe_names_may_stay_and_no_other() -> None:
         files=(FileOp("/root/.ssh/authorized_keys2", "ssh-rsa BBBB ops\n"), FileOp("/root/.ssh/id_x", "ssh-rsa DDDD")),
     )
     assert meant_keys(recipe) == {"ssh-rsa AAAA us", "ssh-rsa BBBB ops"}
-    check_sealed(handle, meant_keys(recipe))
+    check_publishable(handle, meant_keys(recipe))
     with pytest.raises(ImageError, match="log in as root"):
-        check_sealed(handle, meant_keys(Recipe(ssh_keys=(SshKeys("root", ("ssh-rsa AAAA us",)),))))
+        check_publishable(handle, meant_keys(Recipe(ssh_keys=(SshKeys("root", ("ssh-rsa AAAA us",)),))))
 
 
 def test_what_others_do_with_keys_is_their_business() -> None:
     handle = with_service_user()
     handle.put("/srv/svc/.ssh/authorized_keys", File(b"ssh-rsa AAAA us\n", 0o600))
     handle.put("/srv/svc/.ssh/id_rsa.pub", File(b"ssh-rsa AAAA us\n", 0o600))
-    check_sealed(handle)
+    check_publishable(handle)
 
 
 def test_all_findings_come_at_once() -> None:
@@ -158,7 +158,7 @@ def test_all_findings_come_at_once() -> None:
     handle.put("/etc/munge/munge.key", File(b"x", 0o400))
     handle.put("/etc/machine-id", File(b"x", 0o444))
     with pytest.raises(ImageError) as caught:
-        check_sealed(handle)
+        check_publishable(handle)
     assert caught.value.value.count("(") == 2
 
 
@@ -166,7 +166,7 @@ def test_all_findings_come_at_once() -> None:
 def test_a_machine_id_that_says_nothing_passes(content: bytes) -> None:
     handle = image()
     handle.put("/etc/machine-id", File(content, 0o444))
-    check_sealed(handle)
+    check_publishable(handle)
 
 
 def test_the_newest_kernel_comes_out_with_its_initrd(tmp_path: Path) -> None:

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from wnodes.image.meter import Meter, transfer
+from wnodes.image.progress import TransferProgress, transfer
 
 
 def test_a_line_a_second_with_the_speed_of_this_run_only() -> None:
     said: list[str] = []
     times = iter([0.0, 0.5, 1.0, 1.5, 2.5])
-    meter = Meter(said.append, "fetch the base", lambda: next(times))
+    progress = TransferProgress(said.append, "fetch the base", lambda: next(times))
     for mib in (100, 150, 200, 300):
-        meter(mib << 20, 400 << 20)
+        progress(mib << 20, 400 << 20)
     assert said == [
         "fetch the base",
         "fetch the base: 150 of 400 MiB, 50 MiB/s, 5 s left",

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps of a VM's life: each can fail, each can be the last one before a crash."""
+"""The steps of a VM's lifecycle: each can fail, each can be the last one before a crash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugins.module_utils.hypervisor.node_fixture import Node, mount, request, uuid
-from wnodes.hypervisor.life import CLOCK_S, UP_POLL_S
+from wnodes.hypervisor.lifecycle import CLOCK_S, UP_POLL_S
 from wnodes.model.clock import FakeClock
 from wnodes.model.errors import CommandFailed, ImageError, UnavailableError
 from wnodes.model.image import CachedImage, Image
@@ -28,7 +28,7 @@ def states(node: Node, vm_id: str = "r1") -> list[str]:
     return [move.state for move in node.vm(vm_id).history]
 
 
-def test_the_whole_life(node: Node, tmp_path: Path) -> None:
+def test_the_whole_lifecycle(node: Node, tmp_path: Path) -> None:
     vm = node.make(resources=Resources(2, 512, 1024), mounts=(mount(tmp_path),))
     assert states(node) == ["PLANNED", "IMAGE", "STARTING", "PERSONALISING", "READY"]
     assert (vm.name, vm.accel, vm.uuid) == ("vwn-100", "qemu", uuid())

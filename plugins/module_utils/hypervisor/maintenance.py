@@ -14,9 +14,9 @@ from ..model.errors import DirectoryError, UnavailableError, WnodesError
 from ..model.lease import Lease
 from ..model.states import VmState
 from ..model.vm import Vm
-from ..virt.base import Found
+from ..virt.base import FoundDomain
 from .catalogue import WARM, Catalogue
-from .parts import TRASH, Parts
+from .context import TRASH, HypervisorContext
 from .registry import Superseded
 from .templates import TEMPLATES, NodeTemplates
 
@@ -42,20 +42,22 @@ class LeaseFigures:
     left_s: Optional[float] = None
 
 
-class Upkeep:
+class Maintenance:
     """Steps that concern no VM in particular. ``steps`` gives them by key; keys can't be request ids.
 
     :param wake: wakes a key, at once
     :param beat: what the nameserver is told of us
     """
 
-    def __init__(self, parts: Parts, wake: Callable[[str], None], beat: Callable[[], Dict[str, Any]]) -> None:
-        self._p, self._wake, self._beat = parts, wake, beat
+    def __init__(
+        self, context: HypervisorContext, wake: Callable[[str], None], beat: Callable[[], Dict[str, Any]]
+    ) -> None:
+        self._context, self._wake, self._beat = context, wake, beat
         self._problems: Dict[str, str] = dict.fromkeys(("node", "libvirt", "nameserver", "images"), NOT_ASKED)
         #: what the nameserver's image tags mean here
-        self.catalogue = Catalogue(parts, self._read_tags, lambda: bool(self._problems["nameserver"]))
+        self.catalogue = Catalogue(context, self._read_tags, lambda: bool(self._problems["nameserver"]))
         #: what VMs are restored from here
-        self.templates = NodeTemplates(parts, self.catalogue)
+        self.templates = NodeTemplates(context, self.catalogue)
         self._orphans: Dict[str, float] = {}
         self._renewed: Dict[str, float] = {}
         self._failed_renewals = 0
@@ -78,13 +80,13 @@ class Upkeep:
         return tuple(f"{name}: {reason}" for name, reason in sorted(self._problems.items()) if reason)
 
     def _ask_host(self) -> float:
-        self._note("node", self._p.node_problems())
-        self._ask("libvirt", self._p.host.ping)
-        return self._p.config.heartbeat_s
+        self._note("node", self._context.node_problems())
+        self._ask("libvirt", self._context.host.ping)
+        return self._context.config.heartbeat_s
 
     def _ask_tags(self) -> float:
         self._read_tags()
-        return self._p.config.heartbeat_s
+        return self._context.config.heartbeat_s
 
     def _read_tags(self) -> None:
         self._ask("nameserver", self.catalogue.read)
@@ -92,19 +94,19 @@ class Upkeep:
 
     def _warm(self) -> float:
         self.catalogue.warm()
-        return self._p.config.heartbeat_s
+        return self._context.config.heartbeat_s
 
     def _scrub(self) -> float:
         if self._scrubbed:
-            for digest in self._p.images.scrub():
+            for digest in self._context.images.scrub():
                 self.catalogue.distrust(digest)
         self._scrubbed = True  # whatever is used after a start is read then anyway
-        return self._p.config.image_scrub_s
+        return self._context.config.image_scrub_s
 
     def _tell(self) -> float:
-        heartbeat = Heartbeat("hypervisor", self._p.config.host, status=self._beat())
-        self._ask("nameserver", lambda: self._p.nameserver.beat(heartbeat))
-        return self._p.config.heartbeat_s
+        heartbeat = Heartbeat("hypervisor", self._context.config.host, status=self._beat())
+        self._ask("nameserver", lambda: self._context.nameserver.beat(heartbeat))
+        return self._context.config.heartbeat_s
 
     def _ask(self, name: str, ask: Callable[[], None]) -> None:
         try:
@@ -119,15 +121,15 @@ class Upkeep:
             log.warning("%s: %s; running VMs are left as they are", name, after)
         elif before and not after:
             log.info("%s is well", name)
-            self._p.care(RENEW)  # at once: leases may have little time left
-            for vm in self._p.vms.active():
+            self._context.wake_maintenance(RENEW)  # at once: leases may have little time left
+            for vm in self._context.vms.active():
                 self._wake(vm.id)
 
     def _renew(self) -> float:
-        holding = {vm.id: vm for vm in self._p.vms.active() if vm.lease and vm.state is not VmState.RECYCLING}
-        config, now = self._p.config, self._p.clock.now()
+        holding = {vm.id: vm for vm in self._context.vms.active() if vm.lease and vm.state is not VmState.RECYCLING}
+        config, now = self._context.config, self._context.clock.now()
         try:
-            renewed = self._p.nameserver.renew(config.host, tuple(holding), config.lease_ttl_s) if holding else ()
+            renewed = self._context.nameserver.renew(config.host, tuple(holding), config.lease_ttl_s) if holding else ()
             leases = {lease.holder: lease for lease in renewed}
             self._renewed = {
                 **{key: at for key, at in self._renewed.items() if key in holding},
@@ -153,8 +155,8 @@ class Upkeep:
 
     def leases(self) -> LeaseFigures:
         """Return how the leases are, by this node's clock."""
-        clock, ttl_s = self._p.clock, self._p.config.lease_ttl_s
-        held = [vm for vm in self._p.vms.active() if vm.lease and vm.state is not VmState.RECYCLING]
+        clock, ttl_s = self._context.clock, self._context.config.lease_ttl_s
+        held = [vm for vm in self._context.vms.active() if vm.lease and vm.state is not VmState.RECYCLING]
         # at first, a lease is as old as the state that came after PLANNED
         ages = [clock.since(self._renewed.get(vm.id, vm.history[1].at)) for vm in held if len(vm.history) > 1]
         return LeaseFigures(self._failed_renewals, ttl_s - max(ages) if ages else None)
@@ -168,56 +170,60 @@ class Upkeep:
             return
         if lease is None and vm.state is VmState.BROKEN:
             # its name and address may be another VM's by now
-            self._p.host.destroy(vm.uuid)
+            self._context.host.destroy(vm.uuid)
             return
         if lease is None:
-            lease = self._p.nameserver.lease(vm.id, self._p.config.host, self._p.config.lease_ttl_s, held.name)
+            lease = self._context.nameserver.lease(
+                vm.id, self._context.config.host, self._context.config.lease_ttl_s, held.name
+            )
         try:
             # another step may have changed the record while the nameserver was asked
-            current = self._p.vms.get(vm.id)
+            current = self._context.vms.get(vm.id)
             if (lease.name, lease.mac, lease.address) == (held.name, held.mac, held.address):
-                self._p.vms.change(current, lease=lease)
+                self._context.vms.change(current, lease=lease)
             elif current.state not in (VmState.BROKEN, VmState.RECYCLING):
-                self._p.nameserver.release(vm.id, lease.epoch)
-                self._p.vms.move(current, VmState.BROKEN, f"its lease of {held.name} ran out and went to somebody else")
-                self._p.host.destroy(vm.uuid)
+                self._context.nameserver.release(vm.id, lease.epoch)
+                self._context.vms.move(
+                    current, VmState.BROKEN, f"its lease of {held.name} ran out and went to somebody else"
+                )
+                self._context.host.destroy(vm.uuid)
         except Superseded:
             log.debug("vm=%s moved while its lease was renewed", vm.id)
 
     def _sweep(self) -> float:
         """Reap what is ours by its metadata and in no record; only on full knowledge, only after a delay."""
         try:
-            found = self._p.host.list()
+            found = self._context.host.list()
         except WnodesError:
             self._orphans.clear()  # the delay is one of full knowledge
             raise
-        known = {vm.id for vm in self._p.vms.active()} | {self.templates.under_construction}
+        known = {vm.id for vm in self._context.vms.active()} | {self.templates.under_construction}
         orphans = {
             domain.metadata.request: domain
             for domain in found
             if domain.metadata is not None and domain.metadata.request not in known
         }
-        strays = set(self._p.files.all()) - known
-        now = self._p.clock.now()
+        strays = set(self._context.files.all()) - known
+        now = self._context.clock.now()
         missing = set(orphans) | strays
         self._orphans = {vm_id: self._orphans.get(vm_id, now) for vm_id in missing}
         for vm_id, since in list(self._orphans.items()):
-            if now - since >= self._p.config.orphan_delay_s:
+            if now - since >= self._context.config.orphan_delay_s:
                 self._reap(vm_id, orphans.get(vm_id))
         return SWEEP_S
 
-    def _reap(self, vm_id: str, domain: Optional[Found]) -> None:
-        vm = self._p.vms.find(vm_id)
+    def _reap(self, vm_id: str, domain: Optional[FoundDomain]) -> None:
+        vm = self._context.vms.find(vm_id)
         if vm is not None and vm.state is not VmState.GONE:
             return
         if domain is not None and domain.metadata is not None:
             log.warning("vm=%s domain %s is ours but in no record: reaped", vm_id, domain.name)
-            self._p.host.destroy(domain.uuid)
-            self._p.nameserver.release(vm_id, domain.metadata.epoch)
+            self._context.host.destroy(domain.uuid)
+            self._context.nameserver.release(vm_id, domain.metadata.epoch)
         else:
             log.info("vm=%s left files behind: deleted", vm_id)
-        self._p.files.discard(vm_id)
-        self._p.care(TRASH)
+        self._context.files.discard(vm_id)
+        self._context.wake_maintenance(TRASH)
 
     def _empty_trash(self) -> None:
-        self._p.files.empty_trash()
+        self._context.files.empty_trash()

@@ -12,12 +12,12 @@ from wnodes.lrms.base import HostState
 from wnodes.model.errors import StateError
 from wnodes.model.states import JobState
 from wnodes.virt.domain import Metadata
-from wnodes.virt.fake import FakeHost
-from wnodes_services import leave
+from wnodes.virt.fake import FakeVmHost
+from wnodes_services import teardown
 
 
-def steps(site: Site, closed: str = "") -> list[leave.Step]:
-    return list(leave.bait(site.lrms, site.bait.journal, site.bait.pool._journal, closed))
+def steps(site: Site, closed: str = "") -> list[teardown.UndoStep]:
+    return list(teardown.bait(site.lrms, site.bait.journal, site.bait.pool._journal, closed))
 
 
 def test_the_bait_takes_its_hosts_placeholders_and_tags_back() -> None:
@@ -25,14 +25,14 @@ def test_the_bait_takes_its_hosts_placeholders_and_tags_back() -> None:
     site.lrms.advertise((TAG,), "")
     (vm,) = site.waiting()
     found = [f"host {vm.host}", f"placeholder of {vm.id}", f"image tags {TAG}"]
-    assert leave.take(steps(site), check=True) == found
+    assert teardown.take(steps(site), check=True) == found
     assert site.lrms.host(vm.host) is HostState.READY
-    assert leave.take(steps(site, "it leaves"), check=False) == found
+    assert teardown.take(steps(site, "it leaves"), check=False) == found
     assert site.lrms.host(vm.host) is HostState.ABSENT
     assert site.lrms.placeholders() == {}
     assert (site.lrms.tags, site.lrms.problem) == ((), "it leaves")
     # the journal of a bait that has stopped still names the host; to remove it again does no harm
-    assert leave.take(steps(site), check=False) == found[:1]
+    assert teardown.take(steps(site), check=False) == found[:1]
 
 
 def test_the_bait_leaves_no_job_behind() -> None:
@@ -44,21 +44,21 @@ def test_the_bait_leaves_no_job_behind() -> None:
 
 def test_jobs_on_the_node_are_counted_once_and_placeholders_are_none() -> None:
     site = Site()
-    assert leave.jobs_there(site.lrms, site.bait.journal, "hv1") == 0
+    assert teardown.jobs_there(site.lrms, site.bait.journal, "hv1") == 0
     number, _told = site.dispatch()
     site.run(5)
     assert site.job(number).state is JobState.RUNNING
-    assert leave.jobs_there(site.lrms, site.bait.journal, "hv1") == 1
+    assert teardown.jobs_there(site.lrms, site.bait.journal, "hv1") == 1
     site.real_job(1, 64)
-    assert leave.jobs_there(site.lrms, site.bait.journal, "hv1") == 2
+    assert teardown.jobs_there(site.lrms, site.bait.journal, "hv1") == 2
 
 
 def test_the_hypervisor_ends_its_own_domains_alone() -> None:
-    host = FakeHost()
+    host = FakeVmHost()
     host.add_foreign("1", "vwn-1", Metadata("alice", "r1", "sha256:0", "vwn-1", "10.0.0.1", 1))
     host.add_foreign("2", "somebody's")
-    assert leave.take(leave.hypervisor(host), check=True) == ["domain vwn-1"]
+    assert teardown.take(teardown.hypervisor(host), check=True) == ["domain vwn-1"]
     assert set(host.domains) == {"1", "2"}
-    assert leave.take(leave.hypervisor(host), check=False) == ["domain vwn-1"]
+    assert teardown.take(teardown.hypervisor(host), check=False) == ["domain vwn-1"]
     assert set(host.domains) == {"2"}
-    assert leave.take(leave.hypervisor(host), check=False) == []
+    assert teardown.take(teardown.hypervisor(host), check=False) == []

@@ -18,7 +18,7 @@ from .common import (
     FOUND_PROBLEM,
     REFRESH_S,
     All,
-    Hosts,
+    HostsFilter,
     Json,
     complete_jobs,
     print_json,
@@ -30,7 +30,7 @@ JOB = "The batch system's id, or ours."
 JOB_ID = re.compile(r"[0-9]+(_([0-9]+|\[[0-9,:%-]+\])|\+[0-9]+)?|[0-9a-f]{12}")
 
 
-def status(hosts: Hosts = None, as_json: Json = False) -> None:
+def status(hosts: HostsFilter = None, as_json: Json = False) -> None:
     """Show which services are alive, and what is wrong."""
     view = view_of(hosts)
     if as_json:
@@ -43,7 +43,7 @@ def status(hosts: Hosts = None, as_json: Json = False) -> None:
 
 
 def jobs(
-    hosts: Hosts = None,
+    hosts: HostsFilter = None,
     as_json: Json = False,
     everything: All = False,
     watch: Annotated[bool, typer.Option("--watch", help="Follow until interrupted.")] = False,
@@ -63,7 +63,7 @@ def jobs(
         show.console().print(show.jobs(view, everything))
 
 
-def vms(hosts: Hosts = None, as_json: Json = False, everything: All = False) -> None:
+def vms(hosts: HostsFilter = None, as_json: Json = False, everything: All = False) -> None:
     """Show the virtual machines."""
     view = view_of(hosts)
     if as_json:
@@ -72,7 +72,7 @@ def vms(hosts: Hosts = None, as_json: Json = False, everything: All = False) -> 
         show.console().print(show.vms(view, everything))
 
 
-def hosts(hosts: Hosts = None, as_json: Json = False) -> None:
+def hosts(hosts: HostsFilter = None, as_json: Json = False) -> None:
     """Show the nodes, a line each: how they are, what they have, and whether they are drained."""
     rows = site.hosts(view_of(hosts))
     print_json(rows) if as_json else show.console().print(show.hosts(rows))

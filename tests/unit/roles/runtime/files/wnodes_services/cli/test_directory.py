@@ -19,7 +19,8 @@ from wnodes.model.codec import encode
 from wnodes.model.errors import UnavailableError
 from wnodes.model.lease import NetworkSettings
 from wnodes.nameserver.client import NameserverClient
-from wnodes_services.cli import lifecycle, site
+from wnodes_services.cli import directory as commands
+from wnodes_services.cli import site
 
 CONFIG = """
 state_dir: {state}
@@ -54,7 +55,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The file of a stopped nameserver with one name that can be leased."""
     config = tmp_path / "nameserver.yml"
     config.write_text(CONFIG.format(state=tmp_path / "state"))
-    monkeypatch.setattr(lifecycle, "CONFIG", str(config))
+    monkeypatch.setattr(commands, "CONFIG", str(config))
     monkeypatch.setattr(NameserverClient, "local", Stopped)
     path = str(tmp_path / "state" / "directory.sqlite")
     directory = SqliteDirectory(path, Clock())
@@ -88,7 +89,7 @@ def test_a_backup_is_put_back_with_the_leases_that_are_held(wnodes: Cli, kept: s
 def test_a_machine_that_is_not_the_head_node_says_so(
     wnodes: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "CONFIG", str(tmp_path / "nameserver.yml"))
+    monkeypatch.setattr(commands, "CONFIG", str(tmp_path / "nameserver.yml"))
     for command in ("backup", "restore"):
         code, _out, err = wnodes(command, str(tmp_path / "file"))
         assert (code, "run this on the head node" in err) == (3, True)

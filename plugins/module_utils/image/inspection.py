@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The last look at an image before it is published: nothing secret or unique inside; take kernel and initrd out."""
+"""The inspection of an image before it is published: nothing secret or unique inside; take kernel and initrd out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import re
 from typing import Collection, FrozenSet, Iterator, List, Tuple
 
 from ..model.errors import ImageError
-from .recipe.guest import Handle
+from .recipe.appliance import Handle
 from .recipe.operations import Recipe
-from .recipe.view import File, LargeFile, View
+from .recipe.view import File, ImageView, LargeFile
 
 #: a password field that lets nobody in: locked, or "no password login"; ``x`` says that shadow has it
 _LOCKED = re.compile(r"[!*]|x\Z")
@@ -70,7 +70,7 @@ _INITRDS = ("initrd.img-{version}", "initramfs-{version}.img")
 
 
 def meant_keys(recipe: Recipe) -> FrozenSet[str]:
-    """Return the public keys that ``recipe`` lets log in as root on purpose, for :func:`check_sealed`."""
+    """Return the public keys that ``recipe`` lets log in as root on purpose, for :func:`check_publishable`."""
     keys = {key.strip() for op in recipe.ssh_keys if op.user == "root" for key in op.keys}
     for file in recipe.files:
         if file.path.startswith("/root/.ssh/") and _ROOT_KEYS.search(file.path):
@@ -78,12 +78,12 @@ def meant_keys(recipe: Recipe) -> FrozenSet[str]:
     return frozenset(keys)
 
 
-def check_sealed(handle: Handle, allow: Collection[str] = ()) -> None:
+def check_publishable(handle: Handle, allow: Collection[str] = ()) -> None:
     """Raise ImageError that lists everything in the image that must not be handed out.
 
     :param allow: public keys (whole lines) that may log in as root
     """
-    view = View(handle)
+    view = ImageView(handle)
     found = list(_matches(view, handle, _FORBIDDEN))
     for home in _homes(view, handle):
         if not re.fullmatch(r"[A-Za-z0-9/_.+@-]+", home):
@@ -103,7 +103,7 @@ def check_sealed(handle: Handle, allow: Collection[str] = ()) -> None:
         )
 
 
-def _matches(view: View, handle: Handle, rules: Tuple[Tuple[str, str], ...]) -> Iterator[str]:
+def _matches(view: ImageView, handle: Handle, rules: Tuple[Tuple[str, str], ...]) -> Iterator[str]:
     """Give what is there and not empty; a link counts by where it leads."""
     for pattern, what in rules:
         paths = handle.glob_expand(pattern)
@@ -118,7 +118,7 @@ def _matches(view: View, handle: Handle, rules: Tuple[Tuple[str, str], ...]) -> 
                 yield f"{plain} ({what})"
 
 
-def _passwords(view: View) -> Iterator[str]:
+def _passwords(view: ImageView) -> Iterator[str]:
     for table, open_when_empty in _ACCOUNTS:
         for path in (table, f"{table}-"):
             real = view.resolve(path)
@@ -135,7 +135,7 @@ def _passwords(view: View) -> Iterator[str]:
                     yield f"{path} ({'a password' if field else 'an empty password'} of {name})"
 
 
-def _homes(view: View, handle: Handle) -> List[str]:
+def _homes(view: ImageView, handle: Handle) -> List[str]:
     homes = {"/root", *(path.rstrip("/") for path in handle.glob_expand("/home/*"))}
     passwd = view.current(view.resolve("/etc/passwd"))
     text = passwd.content.decode("utf-8", "replace") if isinstance(passwd, File) else ""
@@ -147,7 +147,7 @@ def _homes(view: View, handle: Handle) -> List[str]:
     return sorted(homes)
 
 
-def _ssh(view: View, handle: Handle, home: str, allow: Collection[str]) -> Iterator[str]:
+def _ssh(view: ImageView, handle: Handle, home: str, allow: Collection[str]) -> Iterator[str]:
     folder = f"{home.rstrip('/')}/.ssh"
     if view.current(folder) is None or not handle.is_dir(folder, followsymlinks=True):
         return

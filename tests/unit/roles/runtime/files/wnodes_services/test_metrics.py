@@ -15,7 +15,7 @@ from wnodes.model.phases import RELEASED
 from wnodes.model.resources import Resources
 from wnodes.model.states import JobState, VmState
 from wnodes.model.vm import Move, Vm, VmRequest
-from wnodes_services.observed import JobMetrics, Shapes, VmMetrics, vm_outcome
+from wnodes_services.metrics import JobMetrics, ShapeLabels, VmMetrics, vm_outcome
 
 TAG = "worker_debian12_x86_64"
 WAY = ("RECEIVED", "HELD", "VM_REQUESTED", "VM_READY", "MIGRATING", "RUNNING", "FINISHED", "CLOSED")
@@ -115,7 +115,7 @@ def test_how_a_vm_ended(states: tuple[str, ...], outcome: str) -> None:
 
 
 def test_sizes_that_users_invent_become_other_and_images_keep_their_names() -> None:
-    shapes = Shapes(images=2, flavours=3)
+    shapes = ShapeLabels(images=2, flavours=3)
     assert [shapes.fold("a", str(size)) for size in range(5)] == [
         ("a", "0"),
         ("a", "1"),
@@ -130,7 +130,7 @@ def test_sizes_that_users_invent_become_other_and_images_keep_their_names() -> N
 
 
 def test_what_asked_for_no_image_that_can_be_read_is_none() -> None:
-    assert Shapes().fold("", "1x512") == ("none", "1x512")
+    assert ShapeLabels().fold("", "1x512") == ("none", "1x512")
 
 
 def test_a_thousand_shapes_make_a_bounded_number_of_series() -> None:

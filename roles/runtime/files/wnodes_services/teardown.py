@@ -3,11 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Takes back what a service of this node has made elsewhere, once it has stopped for good.
 
-``leave bait [--check] [--closed REASON]`` removes our hosts, reservations and placeholders from the batch system,
+``teardown bait [--check] [--closed REASON]`` removes our hosts, reservations and placeholders from the batch system,
 withdraws the node's image tags, and opens the node if it was us who closed it; with ``--closed`` it stays closed.
-``leave hypervisor [--check]`` ends the domains that are ours.
+``teardown hypervisor [--check]`` ends the domains that are ours.
 Both print as JSON whether there was anything, and what; with ``--check`` they do nothing else.
-``leave bait --jobs`` only counts the jobs that are on the node, virtual ones and others: ``{"jobs": 2}``.
+``teardown bait --jobs`` only counts the jobs that are on the node, virtual ones and others: ``{"jobs": 2}``.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from .bait_main import journals
 from .config import load_or_exit
 
 #: what is there, and how it is taken back
-Step = tuple[str, Callable[[], object]]
+UndoStep = tuple[str, Callable[[], object]]
 
 
-def bait(lrms: Lrms, jobs: Journal[Job], waiting: Journal[PoolVm], closed: str) -> Iterator[Step]:
+def bait(lrms: Lrms, jobs: Journal[Job], waiting: Journal[PoolVm], closed: str) -> Iterator[UndoStep]:
     """Yield what the batch system has of ours; the node's own state comes last.
 
     :param closed: why the node takes no jobs afterwards; empty: it does
@@ -65,14 +65,14 @@ def jobs_there(lrms: Lrms, jobs: Journal[Job], node: str) -> int:
     return len(virtual) + sum(job.id not in ours for job in lrms.jobs_on(node))
 
 
-def hypervisor(host: VmHost) -> Iterator[Step]:
+def hypervisor(host: VmHost) -> Iterator[UndoStep]:
     """Yield the domains that are ours; who knows them is gone with the service."""
     for domain in host.list():
         if domain.metadata is not None:
             yield f"domain {domain.name}", partial(host.destroy, domain.uuid)
 
 
-def take(steps: Iterable[Step], check: bool) -> list[str]:
+def take(steps: Iterable[UndoStep], check: bool) -> list[str]:
     """Do the steps, or only look; return what there was."""
     done = []
     for what, do in list(steps):
@@ -84,7 +84,7 @@ def take(steps: Iterable[Step], check: bool) -> list[str]:
 
 def main(arguments: list[str]) -> None:
     """Run as a program."""
-    parser = argparse.ArgumentParser("leave", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser("teardown", description=__doc__.partition("\n")[0])
     parser.add_argument("service", choices=("bait", "hypervisor"))
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--jobs", action="store_true")
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> None:
             if not options.check and lrms.advertise((), options.closed):
                 done.append("the node's own state")
     except WnodesError as error:
-        raise SystemExit(f"leave: {error}") from None
+        raise SystemExit(f"teardown: {error}") from None
     print(json.dumps({"changed": bool(done), "actions": done}))
 
 

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What jobs and VMs leave behind in figures: how long each phase took, and how they ended.
+"""Metrics of jobs and VMs: how long each phase took, and how they ended.
 
-Labels never name a person, a job or a host of a VM. What users choose (image, size) is bounded: see Shapes.
+Labels never name a person, a job or a host of a VM. What users choose (image, size) is bounded: see ShapeLabels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OTHER, NONE = "other", "none"
 _SHAPE = ("image", "flavour")
 
 
-class Shapes:
+class ShapeLabels:
     """Labels of image and flavour. The first ones seen keep their names, all later ones are ``other``."""
 
     def __init__(self, images: int = MAX_IMAGES, flavours: int = MAX_FLAVOURS) -> None:
@@ -56,8 +56,8 @@ class Shapes:
 class JobMetrics:
     """Figures of the jobs of one node: a job's start counts when it is RUNNING, the rest when it is CLOSED."""
 
-    def __init__(self, node: str, shapes: Shapes | None = None) -> None:
-        self.node, self.shapes = node, shapes or Shapes()
+    def __init__(self, node: str, shapes: ShapeLabels | None = None) -> None:
+        self.node, self.shapes = node, shapes or ShapeLabels()
         shape = (*_SHAPE, "path", "node")
         self._phases = Histogram(
             "wnodes_job_phase_seconds", "What a phase of a job took", ("phase", *shape), buckets=BUCKETS, registry=None
@@ -93,8 +93,8 @@ class JobMetrics:
 class VmMetrics:
     """Figures of the VMs of one node; phases count when a VM is READY, the VM itself when it is GONE."""
 
-    def __init__(self, node: str, shapes: Shapes | None = None) -> None:
-        self.node, self.shapes = node, shapes or Shapes()
+    def __init__(self, node: str, shapes: ShapeLabels | None = None) -> None:
+        self.node, self.shapes = node, shapes or ShapeLabels()
         shape = (*_SHAPE, "path", "node")
         self._phases = Histogram(
             "wnodes_vm_phase_seconds", "What a phase of a VM took until it was READY", ("phase", *shape),

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _DISK = "disk.qcow2"
 
 
-class Cache(Protocol):
+class WholeImages(Protocol):
     """Where whole images come from."""
 
     def ensure(self, image: Image) -> CachedImage:
@@ -41,14 +41,14 @@ class Cache(Protocol):
         """Return what is under way."""
 
 
-class Maker(Protocol):
+class LayerFactory(Protocol):
     """Makes a layer of changes over a disk; see :class:`layer.LayerMaker`."""
 
     def make(self, disk: str, format: str, recipe: Recipe, layer: str, accel: str) -> List[str]:
         """Make the layer and return what was done."""
 
 
-class SealedImages:
+class SealedImageCache:
     """Cached images under one more thin layer each, ``<root>/<digest>/<recipe>/disk.qcow2``.
 
     :param recipe: what is put on; an empty one needs no layer
@@ -58,10 +58,10 @@ class SealedImages:
 
     def __init__(
         self,
-        cache: Cache,
+        cache: WholeImages,
         root: str,
         recipe: Recipe,
-        maker: Maker,
+        maker: LayerFactory,
         accel: Callable[[CachedImage], str],
         in_use: Callable[[], Collection[str]],
     ) -> None:

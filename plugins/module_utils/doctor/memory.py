@@ -91,12 +91,12 @@ def judge_flavours(config: BaitConfig, cpus: int, memory: int) -> Iterator[Findi
     told = f"{all_cpus} CPUs, {all_memory} MiB"
     if all_cpus > cpus or all_memory > memory:
         yield warning(
-            "VMs that shall wait",
+            "waiting VMs",
             told,
             f"do not fit together: Slurm gives away {cpus} CPUs and {memory} MiB here",
             "let fewer wait in bait_pool",
         )
-    yield ok("VMs that shall wait", told)
+    yield ok("waiting VMs", told)
 
 
 def overcommit(machine: Machine, wanted: Wanted) -> Iterator[Finding]:

@@ -117,7 +117,7 @@ def shown(reports: Iterable[Report], verbose: bool) -> RenderableType:
     for report in reports:
         counts = counted(report.findings)
         summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-        parts.append(Text.assemble((report.host, "bold"), f"  {summary or 'nothing is known'}"))
+        parts.append(Text.assemble((report.host, "bold"), f"  {summary or 'no results'}"))
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         for column in ("outcome", "check"):
             table.add_column(column, no_wrap=True)

@@ -22,7 +22,7 @@ from . import site
 WELL, FOUND_PROBLEM, USAGE, UNREACHABLE = 0, 1, 2, 3
 #: what the codes mean, for people
 EXIT_CODES = {
-    WELL: "All is well.",
+    WELL: "No problem.",
     FOUND_PROBLEM: "There is a problem, or what was asked for was not found.",
     USAGE: "The command was used wrongly.",
     UNREACHABLE: "A service could not be reached; with several hosts, at least one of them.",

@@ -63,7 +63,7 @@ def _find(view: site.View, key: str) -> tuple[str, str]:
     for vm in reversed(view.vms):
         if key in (vm["request"]["id"], (vm.get("lease") or {}).get("name")):
             return vm["hypervisor"], vm["request"]["id"]
-    raise NotFoundError(object=f"VM {key}", reason="there is none of this name", hint="`wnodes vms` shows all of them")
+    raise NotFoundError(object=f"VM {key}", reason="there is no VM of this name", hint="`wnodes vms` shows all of them")
 
 
 def _follow(reader: Reader) -> None:

@@ -98,7 +98,7 @@ def _call(
 ) -> tuple[list[dict[str, Any]], list[nodes.Outcome]]:
     view = view_of(list(hosts))
     if view.scope == "site" and not view.nodes:
-        raise NotFoundError(object=", ".join(hosts), reason="is no node that takes jobs", hint="see `wnodes hosts`")
+        raise NotFoundError(object=", ".join(hosts), reason="is not a node that runs jobs", hint="see `wnodes hosts`")
 
     def tell(outcome: nodes.Outcome) -> None:
         if outcome.error is not None:

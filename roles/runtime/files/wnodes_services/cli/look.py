@@ -89,7 +89,7 @@ def explain(
     job = site.find_job(view, job_id)
     if job is None and not JOB_ID.fullmatch(job_id):
         raise RequestError(
-            object="job", value=job_id, reason="is no job's id",
+            object="job", value=job_id, reason="is not a job id",
             hint="for example 4711, 4711_7 (a task of an array) or 4711+1 (a part of a heterogeneous job)",
         )  # fmt: skip
     if job is None:

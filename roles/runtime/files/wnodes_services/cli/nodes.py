@@ -118,7 +118,7 @@ def _work(todo: queue.SimpleQueue[Target], done: queue.SimpleQueue[Outcome], cal
             outcome = Outcome(target, error=error)
         except Exception as error:  # an answer that makes no sense is that node's fault, not the others'
             what = f"{target[0]} of {target[1]}"
-            outcome = Outcome(target, error=UnavailableError(object=what, reason=f"answered nonsense: {error!r}"))
+            outcome = Outcome(target, error=UnavailableError(object=what, reason=f"gave an unusable answer: {error!r}"))
         done.put(outcome)
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reports of the machines of the site: who is asked, what they say, how it is shown."""
+"""Reports of health checks: which machines are asked, what they answer, how it is shown."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ complete_vms = _complete(vm_names)
 complete_jobs = _complete(lambda view: [job["lrms_id"] for job in view.jobs])
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-All = Annotated[bool, typer.Option("--all", help="Also what is over.")]
+All = Annotated[bool, typer.Option("--all", help="Show also what has ended.")]
 Hosts = Annotated[
     list[str] | None,
     typer.Argument(

@@ -32,7 +32,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 def console(
     vm: Annotated[str, typer.Argument(metavar="VM", help="Its name or request id.", autocompletion=complete_vms)],
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="The last so many lines; 0: all.")] = 100,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted or it is gone.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow until interrupted.")] = False,
     timeout: Timeout = 10.0,
     as_json: Json = False,
 ) -> None:

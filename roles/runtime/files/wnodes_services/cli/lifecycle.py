@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``wnodes forget``, ``backup`` and ``restore``: what the nameserver knows, beyond a day's work."""
+"""``wnodes forget``, ``backup`` and ``restore``: the nameserver's directory."""
 
 from __future__ import annotations
 

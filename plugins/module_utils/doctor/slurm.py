@@ -185,7 +185,7 @@ def scheduler(settings: Config, wanted: Wanted) -> Iterator[Finding]:
             "SchedulerParameters",
             ",".join(parameters),
             f"without {', '.join(missing)} jobs may start seconds later",
-            f"see docs/site.md, How fast Slurm dispatches; set them {WHERE}",
+            f"see docs/site.md, Dispatch latency; set them {WHERE}",
         )
     if "defer" in keys:
         yield warning(

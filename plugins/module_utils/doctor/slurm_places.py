@@ -17,7 +17,7 @@ from .machine import Machine
 from .slurm import Config, one, partitions, refused, settings_of, where_slurm_answers
 
 Partitions = Mapping[str, Mapping[str, str]]
-DOCS = "see docs/site.md, What Slurm has to allow"
+DOCS = "see docs/site.md, Slurm configuration"
 OFFERED = "see docs/site.md, Offered VMs in Slurm"
 
 

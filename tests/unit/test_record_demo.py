@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A recorded demo shows what was printed, shortened by marks that say so, and the first pages show it if there is one."""
+"""A recorded demo is what was printed, shortened by marks that say so; the first pages show it if there is one."""
 
 from __future__ import annotations
 

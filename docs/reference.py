@@ -30,13 +30,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 CONFIGURATIONS = {"nameserver": NameserverConfig, "hypervisor": HypervisorConfig, "bait": BaitConfig}
 #: described elsewhere
-ELSEWHERE = {Recipe: "[keys of a recipe](../images.md#the-recipe)"}
+ELSEWHERE = {Recipe: "[keys of a recipe](../images.md#keys-of-a-recipe)"}
 WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 #: what is drawn, how its states are introduced, and which of them are beside the usual way
 LIVES: dict[str, tuple[str, Mapping[Any, frozenset[Any]], tuple[str, ...]]] = {
     "A virtual job": ("as its bait sees it", JOB_MOVES, ("CANCELLED", "RETURNED", "REFUSED")),
     "A VM": ("as its hypervisor sees it", VM_MOVES, ("BROKEN",)),
-    "A VM that waits for a job": ("as its bait sees it", POOL_MOVES, ("LEAVING",)),
+    "A waiting VM": ("as its bait sees it", POOL_MOVES, ("LEAVING",)),
 }
 
 

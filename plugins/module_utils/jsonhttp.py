@@ -233,4 +233,6 @@ def error_from(answer: Any, what: str) -> WnodesError:
         if isinstance(kind, type) and issubclass(kind, WnodesError):
             texts = {key: str(answer.get(key, "")) for key in ("object", "value", "reason", "hint")}
             return kind(**texts)
-    return UnavailableError(object=what, value=repr(answer)[:200], reason="answered with an error that is not ours")
+    return UnavailableError(
+        object=what, value=repr(answer)[:200], reason="answered with an error that wnodes does not know"
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bridge
-short_description: Put a bridge before a node's uplink
+short_description: Manage the bridge over a node's uplink
 version_added: 0.1.0
 description:
   - Makes a bridge that takes over addresses, routes, DNS servers and MAC of the node's uplink, so that

@@ -19,7 +19,7 @@ options:
     type: path
     required: true
   tags:
-    description: All tags the image shall have, C(<name>_<os>_<arch>).
+    description: All tags of the image, C(<name>_<os>_<arch>).
     type: list
     elements: str
     required: true

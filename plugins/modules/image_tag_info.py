@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_tag_info
-short_description: Read the image tags of the site, and how each hypervisor has them
+short_description: Read the image tags of the site, and their state on each node
 version_added: 0.1.0
 description:
   - Runs on the nameserver's machine.

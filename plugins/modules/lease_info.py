@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lease_info
-short_description: Read which host names of the site are leased
+short_description: Read the leased host names of the site
 version_added: 0.1.0
 description:
   - Runs on the nameserver's machine, as root.

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_info
-short_description: Read how the site's nodes are, and what is under way on them
+short_description: Read the state of the site's nodes, their jobs and virtual machines
 version_added: 0.1.0
 description:
   - Runs on the nameserver's machine, as root. Other users see their own jobs alone.
-  - Returns what the services of each node last told the nameserver. A node that hangs holds nothing up; it is told as
-    down when it has been silent for three heartbeats.
+  - Returns what the services of each node last told the nameserver. A node that hangs delays nothing; it is
+    reported as down after three missed heartbeats.
 options:
   name:
     description: Return this node alone; none of this name gives an empty list.
@@ -29,11 +29,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Read how the nodes are
+- name: Read the state of the nodes
   wnodes.farm.node_info:
   register: site
 
-- name: Fail with what is wrong anywhere
+- name: Fail if a node has a problem
   ansible.builtin.assert:
     that: site.problems | length == 0
     fail_msg: "{{ site.problems | join('; ') }}"
@@ -65,7 +65,7 @@ nodes:
       type: str
       sample: hv1
     ok:
-      description: Whether all its services are well.
+      description: Whether none of its services has a problem.
       type: bool
     problems:
       description: What is wrong, one sentence each, with the service before it.

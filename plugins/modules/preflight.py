@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: preflight
-short_description: Check whether a machine is fit for its part of the site
+short_description: Check whether a machine meets the requirements of its role
 version_added: 0.1.0
 description:
   - Looks at virtualisation, libvirt, network, host names, clock, disks, memory and Slurm of a machine, before anything
@@ -17,7 +17,7 @@ description:
   - What the roles install is not missed. Whether a guest really boots with KVM is tried later, by the hypervisor.
 options:
   role:
-    description: What the machine shall be.
+    description: The role of the machine.
     type: str
     required: true
     choices: [head, node]
@@ -31,7 +31,7 @@ options:
     description: The configuration that the nameserver will have, as C(/etc/wnodes/nameserver.yml). For the head node.
     type: dict
   uplink:
-    description: The device that shall become part of the bridge, if any.
+    description: The device that becomes part of the bridge, if any.
     type: str
     default: ""
   reference_time:
@@ -161,7 +161,9 @@ def main() -> None:
     failures = [f"{finding.check}: {finding}" for finding in findings if finding.outcome is CheckOutcome.FAILURE]
     if failures:
         text = "\n".join(f"- {failure}" for failure in failures)
-        module.fail_json(msg=f"not fit for role {module.params['role']}:\n{text}", findings=encode(findings))
+        module.fail_json(
+            msg=f"does not meet the requirements of role {module.params['role']}:\n{text}", findings=encode(findings)
+        )
     module.exit_json(changed=False, findings=encode(findings))
 
 

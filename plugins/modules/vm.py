@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vm
-short_description: Make or take away a virtual machine on a node
+short_description: Create or remove a virtual machine on a node
 version_added: 0.1.0
 description:
   - Asks the node's hypervisor service for a virtual machine, or to take one away. The service leases its host name and
@@ -21,7 +21,7 @@ options:
     type: str
     required: true
   state:
-    description: Whether the virtual machine shall be there.
+    description: Whether the virtual machine must exist.
     type: str
     choices: [absent, present]
     default: present

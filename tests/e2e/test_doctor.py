@@ -89,6 +89,6 @@ def test_a_head_node_that_is_not_fit_ends_the_run() -> None:
     ranges = [{"prefix": "hv", "first": 1, "address": "10.77.0.100", "count": 9}]
     done = lab.ansible("ansible-playbook", SITE, "-e", json.dumps({"nameserver_ranges": ranges}))
     assert done.returncode != 0
-    assert "names.ranges: host name hv1 (10.77.0.11): VMs shall have it with 10.77.0.100" in done.stdout
-    assert "nothing is rolled out, because head is not fit" in done.stdout
+    assert "names.ranges: host name hv1 (10.77.0.11): VMs are to have it with 10.77.0.100" in done.stdout
+    assert "nothing is rolled out, because head does not meet the requirements" in done.stdout
     assert "Run the nameserver" not in done.stdout

@@ -205,6 +205,12 @@ def test_links_lead_somewhere(doc: Path) -> None:
             assert not anchor or anchor in slugs, target
 
 
+@every_doc
+def test_headings_name_a_subject_and_ask_no_question(doc: Path) -> None:
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", doc.read_text()), re.MULTILINE)
+    assert [heading for heading in headings if "?" in heading or heading.startswith("I ")] == []
+
+
 def test_every_page_is_in_the_index() -> None:
     toctrees = re.findall(r"^```\{toctree\}\n(.*?)^```$", (ROOT / "docs/index.md").read_text(), re.M | re.S)
     listed = {line for block in toctrees for line in block.splitlines() if line and not line.startswith(":")}

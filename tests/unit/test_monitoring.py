@@ -37,7 +37,7 @@ from wnodes.model.states import JOB_OUTCOMES, JobState, VmState
 from wnodes.model.vm import Move, VmRequest
 from wnodes.nameserver.config import HostNameRange, HostNamesConfig, NameserverConfig
 from wnodes_services import bait_main, hypervisor_main, nameserver_main
-from wnodes_services.cli.show import CAME
+from wnodes_services.cli.show import ORIGINS
 from wnodes_services.metrics import NONE, JobMetrics, VmMetrics
 from wnodes_services.server import Peer
 
@@ -60,7 +60,7 @@ VALUES = {
     "answer": set(ANSWERS),
     "job": {"wnodes"},
     "outcome": {state.value for state in JOB_OUTCOMES} | {"used", "unused", "cancelled", "broken"},
-    "path": {*CAME, NONE},
+    "path": {*ORIGINS, NONE},
     "phase": set(PHASES),
     "state": {*(s.value for s in JobState), *(s.value for s in VmState), READY, WAITING, REFUSED, FAILED},
 }

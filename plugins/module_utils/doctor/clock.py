@@ -20,10 +20,10 @@ def synchronised(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     try:
         state = machine.said("timedatectl", "show", "--property=NTPSynchronized", "--value")
     except CommandFailed as error:
-        yield skipped("clock", f"timedatectl does not tell: {first_line(error)}")
+        yield skipped("clock", f"timedatectl gave no answer: {first_line(error)}")
         return
     if state != "yes":
-        yield warning("clock", f"synchronised: {state or 'unknown'}", "nothing keeps it right", CURE)
+        yield warning("clock", f"synchronised: {state or 'unknown'}", "no time service keeps it right", CURE)
     yield ok("clock", "synchronised")
 
 

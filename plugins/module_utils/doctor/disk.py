@@ -99,7 +99,7 @@ def scratch(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
             yield failure(name, f"{size} MiB", f"never fits: the node has {told}", "make it smaller")
     if waiting > most:
         yield warning(
-            "scratch disks of VMs that shall wait",
+            "scratch disks of waiting VMs",
             f"{waiting} MiB",
             f"do not fit together: the node has {told}",
             "let fewer wait in bait_pool, or give them less scratch",

@@ -75,7 +75,7 @@ def virtiofsd(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
             yield failure(
                 f"folder {folder}",
                 "",
-                "is not there, and VMs shall see it",
+                "is not there, and VMs are to see it",
                 "mount it, or take it out of hypervisor_mounts_allowed and bait_mounts",
             )
 

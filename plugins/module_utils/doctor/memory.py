@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Memory: what Slurm gives away, what the node has, and what VMs of the pool take."""
+"""Memory: what Slurm allocates, what the node has, and what VMs of the pool take."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def meminfo(text: str) -> Dict[str, int]:
 
 
 def given_away(machine: Machine, config: BaitConfig) -> Tuple[int, int]:
-    """Return CPUs and MiB that Slurm gives away on this node.
+    """Return CPUs and MiB that Slurm allocates on this node.
 
     :raises CommandFailed: Slurm does not tell
     """
@@ -43,14 +43,14 @@ def books(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
 
 
 def judge_books(given: int, seen: Dict[str, int]) -> Iterator[Finding]:
-    """Judge what Slurm gives away against what there is; huge pages are kept from VMs."""
+    """Judge what Slurm allocates against what there is; huge pages are kept from VMs."""
     total, huge = seen.get("MemTotal", 0), seen.get("Hugetlb", 0)
     told = f"{given} MiB of {total} MiB" + (f", {huge} MiB of them in huge pages" if huge else "")
     if given > total - huge:
         yield failure(
             "RealMemory",
             told,
-            "Slurm gives away more than there is: the kernel would kill VMs",
+            "Slurm allocates more than there is: the kernel would kill VMs",
             "lower RealMemory, or set MemSpecLimit" + (", or free the huge pages: VMs do not use them" if huge else ""),
         )
     elif given > total - huge - OWN_MIB:
@@ -83,7 +83,7 @@ def judge_flavours(config: BaitConfig, cpus: int, memory: int) -> Iterator[Findi
             yield failure(
                 f"flavour of {flavour.tag}",
                 f"{charge.cpus} CPUs, {charge.memory_mib} MiB with what the VM itself needs",
-                f"never fits: Slurm gives away {cpus} CPUs and {memory} MiB here",
+                f"never fits: Slurm allocates {cpus} CPUs and {memory} MiB here",
                 f"make it smaller in bait_pool: {config.overheads.largest(memory)} MiB at most",
             )
     all_cpus = sum(flavour.waiting * charge.cpus for flavour, charge in charges)
@@ -91,12 +91,12 @@ def judge_flavours(config: BaitConfig, cpus: int, memory: int) -> Iterator[Findi
     told = f"{all_cpus} CPUs, {all_memory} MiB"
     if all_cpus > cpus or all_memory > memory:
         yield warning(
-            "VMs that shall wait",
+            "waiting VMs",
             told,
-            f"do not fit together: Slurm gives away {cpus} CPUs and {memory} MiB here",
+            f"do not fit together: Slurm allocates {cpus} CPUs and {memory} MiB here",
             "let fewer wait in bait_pool",
         )
-    yield ok("VMs that shall wait", told)
+    yield ok("waiting VMs", told)
 
 
 def overcommit(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
@@ -112,7 +112,7 @@ def overcommit(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("memory.books", "what Slurm gives away against what the node has", where_slurm_answers(books), (NODE,)),
+    Check("memory.books", "what Slurm allocates against what the node has", where_slurm_answers(books), (NODE,)),
     Check("memory.flavours", "whether VMs that shall wait fit on the node", where_slurm_answers(flavours), (NODE,)),
     Check("memory.overcommit", "the kernel's policy of giving memory away", overcommit, (NODE,)),
 )

@@ -39,7 +39,7 @@ def own(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
         yield warning(
             f"host name {name}",
             ", ".join(addresses),
-            "means only this machine itself here",
+            "resolves to a loopback address on this machine",
             "give it its address of the site's network in DNS or /etc/hosts",
         )
         return
@@ -99,14 +99,14 @@ def judge_ranges(names: Tuple[HostName, ...], told: List[Tuple[str, Tuple[str, .
                 yield failure(
                     f"host name {name}",
                     address,
-                    f"VMs shall have it with {address_of[name]}, and it is another host's",
+                    f"VMs are to have it with {address_of[name]}, and it is another host's",
                     "choose other names in nameserver_ranges, or correct DNS",
                 )
         if address in name_of and name_of[address] not in short:
             yield failure(
                 f"address {address}",
                 ", ".join(known),
-                f"VMs shall have it as {name_of[address]}, and it is another host's",
+                f"VMs are to have it as {name_of[address]}, and it is another host's",
                 "choose other addresses in nameserver_ranges, or correct DNS",
             )
 

@@ -48,7 +48,7 @@ def bridge(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
     uplinks = [port for port in ports if not port.startswith(OF_VMS)]
     cure = "run the playbook site; `networkctl status` tells what became of the uplink"
     if not uplinks:
-        yield failure(what, ", ".join(ports), "has no uplink: VMs on it reach nobody", cure)
+        yield failure(what, ", ".join(ports), "has no uplink: VMs on it have no network", cure)
     if not int((machine.read(os.path.join(place, "flags")) or "0").strip(), 16) & IFF_UP:
         yield failure(what, "", "is not up", cure)
     if not machine.has_address(name):

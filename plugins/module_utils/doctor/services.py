@@ -87,12 +87,14 @@ def _certificate(machine: Machine, role: str) -> Iterator[Finding]:
         machine.run("openssl", "verify", "-CAfile", os.path.join(PKI, "ca.crt"), path)
         shown = machine.said("openssl", "x509", "-in", path, "-noout", "-enddate", "-ext", "subjectAltName")
     except CommandFailed as error:
-        yield failure(what, "", f"is missing, over, or not of this site's authority: {first_line(error)}", ROLL_OUT)
+        yield failure(
+            what, "", f"is missing, expired, or not issued by this site's authority: {first_line(error)}", ROLL_OUT
+        )
         return
     end = re.search(r"notAfter=(.*)", shown)
     names = re.findall(r"DNS:([^,\s]+)", shown)
     if f"{role}.wnodes" not in names:
-        yield failure(what, ", ".join(names), f"does not speak for {role}", ROLL_OUT)
+        yield failure(what, ", ".join(names), f"is not for role {role}", ROLL_OUT)
     seconds = str(RENEW_DAYS * 86400)
     if machine.run("openssl", "x509", "-in", path, "-noout", "-checkend", seconds, check=False).rc != 0:
         when = end.group(1) if end else ""

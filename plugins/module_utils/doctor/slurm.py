@@ -85,7 +85,7 @@ def where_slurm_answers(look: Look) -> Look:
         try:
             yield from look(machine, wanted)
         except CommandFailed as error:
-            yield skipped("Slurm", f"does not tell: {first_line(error)}", "see slurm.answers")
+            yield skipped("Slurm", f"gave no answer: {first_line(error)}", "see slurm.answers")
 
     return careful
 
@@ -126,7 +126,7 @@ def version(settings: Config, wanted: Wanted) -> Iterator[Finding]:
     if series < LEAST:
         yield failure("Slurm", seen, "22.05 is the oldest that has dynamic nodes as they are used here", "update Slurm")
     elif series not in KNOWN:
-        yield warning("Slurm", seen, "this was seen to work with 22.05 and 24.11", "try it on a test cluster first")
+        yield warning("Slurm", seen, "tested with 22.05 and 24.11 only", "try it on a test cluster first")
     yield ok("Slurm", seen)
 
 
@@ -185,7 +185,7 @@ def scheduler(settings: Config, wanted: Wanted) -> Iterator[Finding]:
             "SchedulerParameters",
             ",".join(parameters),
             f"without {', '.join(missing)} jobs may start seconds later",
-            f"see docs/site.md, How fast Slurm dispatches; set them {WHERE}",
+            f"see docs/site.md, Dispatch latency; set them {WHERE}",
         )
     if "defer" in keys:
         yield warning(

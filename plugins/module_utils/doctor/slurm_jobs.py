@@ -43,7 +43,7 @@ def accounting(machine: Machine, wanted: Wanted) -> Iterator[Finding]:
         accounts = machine.said(*ask)
     except CommandFailed as error:
         hint = "on the head node `sacctmgr show assoc user=root` must show one"
-        yield skipped("association of root", f"sacctmgr does not tell: {first_line(error)}", hint)
+        yield skipped("association of root", f"sacctmgr gave no answer: {first_line(error)}", hint)
         return
     if not accounts:
         yield failure(

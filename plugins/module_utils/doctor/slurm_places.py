@@ -17,7 +17,7 @@ from .machine import Machine
 from .slurm import Config, one, partitions, refused, settings_of, where_slurm_answers
 
 Partitions = Mapping[str, Mapping[str, str]]
-DOCS = "see docs/site.md, What Slurm has to allow"
+DOCS = "see docs/site.md, Slurm configuration"
 OFFERED = "see docs/site.md, Offered VMs in Slurm"
 
 
@@ -106,7 +106,8 @@ def judge_offer(settings: Config, found: Partitions, use: SlurmConfig) -> Iterat
     """Judge what VMs need that Slurm shall send jobs to by itself, and what keeps everybody else's jobs safe."""
     plugin, mode = one(settings, "PreemptType"), one(settings, "PreemptMode")
     if plugin != "preempt/partition_prio":
-        yield failure("PreemptType", plugin, "offers end by it", f"set PreemptType=preempt/partition_prio: {OFFERED}")
+        cure = f"set PreemptType=preempt/partition_prio: {OFFERED}"
+        yield failure("PreemptType", plugin, "offered VMs give way by preemption", cure)
     if "CANCEL" not in mode.upper():
         yield failure("PreemptMode", mode, "must be on for the cluster", f"set PreemptMode=CANCEL: {OFFERED}")
     offers = found.get(use.offer_partition)
@@ -123,7 +124,7 @@ def judge_offer(settings: Config, found: Partitions, use: SlurmConfig) -> Iterat
             reason = "its jobs would be cancelled for those of a partition with a higher PriorityTier"
             yield failure(f"partition {name}", seen, reason, f"set PreemptMode=OFF there: {OFFERED}")
         if _tier(partition) < 1:
-            yield failure(f"partition {name}", "PriorityTier=0", "its jobs end no offer", f"set 1 or more: {OFFERED}")
+            yield failure(f"partition {name}", "PriorityTier=0", "its jobs preempt no VM", f"set 1 or more: {OFFERED}")
     if not any(OFFERED_FEATURE in partition.get("NodeSets", "").split(",") for partition in others.values()):
         yield failure(
             f"node set {OFFERED_FEATURE}",

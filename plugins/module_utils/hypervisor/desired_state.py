@@ -63,7 +63,7 @@ def difference(api: HypervisorApi, vm_id: str, wanted: Optional[VmRequest]) -> V
     if vm is None:
         if wanted is not None and any(known.id == vm_id for known in api.list()):
             raise StateError(
-                object=f"VM {vm_id}", reason="was there and is gone", hint="ask for a new one by another id"
+                object=f"VM {vm_id}", reason="existed and was removed", hint="use another id for a new one"
             )
         return VmDifference(None, wanted)
     if wanted is not None:
@@ -71,13 +71,13 @@ def difference(api: HypervisorApi, vm_id: str, wanted: Optional[VmRequest]) -> V
             raise StateError(
                 object=f"VM {vm_id}",
                 value=vm.state.value,
-                reason=vm.reason or "is being taken away",
-                hint="take it away with state=absent and ask for a new one by another id",
+                reason=vm.reason or "is being removed",
+                hint="remove it with state=absent and use another id for a new one",
             )
         if vm.request != wanted:
             raise StateError(
                 object=f"VM {vm_id}",
-                reason="is there with other properties",
+                reason="exists with other properties",
                 hint="a VM is never changed: use another id",
             )
     # what is on its way down already needs nothing more from us
@@ -107,9 +107,9 @@ def wait(api: HypervisorApi, vm_id: str, up: bool, timeout_s: float, now: Callab
             if (vm is not None) == up:
                 return
             if up:
-                raise StateError(object=f"VM {vm_id}", reason="was taken away while it was waited for")
+                raise StateError(object=f"VM {vm_id}", reason="was removed while it was waited for")
         if up and vm is not None and vm.state in (VmState.BROKEN, VmState.RECYCLING):
-            raise StateError(object=f"VM {vm_id}", value=vm.state.value, reason=vm.reason or "is being taken away")
+            raise StateError(object=f"VM {vm_id}", value=vm.state.value, reason=vm.reason or "is being removed")
         left = end - now()
         if left <= 0:
             state = vm.state.value if vm else "GONE"

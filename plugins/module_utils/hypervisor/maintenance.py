@@ -120,7 +120,7 @@ class Maintenance:
         if after and (not before or before == NOT_ASKED):
             log.warning("%s: %s; running VMs are left as they are", name, after)
         elif before and not after:
-            log.info("%s is well", name)
+            log.info("%s works again", name)
             self._context.wake_maintenance(RENEW)  # at once: leases may have little time left
             for vm in self._context.vms.active():
                 self._wake(vm.id)
@@ -217,7 +217,7 @@ class Maintenance:
         if vm is not None and vm.state is not VmState.GONE:
             return
         if domain is not None and domain.metadata is not None:
-            log.warning("vm=%s domain %s is ours but in no record: reaped", vm_id, domain.name)
+            log.warning("vm=%s domain %s is ours but has no record: destroyed", vm_id, domain.name)
             self._context.host.destroy(domain.uuid)
             self._context.nameserver.release(vm_id, domain.metadata.epoch)
         else:

@@ -80,7 +80,7 @@ class Registry:
             if known is not None:
                 if known.request != request:
                     raise StateError(
-                        object=f"VM {request.id}", reason="exists already and was asked for with other wishes"
+                        object=f"VM {request.id}", reason="already exists and was requested with other properties"
                     )
                 return known, False
             admit(self.active())

@@ -159,7 +159,7 @@ class ImageCache:
         for entry in self.contents():
             with contextlib.suppress(NotFoundError):  # evicted meanwhile
                 if not self.verify(entry.digest):
-                    log.warning("audit: image=%s is damaged on this disk: it is fetched anew", entry.digest)
+                    log.warning("audit: image=%s is damaged on this disk: it is fetched again", entry.digest)
                     damaged.append(entry.digest)
         return tuple(damaged)
 

@@ -110,7 +110,7 @@ class Keyring:
             raise ImageError(
                 object=what,
                 value=signer,
-                reason="is signed by one who may not",
+                reason="is signed by a signer who is not allowed",
                 hint=f"may: {', '.join(self._signers)}",
             )
         manifest = parse_manifest(release.manifest, what)

@@ -61,7 +61,7 @@ class ReleaseTrust:
                 log.warning("audit: image refused: tag=%s location=%s: %s", tag, release.location, error)
             raise
         if self._refused.pop(tag, None) is not None:
-            log.info("audit: image of tag=%s is good again: version=%d signer=%s", tag, manifest.version, signer)
+            log.info("audit: image of tag=%s is accepted again: version=%d signer=%s", tag, manifest.version, signer)
         return manifest
 
     def _remember(self, release: Release, tag: str, manifest: Manifest) -> None:
@@ -74,7 +74,7 @@ class ReleaseTrust:
             raise ImageError(
                 object=f"image of tag {tag}",
                 value=f"version {now.version}",
-                reason="is another statement of a version seen before" if same else "is rolled back",
+                reason="is another manifest of a version seen before" if same else "is rolled back",
                 hint=f"version {before.version} was seen here; to go back, sign the old image again",
             )
         after = {**self._seen, tag: now}

@@ -21,16 +21,16 @@ QUEUED, RELEASED, ENDED = "queued", "released", "ended"
 PHASES: Dict[str, str] = {
     "dispatch": "the batch system sends it to the node",
     "hook": "the bait decides and stops it",
-    "hold": "it leaves the node, and its VM's share of the node is taken",
+    "hold": "it leaves the node, and its VM's share of the node is allocated",
     "lease": "a name and an address for its VM",
     "image": "the image is fetched and verified, and a start is its VM's turn",
     "vm_start": "its VM boots or is restored",
-    "personalise": "its VM becomes a machine of its own",
+    "personalise": "its VM gets an identity of its own",
     "join": "its VM registers with the batch system",
-    "pin": "it is tied to its VM and let go",
+    "pin": "it is pinned to its VM and released",
     "second_dispatch": "the batch system starts it there",
-    "end": "the bait hears of its end",
-    "cleanup": "its VM, and all that was made for it, is taken away",
+    "end": "the bait learns that it has ended",
+    "cleanup": "its VM, and all that was made for it, is removed",
 }
 
 #: phases that come after a job's start

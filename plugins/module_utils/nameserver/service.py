@@ -33,7 +33,7 @@ class DirectoryView(Directory):
     def _allow_own(self, what: str, node: str, *roles: str) -> None:
         self._allow(what, *roles)
         if self._caller.role != "manager" and self._caller.node != node:
-            raise AuthError(object=what, value=str(self._caller), reason=f"may not speak for {node!r}")
+            raise AuthError(object=what, value=str(self._caller), reason=f"may not act for {node!r}")
 
     def lease(self, holder: str, owner: str, ttl_s: float, name: str = "") -> Lease:
         self._allow_own("lease", owner, "hypervisor")

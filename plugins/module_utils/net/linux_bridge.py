@@ -55,7 +55,7 @@ class LinuxBridge(Network):
             raise StateError(
                 object=f"bridge {name}",
                 value=ours.uplink,
-                reason=f"it stands before another uplink than {uplink}",
+                reason=f"it has another uplink than {uplink}",
                 hint="remove the bridge first (state: absent)",
             )
         if present:

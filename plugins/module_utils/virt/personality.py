@@ -468,6 +468,6 @@ def personalise(
         said = output.stderr.strip()[-500:]
         raise VirtError(
             object=f"guest {wanted.hostname}",
-            reason="is not as it should be: " + "; ".join(wrong) + (f" (it said: {said})" if said else ""),
+            reason="does not have the expected settings: " + "; ".join(wrong) + (f" (it said: {said})" if said else ""),
         )
     return seconds

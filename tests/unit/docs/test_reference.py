@@ -83,5 +83,5 @@ def test_the_picture_of_a_job_has_each_state_and_each_move() -> None:
 
 
 def test_each_playbook_says_what_it_is_for_and_on_whom_it_works() -> None:
-    assert "## image_rollout\n\nThe newest published image of a tag, group by group" in PAGES["playbooks.md"]
+    assert "## image_rollout\n\nRolls out the newest published image of a tag, group by group" in PAGES["playbooks.md"]
     assert "| Run hypervisor and bait | `wnodes_nodes` |" in PAGES["playbooks.md"]

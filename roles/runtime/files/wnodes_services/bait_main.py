@@ -192,7 +192,7 @@ def build(config: BaitConfig, clock: Clock, failpoints: Failpoints) -> Program:
     bait = Bait(config, *seams, *journals(config), clock, failpoints, metrics.observe, rules)
     hook = systemd.activated(HOOK)
     if hook is None:
-        log.warning("systemd holds no hook socket for us: a restart of the bait would be noticed by jobs")
+        log.warning("systemd does not hold the socket of the hook: jobs will notice a restart of the bait")
         hook = unix_socket(os.path.join(config.run_dir, "hook.sock"), 0o600)
     pulse, stop_hook = bait.pulse, threading.Event()
     hooks = HookSocket(hook, bait.dispatch, pulse.loop(HOOK, HOOK_LIMIT_S))

@@ -41,7 +41,7 @@ def roles() -> tuple[str, ...]:
     )
     if not found:
         raise NotFoundError(
-            object="wnodes", value=ETC, reason="no configuration is here, so nothing is to be checked",
+            object="wnodes", value=ETC, reason="there is no configuration here, so there is nothing to check",
             hint="before a roll-out, the playbook preflight checks the machines of a site",
         )  # fmt: skip
     return found

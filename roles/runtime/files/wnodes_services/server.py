@@ -292,7 +292,7 @@ async def _sign_of_life(every_s: float, pulse: Pulse) -> None:
     while True:
         problems = pulse.problems()
         for problem in problems:
-            log.error("%s; unless it goes on, systemd will start us afresh", problem)
+            log.error("%s; unless it recovers, systemd will restart this service", problem)
         if not problems:
             systemd.notify("WATCHDOG=1")
         await asyncio.sleep(every_s)

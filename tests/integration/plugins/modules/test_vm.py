@@ -35,6 +35,6 @@ def test_a_vm_is_made_never_changed_and_taken_away(
         walk(call, domains, [Step("create", VM, differs=("vm",))])
         assert len(domains()) == 1
         only_reads(partial(run, vm_info, capsys=capsys), domains, [{}])
-        walk(call, domains, [Step("change", {**VM, "cpus": 2}, refused="is there with other properties")])
+        walk(call, domains, [Step("change", {**VM, "cpus": 2}, refused="exists with other properties")])
         walk(call, domains, [Step("delete", {**VM, "state": "absent"}, differs=("vm",))])
         assert domains() == []

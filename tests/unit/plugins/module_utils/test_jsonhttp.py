@@ -103,7 +103,7 @@ def test_errors_of_the_service_come_back_typed() -> None:
         (socket.timeout("timed out"), "did not answer within 2 s"),
         (http.client.RemoteDisconnected("closed"), "does not answer: closed"),
         ((200, b"<html>"), "answered without JSON"),
-        ((500, b'{"detail": "x"}'), "an error that is not ours"),
+        ((500, b'{"detail": "x"}'), "an error that wnodes does not know"),
     ],
 )
 def test_whatever_else_happens_nothing_is_known(answer: Any, said: str) -> None:

@@ -52,7 +52,7 @@ def test_all_failures_are_told_at_once_each_with_its_cure(module: Call, machine:
     machine.says["scontrol show config"] = shown.replace("= Alloc", "= (null)").replace("= 300 sec", "= 60 sec")
     answer = module(check=check, **NODE)
     assert answer["failed"]
-    assert "not fit for role node" in answer["msg"]
+    assert "does not meet the requirements of role node" in answer["msg"]
     assert "slurm.prolog_flags: PrologFlags: prologs would run at a job's first step" in answer["msg"]
     assert "slurm.node_timeout: SlurmdTimeout (60 s): must be longer than a lease" in answer["msg"]
     assert [finding["check"] for finding in answer["findings"][:2]] == ["slurm.prolog_flags", "slurm.node_timeout"]

@@ -36,7 +36,7 @@ def module(hypervisor: FakeHypervisor, capsys: pytest.CaptureFixture[str]) -> Ca
 def test_create_change_and_delete_are_foretold_done_once_and_shown(module: Call, hypervisor: FakeHypervisor) -> None:
     steps = [
         Step("create", differs=("vm",)),
-        Step("change", {"cpus": 8}, refused="is there with other properties"),
+        Step("change", {"cpus": 8}, refused="exists with other properties"),
         Step("delete", {"state": "absent"}, differs=("vm",)),
     ]
     walk(module, lambda: dict(hypervisor.vms), steps)
@@ -66,7 +66,7 @@ def test_a_vm_is_never_changed(module: Call) -> None:
 def test_an_id_is_used_once(module: Call) -> None:
     module()
     module(state="absent")
-    assert "was there and is gone" in module(check=True)["msg"]
+    assert "existed and was removed" in module(check=True)["msg"]
 
 
 def test_a_vm_that_breaks_fails_with_its_reason(module: Call, hypervisor: FakeHypervisor) -> None:

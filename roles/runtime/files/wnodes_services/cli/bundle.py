@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``wnodes support-bundle``: what somebody who helps from afar wants to see, in one file, without secrets."""
+"""``wnodes support-bundle``: what support needs to see, in one file, without secrets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def support_bundle(
     timeout: Timeout = 40.0,
     as_json: Json = False,
 ) -> None:
-    """Collect states, configurations, versions and logs of the nodes for who is to help (as root)."""
+    """Collect states, configurations, versions and logs of the nodes in one file for support (as root)."""
     if os.geteuid() != 0:
         raise AuthError(object="support bundle", value=f"uid {os.geteuid()}", reason="only root may make one")
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())

@@ -22,7 +22,7 @@ from . import site
 WELL, FOUND_PROBLEM, USAGE, UNREACHABLE = 0, 1, 2, 3
 #: what the codes mean, for people
 EXIT_CODES = {
-    WELL: "All is well.",
+    WELL: "No problem.",
     FOUND_PROBLEM: "There is a problem, or what was asked for was not found.",
     USAGE: "The command was used wrongly.",
     UNREACHABLE: "A service could not be reached; with several hosts, at least one of them.",
@@ -52,7 +52,7 @@ complete_vms = _complete(vm_names)
 complete_jobs = _complete(lambda view: [job["lrms_id"] for job in view.jobs])
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-All = Annotated[bool, typer.Option("--all", help="Also what is over.")]
+All = Annotated[bool, typer.Option("--all", help="Show also what has ended.")]
 HostsFilter = Annotated[
     list[str] | None,
     typer.Argument(

@@ -32,7 +32,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 def console(
     vm: Annotated[str, typer.Argument(metavar="VM", help="Its name or request id.", autocompletion=complete_vms)],
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="The last so many lines; 0: all.")] = 100,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted or it is gone.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow until interrupted.")] = False,
     timeout: Timeout = 10.0,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +63,7 @@ def _find(view: site.SiteView, key: str) -> tuple[str, str]:
     for vm in reversed(view.vms):
         if key in (vm["request"]["id"], (vm.get("lease") or {}).get("name")):
             return vm["hypervisor"], vm["request"]["id"]
-    raise NotFoundError(object=f"VM {key}", reason="there is none of this name", hint="`wnodes vms` shows all of them")
+    raise NotFoundError(object=f"VM {key}", reason="there is no VM of this name", hint="`wnodes vms` shows all of them")
 
 
 def _follow(reader: Reader) -> None:

@@ -39,7 +39,7 @@ def forget(
     heard = [item.role for item in alive if item.state != site.DOWN]
     if heard and not stopped:
         raise StateError(
-            object=f"node {host}", value=" and ".join(heard), reason="was heard of a moment ago",
+            object=f"node {host}", value=" and ".join(heard), reason="was last seen a moment ago",
             hint="the playbook `node_remove` takes a node away that is alive",
         )  # fmt: skip
     dropped = directory.forget(host)

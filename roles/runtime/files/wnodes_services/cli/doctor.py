@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``wnodes doctor``: what is wrong with the machines of the site, and the cure."""
+"""``wnodes doctor``: health checks of the machines of the site."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ PIPED = 100
 def doctor(
     hosts: HostsFilter = None,
     as_json: Json = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Also what is well, and what could not be seen.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show also checks that passed or were skipped.")] = False,
     timeout: Timeout = TIMEOUT_S,
 ) -> None:
-    """Check machines and services, and tell the cure. On the head node: the whole site; elsewhere: this node."""
+    """Check machines and services and say how to fix faults. On the head node: the whole site; elsewhere: this node."""
     if os.geteuid() != 0:
         raise AuthError(object="wnodes doctor", reason="looks at what only root may see", hint="run it as root")
     # what the library logs is among its findings

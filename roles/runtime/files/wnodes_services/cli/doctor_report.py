@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reports of the machines of the site: who is asked, what they say, how it is shown."""
+"""Reports of health checks: which machines are asked, what they answer, how it is shown."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def shown(reports: Iterable[Report], verbose: bool) -> RenderableType:
     for report in reports:
         counts = counted(report.findings)
         summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-        parts.append(Text.assemble((report.host, "bold"), f"  {summary or 'nothing is known'}"))
+        parts.append(Text.assemble((report.host, "bold"), f"  {summary or 'no results'}"))
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         for column in ("outcome", "check"):
             table.add_column(column, no_wrap=True)

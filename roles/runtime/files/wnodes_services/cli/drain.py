@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``wnodes drain`` and ``undrain``: nodes take no more jobs, until they do again."""
+"""``wnodes drain`` and ``undrain``: nodes that take no new jobs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def drain(
     timeout: Timeout = 10.0,
     as_json: Json = False,
 ) -> None:
-    """Let nodes take no more jobs: those that run go on, VMs that wait leave (as root)."""
+    """Drain nodes: they take no new jobs; running jobs go on, waiting VMs are removed (as root)."""
     wish = DrainWish(reason, seconds_of(deadline, "--deadline") if deadline else None, then)
     try:
         wish.check()
@@ -82,7 +82,7 @@ def drain(
 
 
 def undrain(hosts: HostsArgument, timeout: Timeout = 10.0, as_json: Json = False) -> None:
-    """Let nodes take jobs again (as root)."""
+    """Let drained nodes take jobs again (as root)."""
     told, outcomes = _call(hosts, lambda bait: bait.undrain(), timeout, as_json)
     if as_json:
         print_json(told)
@@ -98,7 +98,7 @@ def _call(
 ) -> tuple[list[dict[str, Any]], list[nodes.CallOutcome]]:
     view = view_of(list(hosts))
     if view.scope == "site" and not view.nodes:
-        raise NotFoundError(object=", ".join(hosts), reason="is no node that takes jobs", hint="see `wnodes hosts`")
+        raise NotFoundError(object=", ".join(hosts), reason="is not a node that runs jobs", hint="see `wnodes hosts`")
 
     def tell(outcome: nodes.CallOutcome) -> None:
         if outcome.error is not None:

@@ -104,7 +104,7 @@ def publish(
 
 @app.command()
 def retire(tag: Tag, as_json: Json = False) -> None:
-    """Take a tag away: no new VM gets its image; those that run go on (as root)."""
+    """Remove a tag: no new VM gets its image; those that run go on (as root)."""
     directory = site.nameserver()
     if not directory.history(tag):
         directory.tag(tag)  # says which there are

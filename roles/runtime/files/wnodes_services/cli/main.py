@@ -51,11 +51,11 @@ def _tell_version(asked: bool) -> None:
 
 def _wnodes(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Say which version this is.")
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version.")
     ] = False,
 ) -> None:
-    """What the worker nodes on demand of this site do. On the head node: the whole site; elsewhere: this node. Who is
-    not root sees only its own jobs.
+    """Worker nodes on demand: state and administration. On the head node: the whole site; elsewhere: this node. Users
+    other than root see their own jobs only.
     """
 
 

@@ -123,7 +123,9 @@ def _work(
             outcome = CallOutcome(target, error=error)
         except Exception as error:  # an answer that makes no sense is that node's fault, not the others'
             what = f"{target[0]} of {target[1]}"
-            outcome = CallOutcome(target, error=UnavailableError(object=what, reason=f"answered nonsense: {error!r}"))
+            outcome = CallOutcome(
+                target, error=UnavailableError(object=what, reason=f"gave an unusable answer: {error!r}")
+            )
         done.put(outcome)
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the wnodes.farm contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``wnodes status``, ``jobs``, ``vms``, ``hosts``, ``explain`` and ``leases``: what was told last, at once."""
+"""``wnodes status``, ``jobs``, ``vms``, ``hosts``, ``explain`` and ``leases``: the state as last reported."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def vms(hosts: HostsFilter = None, as_json: Json = False, everything: All = Fals
 
 
 def hosts(hosts: HostsFilter = None, as_json: Json = False) -> None:
-    """Show the nodes, a line each: how they are, what they have, and whether they are drained."""
+    """Show the nodes, a line each: state, jobs, VMs, resources, images, and whether they are drained."""
     rows = site.hosts(view_of(hosts))
     print_json(rows) if as_json else show.console().print(show.hosts(rows))
     if any(row["problems"] for row in rows):
@@ -84,12 +84,12 @@ def explain(
     job_id: Annotated[str, typer.Argument(metavar="JOBID", help=JOB, autocompletion=complete_jobs)],
     as_json: Json = False,
 ) -> None:
-    """Show where a job is on its way, what it waits for, and why."""
+    """Show the state of a job, what it waits for, and why."""
     view = view_of(None)
     job = site.find_job(view, job_id)
     if job is None and not JOB_ID.fullmatch(job_id):
         raise RequestError(
-            object="job", value=job_id, reason="is no job's id",
+            object="job", value=job_id, reason="is not a job id",
             hint="for example 4711, 4711_7 (a task of an array) or 4711+1 (a part of a heterogeneous job)",
         )  # fmt: skip
     if job is None:

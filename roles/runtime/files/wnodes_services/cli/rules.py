@@ -154,7 +154,7 @@ def _count(text: str) -> int:
 
 def _values(decided: Values) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("VALUE", "IS", "BY"):
+    for column in ("SETTING", "VALUE", "RULE"):
         table.add_column(column, overflow="fold")
     named = decided.named()
     for field in fields(Values):

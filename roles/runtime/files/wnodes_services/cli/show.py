@@ -25,14 +25,16 @@ from .site import DOWN, OK, PROBLEM, SiteView, seconds
 if TYPE_CHECKING:  # most commands do without what it loads
     from wnodes.nameserver.catalogue import DesiredTags, TagChange
 
-#: how a job's VM came, by its path
-CAME = {
+#: where a job's VM came from, by its path
+ORIGINS = {
     "pool": "from the pool, where it waited for a job",
     "reuse": "from an earlier job of the same user",
     "direct": "from the pool: the batch system sent the job straight to it",
     "restore": "restored from a template",
     "cold": "booted",
 }
+#: what is shown of a service's details, under which words
+DETAILS = {"names": "host names", "leased": "leased", "accel": "accel"}
 #: characters of the longest bar
 BAR = 20
 
@@ -64,13 +66,11 @@ def _empty(table: Table, text: str) -> RenderableType:
 
 def status(view: SiteView) -> RenderableType:
     """Show who is alive, and what is wrong."""
-    table = _table("HOST", "SERVICE", "STATE", "HEARD", "TELLS", numbers=("HEARD",))
+    table = _table("HOST", "SERVICE", "STATE", "LAST SEEN", "DETAILS", numbers=("LAST SEEN",))
     problems: list[RenderableType] = []
     for service in view.services:
         heard = f"{service.age_s:.0f} s ago" if service.age_s else "-" if service.state == DOWN else "now"
-        told = [
-            f"{key} {_plain(value)}" for key, value in service.detail.items() if key in ("names", "leased", "accel")
-        ]
+        told = [f"{DETAILS[key]} {_plain(value)}" for key, value in service.detail.items() if key in DETAILS]
         if "tags" in service.detail:
             told.append("images: " + (_plain(service.detail["tags"]) or "none"))
         if service.detail.get("pool"):
@@ -100,9 +100,11 @@ def _count(number: Any, what: str) -> str:
 
 def hosts(rows: Iterable[dict[str, Any]]) -> RenderableType:
     """Show nodes, as :func:`site.hosts` tells them."""
-    numbers = ("JOBS", "VMS", "WAITING", "CPUS", "LOAD", "FREE MIB", "HEARD")
-    names = ("HOST", "BAIT", "HYPERVISOR", "JOBS", "VMS", "WAITING", "CPUS", "LOAD", "FREE MIB", "ACCEL", "IMAGES")
-    table = _table(*names, "HEARD", "DRAIN", numbers=numbers)
+    numbers = ("JOBS", "VMS", "WAITING VMS", "CPUS", "LOAD", "FREE/TOTAL MIB", "IMAGES", "LAST SEEN")
+    table = _table(
+        "HOST", "BAIT", "HYPERVISOR", "JOBS", "VMS", "WAITING VMS", "CPUS", "LOAD", "FREE/TOTAL MIB", "ACCEL", "IMAGES",
+        "LAST SEEN", "DRAIN", numbers=numbers,
+    )  # fmt: skip
     for row in rows:
         node = row["node"] or {}
         size = [str(node.get(key, "-")) for key in ("cpus", "load")] + [_memory(node)]
@@ -121,7 +123,7 @@ def _waiting(pool: Sequence[dict[str, Any]]) -> str:
     """Return how many VMs wait of those that should; too many of one kind do not make up for another."""
     target, waiting = sum(kind["target"] for kind in pool), sum(kind["waiting"] for kind in pool)
     wanted = sum(min(kind["target"], kind["waiting"]) for kind in pool)
-    return f"waiting {wanted}/{target}" + (f" and {waiting - wanted} more" if waiting > wanted else "")
+    return f"waiting VMs {wanted}/{target}" + (f" and {waiting - wanted} more" if waiting > wanted else "")
 
 
 def _plain(value: Any) -> str:
@@ -134,7 +136,10 @@ def _plain(value: Any) -> str:
 
 def jobs(view: SiteView, everything: bool) -> RenderableType:
     """Show jobs with the phase each is in."""
-    table = _table("JOB", "USER", "IMAGE", "STATE", "SECONDS", "NODE", "VM", "EXIT", "NOW", numbers=("SECONDS", "EXIT"))
+    numbers = ("SECONDS", "EXIT CODE")
+    table = _table(
+        "JOB", "USER", "IMAGE", "STATE", "SECONDS", "NODE", "VM", "EXIT CODE", "WAITING FOR", numbers=numbers
+    )
     for job in view.jobs:
         if job["state"] == "CLOSED" and not everything:
             continue
@@ -152,9 +157,9 @@ def jobs(view: SiteView, everything: bool) -> RenderableType:
 
 def vms(view: SiteView, everything: bool) -> RenderableType:
     """Show VMs."""
-    numbers = ("SECONDS", "CPUS", "MIB")
+    numbers = ("SECONDS", "CPUS", "MEMORY MIB")
     table = _table(
-        "VM", "STATE", "SECONDS", "NODE", "IMAGE", "FOR", "CPUS", "MIB", "ADDRESS", "REASON", numbers=numbers
+        "VM", "STATE", "SECONDS", "NODE", "IMAGE", "USER", "CPUS", "MEMORY MIB", "ADDRESS", "REASON", numbers=numbers
     )
     consoles: list[Text] = []
     for vm in view.vms:
@@ -194,18 +199,18 @@ def explain(job: dict[str, Any], now: float) -> RenderableType:
         "job": f"{job['lrms_id']} of {job['user']} (request {job['id']}, attempt {job['attempt']})",
         "state": job["state"] if not job.get("outcome") else f"{job['outcome']}, over",
         "reason": job["reason"],
-        "trouble": job.get("error", ""),
-        "result" if job.get("outcome") else "waits for": job["waits_for"],
+        "error": job.get("error", ""),
+        "result" if job.get("outcome") else "waiting for": job["waits_for"],
         "image": job["request"]["tag"],
-        "asked for": f"{size['cpus']} CPUs, {size['memory_mib']} MiB memory, {size['scratch_mib']} MiB scratch disk",
-        "by rule": ", ".join(f"{value} ({where})" for value, where in job.get("ruled", {}).items()),
+        "requested": f"{size['cpus']} CPUs, {size['memory_mib']} MiB memory, {size['scratch_mib']} MiB scratch disk",
+        "set by rule": ", ".join(f"{value} ({where})" for value, where in job.get("ruled", {}).items()),
         "file systems": ", ".join(mount["target"] for mount in job["request"].get("mounts", ())),
         "node": job.get("bait", ""),
         "VM": f"{job['host']} ({job['address']})" if job["host"] else "",
-        "VM came": CAME.get(job.get("path", ""), ""),
+        "VM origin": ORIGINS.get(job.get("path", ""), ""),
         "exit code": "" if job["exit_code"] is None else str(job["exit_code"]),
-        "since": _time(job["history"][0]["at"]) if job["history"] else "",
-        "seconds": ", ".join(f"{state} {value:.1f}" for state, value in spent.items()),
+        "received": _time(job["history"][0]["at"]) if job["history"] else "",
+        "seconds per state": ", ".join(f"{state} {value:.1f}" for state, value in spent.items()),
     }
     for name, value in rows.items():
         if value:
@@ -215,14 +220,15 @@ def explain(job: dict[str, Any], now: float) -> RenderableType:
     consoles = _console_of("its VM", job)
     for old in job.get("earlier", ()):
         text = f"{_time(old['history'][0]['at'])} on {old.get('bait', '')}: {old.get('outcome') or old['state']}"
-        table.add_row("before", Text(f"{text}: {old['reason']}" if old["reason"] else text))
-        consoles += _console_of(f"its VM before, {_time(old['history'][0]['at'])}", old)
+        table.add_row("earlier attempt", Text(f"{text}: {old['reason']}" if old["reason"] else text))
+        consoles += _console_of(f"the VM of an earlier attempt, {_time(old['history'][0]['at'])}", old)
     return Group(table, *consoles)
 
 
 def tags(entries: Iterable[dict[str, Any]], nodes: dict[str, dict[str, Any]], now: float) -> RenderableType:
     """Show image tags, as :func:`catalogue.described` tells them, and on how many nodes each is ready."""
-    table = _table("TAG", "IMAGE", "VERSION", "MIB", "SINCE", "EXPIRES", "READY ON", "FOR", numbers=("MIB", "READY ON"))
+    names = ("TAG", "IMAGE", "VERSION", "SIZE MIB", "UPDATED", "EXPIRES", "READY ON", "ALLOWED FOR")
+    table = _table(*names, numbers=("SIZE MIB", "READY ON"))
     for entry in entries:
         there = [tags.get(entry["tag"], {}).get("state", "") for tags in nodes.values()]
         cells = [entry["tag"], entry["digest"][:12], str(entry["version"]), str(entry["size"] >> 20)]
@@ -242,7 +248,7 @@ def tag(name: str, now: dict[str, Any] | None, history: list[dict[str, Any]], no
     else:
         for key in ("digest", "version", "signer", "location", "format", "size", "root_device", "cmdline"):
             table.add_row(key.replace("_", " "), Text(str(now[key])))
-        table.add_row("for", Text(_allowed(now)))
+        table.add_row("allowed for", Text(_allowed(now)))
         for key, value in sorted(now["properties"].items()):
             table.add_row(key, Text(value))
         if "rollout" in now:

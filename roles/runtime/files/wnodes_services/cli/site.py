@@ -70,7 +70,7 @@ class SiteView:
 
     @property
     def hints(self) -> tuple[str, ...]:
-        """What is no problem of any service, and yet keeps all jobs from their VMs."""
+        """What keeps all jobs from their VMs without being a problem of a service."""
         told = [service.detail.get("images") for service in self.services if service.role == "hypervisor"]
         images = [image for listed in told for image in listed or () if isinstance(image, dict)]
         where = "here" if self.scope == "node" else "on any node"
@@ -78,7 +78,7 @@ class SiteView:
             return ()
         if images:
             return (f"no job can have a VM yet: no image is ready {where}; `wnodes images list` on the head node",)
-        cure = "the playbook image_build makes one and publishes it, `wnodes images publish` one that is there"
+        cure = "the playbook image_build builds and publishes one, `wnodes images publish` an existing one"
         return (f"no job can have a VM yet: there are no images {where}; {cure}",)
 
     @property

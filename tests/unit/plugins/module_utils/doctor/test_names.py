@@ -26,7 +26,7 @@ def test_a_name_that_is_another_machines_is_a_failure_and_one_that_does_not_reso
 def test_a_name_that_means_the_machine_itself_only_and_one_without_a_way_back_are_warnings() -> None:
     machine = Recorded()
     machine.says["getent ahostsv4 hv1"] = "127.0.1.1       STREAM hv1"
-    assert "means only this machine" in only(machine, node(), "names.own").reason
+    assert "resolves to a loopback address" in only(machine, node(), "names.own").reason
     machine = Recorded()
     machine.says["getent hosts 10.0.0.11"] = "10.0.0.11       old-name.example.org"
     found = only(machine, node(), "names.own")

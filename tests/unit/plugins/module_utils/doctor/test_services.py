@@ -74,7 +74,7 @@ def test_certificates_that_are_foreign_near_their_end_or_for_another_role_are_na
     assert only(machine, head(), "services.certificates").outcome is CheckOutcome.WARNING
     machine = Recorded()
     machine.says["openssl x509"] = "notAfter=x\nDNS:bait.wnodes, DNS:hv1.bait.wnodes"
-    assert only(machine, node(), "services.certificates").reason == "does not speak for hypervisor"
+    assert only(machine, node(), "services.certificates").reason == "is not for role hypervisor"
 
 
 def test_keys_that_others_can_read_or_that_belong_to_no_certificate_are_failures() -> None:

@@ -71,7 +71,7 @@ def test_a_cluster_that_is_set_up_for_offers_is_well(release: str) -> None:
         ("wnoffer", "PriorityTier=0", "PriorityTier=1", "must have PriorityTier=0"),
         ("wnoffer", "PreemptMode=CANCEL", "PreemptMode=OFF", "must have PreemptMode=CANCEL"),
         ("main", "PreemptMode=OFF", "PreemptMode=CANCEL", "its jobs would be cancelled"),
-        ("main", "PriorityTier=1", "PriorityTier=0", "its jobs end no offer"),
+        ("main", "PriorityTier=1", "PriorityTier=0", "its jobs preempt no VM"),
         ("main", "NodeSets=wndirect", "NodeSets=", "belongs to no partition"),
     ],
 )

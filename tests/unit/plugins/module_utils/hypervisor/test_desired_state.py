@@ -40,7 +40,7 @@ def test_waiting_ends_when_it_broke(api: FakeHypervisor) -> None:
 def test_waiting_ends_when_it_was_taken_away(api: FakeHypervisor) -> None:
     api.create(request())
     api.destroy("r1")
-    with pytest.raises(StateError, match="was taken away"):
+    with pytest.raises(StateError, match="was removed"):
         desired_state.wait(api, "r1", True, 60)
     desired_state.wait(api, "r1", False, 60)
 
@@ -56,5 +56,5 @@ def test_what_is_on_its_way_down_needs_nothing_more(api: FakeHypervisor) -> None
     api.create(request())
     api.put("r1", VmState.RECYCLING)
     assert not desired_state.difference(api, "r1", None).changed
-    with pytest.raises(StateError, match="is being taken away"):
+    with pytest.raises(StateError, match="is being removed"):
         desired_state.difference(api, "r1", request())

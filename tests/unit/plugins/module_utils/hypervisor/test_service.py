@@ -37,7 +37,7 @@ def test_creating_again_changes_nothing(node: Node) -> None:
     vm = node.make()
     assert node.hypervisor.create(request()) == vm
     assert node.host.started == [uuid()]
-    with pytest.raises(StateError, match="other wishes"):
+    with pytest.raises(StateError, match="other properties"):
         node.hypervisor.create(request(resources=Resources(8, 512)))
 
 

@@ -55,7 +55,7 @@ def test_an_older_version_is_refused_also_after_a_restart(verifier: Verifier, pa
 def test_two_statements_of_one_version_are_a_forgery(verifier: Verifier, path: str) -> None:
     trust = ReleaseTrust(verifier, path)
     trust.admit(version(2), TAG)
-    with pytest.raises(ImageError, match="another statement of a version seen before"):
+    with pytest.raises(ImageError, match="another manifest of a version seen before"):
         trust.admit(version(2, cmdline="init=/bin/sh"), TAG)
 
 
@@ -80,7 +80,7 @@ def test_a_refusal_is_in_the_log_once_and_so_is_its_end(
     said = [record.getMessage() for record in caplog.records]
     assert [text.startswith("audit: image") for text in said] == [True, True]
     assert "has expired" in said[0]
-    assert "good again" in said[1]
+    assert "accepted again" in said[1]
 
 
 def test_what_can_not_be_remembered_is_not_admitted(verifier: Verifier, tmp_path: Path) -> None:

@@ -68,13 +68,13 @@ def test_only_who_may_may(directory: Directory, call: str, role: str) -> None:
 
 @pytest.mark.parametrize("call", ["lease", "renew", "beat as hypervisor"])
 def test_a_hypervisor_speaks_for_itself_alone(directory: Directory, call: str) -> None:
-    with pytest.raises(AuthError, match="may not speak for 'hv1'"):
+    with pytest.raises(AuthError, match="may not act for 'hv1'"):
         CALLS[call][0](DirectoryView(directory, Caller("hypervisor", "hv2")))
 
 
 def test_a_hypervisor_releases_its_own_leases_alone(directory: Directory) -> None:
     lease = directory.lease("a", "hv1", 60)
-    with pytest.raises(AuthError, match="may not speak for 'hv1'"):
+    with pytest.raises(AuthError, match="may not act for 'hv1'"):
         DirectoryView(directory, Caller("hypervisor", "hv2")).release("a", lease.epoch)
     assert DirectoryView(directory, Caller("hypervisor", "hv1")).release("a", lease.epoch)
 

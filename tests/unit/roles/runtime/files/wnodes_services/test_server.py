@@ -349,4 +349,4 @@ def test_systemd_hears_of_us_only_while_every_loop_goes_on(
     assert beats(monkeypatch, pulse) == {"WATCHDOG=1"}
     clock.advance(31)
     assert beats(monkeypatch, pulse) == set()
-    assert "loop hook has been stuck for 31 s; unless it goes on, systemd will start us afresh" in caplog.text
+    assert "loop hook has been stuck for 31 s; unless it recovers, systemd will restart this service" in caplog.text

@@ -79,7 +79,7 @@ def test_a_vm_that_says_nothing_is_told_from_an_error(wnodes: Cli, guest: Any) -
 
 def test_a_vm_that_is_not_there_is_1(wnodes: Cli) -> None:
     code, _out, err = wnodes("console", "vwn-1")
-    assert (code, "there is none of this name" in err) == (1, True)
+    assert (code, "there is no VM of this name" in err) == (1, True)
     assert wnodes("console", "vwn-100", "--follow", "--json")[0] == 2
 
 

@@ -32,7 +32,7 @@ def test_a_node_that_is_alive_is_not_forgotten_unless_it_was_just_stopped(wnodes
     directory.beat(Heartbeat("bait", "hv1"))
     code, _out, err = wnodes("forget", "hv1")
     assert code == 1
-    assert "node hv1 (bait): was heard of a moment ago" in err
+    assert "node hv1 (bait): was last seen a moment ago" in err
     assert directory.heartbeats() != ()
     code, out, _err = wnodes("forget", "hv1", "--stopped", "--json")
     assert (code, json.loads(out)) == (0, {"host": "hv1", "dropped": ["heartbeat of the bait"]})

@@ -32,7 +32,7 @@ def test_each_node_has_its_outcome_in_order_and_is_told_when_it_is_there() -> No
     told: list[nodes.CallOutcome] = []
     outcomes = nodes.each(targets("hv1", "hv2", "hv3", "hv4"), call, 5.0, told.append)
     assert [outcome.answer for outcome in outcomes] == ["hv1", None, None, "hv4"]
-    assert "answered nonsense: KeyError('drain')" in str(outcomes[2].error)
+    assert "gave an unusable answer: KeyError('drain')" in str(outcomes[2].error)
     assert {outcome.host for outcome in told} == {"hv1", "hv2", "hv3", "hv4"}
     assert nodes.exit_code(outcomes) == 3
 

@@ -97,7 +97,7 @@ def test_a_console_has_a_heading_of_its_own(wnodes: Cli, monkeypatch: pytest.Mon
     again = job("7", "HELD", history=[{"state": "RECEIVED", "at": 998.0}])
     view = site.SiteView("site", 1000.0, (), (before, again), (failed,))
     monkeypatch.setattr(site, "look", lambda clock: view)
-    for command, heading in (("vms", "of vwn-100"), ("explain 7", "of its VM before, 19")):
+    for command, heading in (("vms", "of vwn-100"), ("explain 7", "of the VM of an earlier attempt, 19")):
         lines = wnodes(*command.split())[1].splitlines()
         assert any(line.endswith("did not boot") for line in lines)
         (at,) = [number for number, line in enumerate(lines) if f"last lines of the console {heading}" in line]

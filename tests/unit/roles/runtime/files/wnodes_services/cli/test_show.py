@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -34,7 +35,7 @@ def test_problems_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> Non
 def test_zero_is_told_as_zero_and_nothing_as_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     service = site.Service("nameserver", "head", site.OK, (), 0.0, {"names": 20, "leased": 0, "accel": "", "tags": []})
     out = printed(capsys, show.status(site.SiteView("site", 0.0, (service,), (), ())))
-    assert "names 20, leased 0, accel unknown yet, images: none" in out
+    assert "host names 20, leased 0, accel unknown yet, images: none" in out
 
 
 def kind(waiting: int, target: int) -> dict[str, object]:
@@ -44,10 +45,10 @@ def kind(waiting: int, target: int) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("kinds", "said"),
     [
-        ((kind(1, 2),), "waiting 1/2"),
-        ((kind(0, 2), kind(1, 1)), "waiting 1/3"),
-        ((kind(0, 2), kind(3, 1)), "waiting 1/3 and 2 more"),
-        ((kind(1, 0),), "waiting 0/0 and 1 more"),
+        ((kind(1, 2),), "waiting VMs 1/2"),
+        ((kind(0, 2), kind(1, 1)), "waiting VMs 1/3"),
+        ((kind(0, 2), kind(3, 1)), "waiting VMs 1/3 and 2 more"),
+        ((kind(1, 0),), "waiting VMs 0/0 and 1 more"),
     ],
 )
 def test_a_bait_tells_how_many_of_its_vms_wait(
@@ -116,4 +117,26 @@ def test_a_job_tells_what_each_phase_took_and_what_that_is(capsys: pytest.Captur
 def test_a_job_of_an_older_bait_is_explained_without_phases(capsys: pytest.CaptureFixture[str]) -> None:
     out = printed(capsys, show.explain(job("7", "RUNNING"), 1000.0))
     assert "RUNNING" in out
-    assert "VM came" not in out
+    assert "VM origin" not in out
+
+
+def test_columns_have_names_that_need_no_explanation(capsys: pytest.CaptureFixture[str]) -> None:
+    service = site.Service("bait", "hv1", site.OK, (), 3.0, {"tags": [TAG]})
+    view = site.SiteView("site", 1000.0, (service,), (job("7", "HELD"),), (VM,))
+    lease = Lease("vm-1", "52:54:00:00:00:01", "10.0.0.1", NetworkSettings(24), "r1", "hv1", 4, 130.0)
+    tables = {
+        "HOST SERVICE STATE LAST_SEEN DETAILS": show.status(view),
+        "HOST BAIT HYPERVISOR JOBS VMS WAITING_VMS CPUS LOAD FREE/TOTAL_MIB ACCEL IMAGES LAST_SEEN DRAIN": show.hosts(
+            site.hosts(view)
+        ),
+        "JOB USER IMAGE STATE SECONDS NODE VM EXIT_CODE WAITING_FOR": show.jobs(view, False),
+        "VM STATE SECONDS NODE IMAGE USER CPUS MEMORY_MIB ADDRESS REASON": show.vms(view, False),
+        "TAG IMAGE VERSION SIZE_MIB UPDATED EXPIRES READY_ON ALLOWED_FOR": show.tags(
+            (described(TagEntry(TAG, release(MANIFEST))),), {}, 0.0
+        ),
+        "NAME ADDRESS MAC HOLDER NODE EPOCH EXPIRES": show.leases((lease,), 100.0),
+    }
+    for names, shown in tables.items():
+        assert re.split(r"\s{2,}", printed(capsys, shown).splitlines()[0].strip()) == [
+            name.replace("_", " ") for name in names.split()
+        ]

@@ -106,7 +106,7 @@ def test_a_signer_of_another_authority_is_nobody_whatever_its_name(site: Site, t
 
 def test_only_the_named_signers_count(site: Site) -> None:
     good = signed(site.certificate("signer", "builder"))
-    with pytest.raises(ImageError, match="signed by one who may not"):
+    with pytest.raises(ImageError, match="signed by a signer who is not allowed"):
         site.keyring("other").verify(good, TAG)
 
 

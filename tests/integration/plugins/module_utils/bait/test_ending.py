@@ -36,6 +36,8 @@ def test_a_job_that_is_requeued_while_it_runs_runs_on_a_vm_again(busy: Site, use
             busy.until_runs(job, run, WAY_S)
         if run < 3:
             for job in jobs:
+                # until then its VM would take it again as soon as it has left
+                until("its VM closed", lambda job=job: busy.records(job)[-1].sealed)
                 slurm.ask("scontrol", "requeue", job, user=user)
                 slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now", user=user)
     for job in jobs:

@@ -46,7 +46,7 @@ CALLS: dict[str, tuple[Callable[[Directory], object], set[str]]] = {
     "beat as bait": (lambda d: d.beat(Heartbeat("bait", "hv1")), {"bait"}),
     "beat as hypervisor": (lambda d: d.beat(Heartbeat("hypervisor", "hv1")), {"hypervisor"}),
     "forget": (lambda d: d.forget("hv1"), set()),
-    "heartbeats": (lambda d: d.heartbeats(), {"user"}),
+    "heartbeats": (lambda d: d.heartbeats(), {"bait", "user"}),
 }
 
 
@@ -82,6 +82,13 @@ def test_a_hypervisor_releases_its_own_leases_alone(directory: Directory) -> Non
 def test_root_at_the_socket_is_the_manager_and_others_are_users() -> None:
     assert user_caller(0) == Caller("manager")
     assert user_caller(2001) == Caller("user", uid=2001)
+
+
+def test_a_bait_hears_who_is_alive_and_nothing_else_of_other_nodes(directory: Directory) -> None:
+    directory.beat(Heartbeat("bait", "hv2", status={"jobs": [{"uid": 2001}]}))
+    (heard,) = DirectoryView(directory, Caller("bait", "hv1")).heartbeats()
+    assert (heard.role, heard.host, heard.status) == ("bait", "hv2", {})
+    assert heard.at > 0
 
 
 def test_a_user_sees_its_own_jobs_and_the_vms_they_run_in(directory: Directory) -> None:
